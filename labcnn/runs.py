@@ -1,0 +1,241 @@
+"""The files of a run: their schema, atomic writing, and reading all of them as one table.
+
+Known to training (which writes) and to analysis (which reads); needs no torch.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from labcnn.errors import RunError
+from labcnn.recipe import Recipe
+from labcnn.variants import label
+
+FORMAT = 1
+RESULT, HISTORY, GRADIENTS = "result.json", "history.csv", "gradients.csv"
+PREDICTIONS, NOTEBOOK = "predictions.npz", "train.ipynb"
+CHECKPOINT, TENSORBOARD, EXPERIMENT = "checkpoint.pt", "tensorboard", "experiment.json"
+
+HISTORY_COLUMNS = (
+    "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
+    "learning_rate", "seconds", "images_per_second",
+)  # fmt: skip
+#: ``epoch`` 0 is before training; ``stage`` 0 is the stem, 1-4 the stages, 5 the head.
+GRADIENT_COLUMNS = ("epoch", "layer", "stage", "gradient_norm", "weight_norm")
+
+Status = Literal["ok", "diverged", "no_learning"]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SplitMetrics(_Schema):
+    """Mean loss (nats; None where it isn't finite), top-1 accuracy (0-1) and number of images."""
+
+    loss: float | None
+    accuracy: float
+    count: int
+
+
+class Timing(_Schema):
+    """Wall-clock seconds; ``train_seconds`` is the epochs, without set-up and final evaluation."""
+
+    train_seconds: float
+    total_seconds: float
+    seconds_per_epoch: float
+    images_per_second: float
+
+
+class ModelSize(_Schema):
+    """Trainable parameters, and FLOPs (2 per multiply-add) of one image's forward pass."""
+
+    parameters: int
+    flops: int
+
+
+class Provenance(_Schema):
+    """What a result was made with; never a path, a user or a host name."""
+
+    data_fingerprint: str
+    git_commit: str | None
+    git_dirty: bool | None
+    versions: dict[str, str]
+    device: str
+    device_name: str
+    threads: int
+    started: str
+    finished: str
+
+
+class RunResult(_Schema):
+    """Everything a finished run says of itself (``result.json``)."""
+
+    format: int = FORMAT
+    experiment: str
+    recipe: Recipe
+    status: Status
+    reason: str
+    train: SplitMetrics
+    val: SplitMetrics
+    test: SplitMetrics
+    classes: int
+    best_epoch: int | None
+    epochs_run: int
+    stopped: Literal["cap", "early", "diverged"]
+    chance_p_value: float
+    timing: Timing
+    model: ModelSize
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``<logs>/<experiment>/<variant>/seed<k>``."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, logs: Path, experiment: str, recipe: Recipe) -> "RunFolder":
+        return cls(logs / experiment / recipe.variant / f"seed{recipe.seed}")
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / RESULT).exists()
+
+    def result(self) -> RunResult:
+        """The saved result; a :class:`RunError` names a file that is cut or foreign."""
+        return read_result(self.path / RESULT)
+
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.path / HISTORY, encoding="utf-8")
+
+    def gradients(self) -> pd.DataFrame:
+        return pd.read_csv(self.path / GRADIENTS, encoding="utf-8")
+
+    def predictions(self) -> dict[str, np.ndarray]:
+        """``{val,test}_{label,predicted,probability}``, an entry per image, in the split's order."""
+        with np.load(self.path / PREDICTIONS, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, atomically."""
+    write_atomically(path, lambda to: to.write_text(text, encoding="utf-8"))
+
+
+def read_result(path: Path) -> RunResult:
+    """Read and check one ``result.json``."""
+    try:
+        result = RunResult.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{path}: not a labcnn result ({where}: {first['msg']})") from None
+    except OSError as error:
+        raise RunError(f"{path}: can't be read ({error.strerror})") from None
+    if result.format != FORMAT:
+        raise RunError(f"{path}: format {result.format}, this labcnn reads format {FORMAT}")
+    return result
+
+
+class Runs(NamedTuple):
+    """All finished runs as one tidy table, and one line for each file that was left out."""
+
+    table: pd.DataFrame
+    problems: list[str]
+
+
+TABLE_COLUMNS = (
+    "experiment", "variant", "seed", "label", "depth", "status", "stopped",
+    "train_accuracy", "val_accuracy", "test_accuracy", "train_loss", "val_loss", "test_loss",
+    "test_count", "classes", "best_epoch", "epochs_run", "train_seconds", "seconds_per_epoch",
+    "images_per_second", "parameters", "flops", "device", "threads", "data_fingerprint", "folder",
+)  # fmt: skip
+
+
+def load_runs(logs: Path, experiment: str | None = None) -> Runs:
+    """Read every finished run below ``logs``.
+
+    Parameters
+    ----------
+    logs : folder that holds ``<experiment>/<variant>/seed<k>/result.json``.
+    experiment : only this experiment's runs; None reads all.
+
+    Returns
+    -------
+    Runs
+        ``table``: a row per run with the columns :data:`TABLE_COLUMNS`, sorted by experiment,
+        variant and seed; ``folder`` is a :class:`RunFolder`. ``problems``: a line per file that
+        is cut, foreign or in the wrong folder.
+    """
+    rows, problems = [], []
+    for path in sorted(logs.glob(f"{experiment or '*'}/*/seed*/{RESULT}")):
+        try:
+            result = read_result(path)
+        except RunError as error:
+            problems.append(str(error))
+            continue
+        folder = RunFolder(path.parent)
+        if folder != RunFolder.of(logs, result.experiment, result.recipe):
+            is_of = RunFolder.of(logs, result.experiment, result.recipe).path.relative_to(logs)
+            problems.append(f"{path}: holds the run {is_of}, not the one its folder names")
+            continue
+        missing = [n for n in (HISTORY, GRADIENTS, PREDICTIONS) if not (folder.path / n).exists()]
+        if missing:
+            problems.append(f"{folder.path}: {', '.join(missing)} missing")
+            continue
+        rows.append(_row(result, folder))
+    table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
+    return Runs(table.sort_values(["experiment", "variant", "seed"], ignore_index=True), problems)
+
+
+def _row(result: RunResult, folder: RunFolder) -> dict[str, Any]:
+    splits = {"train": result.train, "val": result.val, "test": result.test}
+    return {
+        "experiment": result.experiment,
+        "variant": result.recipe.variant,
+        "seed": result.recipe.seed,
+        "label": label(result.recipe.variant),
+        "depth": result.recipe.network.depth,
+        "status": result.status,
+        "stopped": result.stopped,
+        **{f"{name}_accuracy": split.accuracy for name, split in splits.items()},
+        **{f"{name}_loss": split.loss for name, split in splits.items()},
+        "test_count": result.test.count,
+        "classes": result.classes,
+        "best_epoch": result.best_epoch,
+        "epochs_run": result.epochs_run,
+        "train_seconds": result.timing.train_seconds,
+        "seconds_per_epoch": result.timing.seconds_per_epoch,
+        "images_per_second": result.timing.images_per_second,
+        "parameters": result.model.parameters,
+        "flops": result.model.flops,
+        "device": result.provenance.device,
+        "threads": result.provenance.threads,
+        "data_fingerprint": result.provenance.data_fingerprint,
+        "folder": folder,
+    }
