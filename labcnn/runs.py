@@ -121,7 +121,7 @@ class RunFolder:
         return pd.read_csv(self.path / GRADIENTS, encoding="utf-8")
 
     def predictions(self) -> dict[str, np.ndarray]:
-        """``{val,test}_{label,predicted,probability}``, an entry per image, in the split's order."""
+        """``{val,test}_{label,predicted,probability}``, an entry per image in split order."""
         with np.load(self.path / PREDICTIONS, allow_pickle=False) as arrays:
             return dict(arrays)
 
