@@ -12,7 +12,7 @@ from labcnn.errors import ParameterError
 from labcnn.variants import VARIANTS, Variant, get_variant
 
 Dataset = Literal["tiny-imagenet-200", "shapes"]
-Precision = Literal["bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp32"]
 Model = TypeVar("Model", bound=BaseModel)
 
 #: What a protocol sets. ``course`` is the original experiment; ``tuned`` is what the field knows.
@@ -75,6 +75,7 @@ NAME_PARTS: dict[str, str] = {
     "decay_factor": "df{:g}",
     "decay_patience": "dp{}",
     "patience": "pat{}",
+    "precision": "{}",
 }
 
 
@@ -105,7 +106,7 @@ class Recipe(BaseModel):
     decay_factor: Annotated[float, Field(gt=0, lt=1)]
     decay_patience: Annotated[int, Field(ge=0, le=10_000)]
     patience: Annotated[int, Field(ge=1, le=10_000)]
-    precision: Precision = "fp32"
+    precision: Precision = "auto"
 
     @field_validator("variant")
     @classmethod
@@ -137,7 +138,11 @@ class Recipe(BaseModel):
     @property
     def defaults(self) -> dict[str, Any]:
         """The values that this protocol has on this data set when nothing is said."""
-        return {"fraction": 1.0} | PROTOCOLS[self.protocol] | DATASET_DEFAULTS[self.dataset]
+        return (
+            {"fraction": 1.0, "precision": "auto"}
+            | PROTOCOLS[self.protocol]
+            | DATASET_DEFAULTS[self.dataset]
+        )
 
     @property
     def experiment(self) -> str:

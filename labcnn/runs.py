@@ -62,7 +62,10 @@ class ModelSize(_Schema):
 
 
 class Provenance(_Schema):
-    """What a result was made with; never a path, a user or a host name."""
+    """What a result was made with; never a path, a user or a host name.
+
+    ``precision`` is what the recipe's ``auto`` became on this device.
+    """
 
     data_fingerprint: str
     git_commit: str | None
@@ -70,6 +73,7 @@ class Provenance(_Schema):
     versions: dict[str, str]
     device: str
     device_name: str
+    precision: Literal["bf16", "fp32"]
     threads: int
     started: str
     finished: str
@@ -173,7 +177,7 @@ TABLE_COLUMNS = (
     "experiment", "variant", "seed", "label", "depth", "status", "stopped",
     "train_accuracy", "val_accuracy", "test_accuracy", "train_loss", "val_loss", "test_loss",
     "test_count", "classes", "best_epoch", "epochs_run", "train_seconds", "seconds_per_epoch",
-    "images_per_second", "parameters", "flops", "device", "threads", "data_fingerprint", "folder",
+    "images_per_second", "parameters", "flops", "device", "precision", "threads", "data_fingerprint", "folder",
 )  # fmt: skip
 
 
@@ -235,6 +239,7 @@ def _row(result: RunResult, folder: RunFolder) -> dict[str, Any]:
         "parameters": result.model.parameters,
         "flops": result.model.flops,
         "device": result.provenance.device,
+        "precision": result.provenance.precision,
         "threads": result.provenance.threads,
         "data_fingerprint": result.provenance.data_fingerprint,
         "folder": folder,

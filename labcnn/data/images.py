@@ -10,13 +10,18 @@ IMAGE_SHAPE = (64, 64, 3)
 
 @dataclass(frozen=True)
 class Split:
-    """``images``: uint8, N x 64 x 64 x 3, may be memory-mapped; ``labels``: int64, N, 0 to C-1."""
+    """Images and labels of one split.
+
+    ``images``: uint8, N x 64 x 64 x 3, may be memory-mapped; ``labels``: int64, N, 0 to C-1;
+    ``rows``: which of the N belong to the split, None for all (so no image is copied).
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.labels if self.rows is None else self.rows)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""ConvNet: one class; a variant's switches choose its layers."""
+
+import hashlib
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from labcnn.data.images import IMAGE_SHAPE
+from labcnn.variants import Variant, get_variant
+
+
+def convolution(
+    in_width: int, out_width: int, kernel: int, norm: bool, stride: int = 1
+) -> nn.Module:
+    """A convolution that keeps (or, by ``stride``, divides) the size, and its normalisation.
+
+    The bias is left out where batch normalisation follows: its own shift takes that place.
+    """
+    layer = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, bias=not norm)
+    return nn.Sequential(layer, nn.BatchNorm2d(out_width)) if norm else nn.Sequential(layer)
+
+
+class DoubleConv(nn.Module):
+    """3x3 convolution, ReLU, 3x3 convolution, ReLU; with ``residual``, a shortcut around both.
+
+    The shortcut joins before the last ReLU and is a 1x1 projection where the width changes:
+    the basic block of He et al. 2016 (arXiv:1512.03385), N x C x H x W to N x C' x H x W.
+    """
+
+    def __init__(self, in_width: int, out_width: int, norm: bool, residual: bool) -> None:
+        super().__init__()
+        self.first = convolution(in_width, out_width, 3, norm)
+        self.second = convolution(out_width, out_width, 3, norm)
+        self.shortcut: nn.Module | None = None
+        if residual:
+            same = in_width == out_width
+            self.shortcut = nn.Identity() if same else convolution(in_width, out_width, 1, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(F.relu(self.first(x), inplace=True))
+        if self.shortcut is not None:
+            y = y + self.shortcut(x)
+        return F.relu(y, inplace=True)
+
+
+class Stage(nn.Sequential):
+    """``blocks`` double convolutions, 2x2 max-pooling, dropout if its rate isn't 0."""
+
+    def __init__(self, in_width: int, width: int, variant: Variant, dropout_rate: float) -> None:
+        widths = [in_width] + [width] * variant.blocks_per_stage
+        super().__init__(
+            *(
+                DoubleConv(before, after, variant.norm, variant.residual)
+                for before, after in zip(widths, widths[1:], strict=False)
+            ),
+            nn.MaxPool2d(2),
+            *([nn.Dropout(dropout_rate)] if variant.dropout else []),
+        )
+
+
+class ConvNet(nn.Module):
+    """Stem, four stages, global average pooling, linear head.
+
+    Parameters
+    ----------
+    variant : depth and switches.
+    width : channels of the stem and the first stage; the stages have 1, 2, 4 and 8 times that.
+    classes : number of classes C.
+    dropout_rate : probability of dropping an activation, where the variant has dropout.
+    seed : decides the initial weights.
+
+    Notes
+    -----
+    ``forward`` takes N x 3 x H x W, normalised, and gives logits, N x C.
+
+    The stem is a 3x3 convolution of stride 2. Every convolution starts from He et al. 2015
+    (arXiv:1502.01852), fan-in: the mode under which a plain net of 25 layers starts to learn.
+    Each layer's initial weights depend on the seed and the layer's name alone, so variants of one
+    seed start from the same weights wherever they have the same layer.
+    """
+
+    def __init__(
+        self, variant: Variant, width: int, classes: int, dropout_rate: float = 0.0, seed: int = 0
+    ) -> None:
+        super().__init__()
+        widths = [width, width, 2 * width, 4 * width, 8 * width]
+        self.stem = convolution(3, width, 3, variant.norm, stride=2)
+        self.stages = nn.Sequential(
+            *(
+                Stage(before, after, variant, dropout_rate)
+                for before, after in zip(widths, widths[1:], strict=False)
+            )
+        )
+        self.dropout = nn.Dropout(dropout_rate) if variant.dropout else nn.Identity()
+        self.head = nn.Linear(widths[-1], classes)
+        self.initialise(seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x), inplace=True)
+        x = self.stages(x).mean((2, 3))
+        return self.head(self.dropout(x))
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Draw all weights anew from ``seed``."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                gain = 2.0 if isinstance(module, nn.Conv2d) else 1.0
+                fan_in = module.weight[0].numel()
+                module.weight.normal_(0, math.sqrt(gain / fan_in), generator=_generator(seed, name))
+                if module.bias is not None:
+                    module.bias.zero_()
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+
+
+class ModelSize(NamedTuple):
+    """Trainable parameters, and FLOPs (2 per multiply-add) of one image's forward pass."""
+
+    parameters: int
+    flops: int
+
+
+def model_size(variant_name: str, width: int = 32, classes: int = 200) -> ModelSize:
+    """Count a variant's parameters and FLOPs, by torch's own counter, on the meta device."""
+    model = ConvNet(get_variant(variant_name), width, classes).to("meta").eval()
+    image = torch.empty(1, IMAGE_SHAPE[2], *IMAGE_SHAPE[:2], device="meta")
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        model(image)
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return ModelSize(parameters, counter.get_total_flops())
