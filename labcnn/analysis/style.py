@@ -1,0 +1,138 @@
+"""Fonts and look of the report: one theme for every figure, one set of fonts for every format."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from labcnn.errors import ReportError
+
+#: Six colours that every kind of colour vision tells apart; see ``tests/test_style.py``.
+PALETTE: tuple[str, ...] = ("#004488", "#D2601A", "#6CB0E6", "#8C2D5A", "#E8B030", "#8F8F8F")
+#: A line never depends on its colour alone: grey printing keeps the dashes and the markers.
+LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (8, 2)),
+    (0, (3, 1)),
+)
+MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P")
+#: Inches. The text of an A4 page is 6.3 wide, so that 9 pt in a figure prints as 9 pt.
+WIDTH, HEIGHT, DPI = 6.3, 3.4, 150
+
+_INSTALLED = {
+    "sans": ("Noto Sans SC", "Noto Sans CJK SC", "Source Han Sans SC", "Source Han Sans CN"),
+    "serif": ("Noto Serif SC", "Noto Serif CJK SC", "Source Han Serif SC", "Source Han Serif CN"),
+}
+
+
+@dataclass(frozen=True)
+class Font:
+    """A font with Simplified Chinese and Latin letters: what programs call it, and its file."""
+
+    family: str
+    path: Path
+
+
+@cache
+def fonts() -> dict[str, Font]:
+    """The report's fonts, ``sans`` (黑体) and ``serif`` (宋体).
+
+    Returns
+    -------
+    Noto Sans SC and Noto Serif SC of the package ``pylopdf-fonts-zh-cn`` (SIL Open Font License
+    1.1), else the same design under the names by which operating systems install it.
+
+    Raises
+    ------
+    ReportError
+        When neither is there.
+    """
+    try:
+        import pylopdf_fonts_zh_cn as package
+    except ImportError:
+        return {kind: _installed(names) for kind, names in _INSTALLED.items()}
+    return {
+        "sans": Font("Noto Sans SC", package.sans_path()),
+        "serif": Font("Noto Serif SC", package.serif_path()),
+    }
+
+
+def _installed(names: tuple[str, ...]) -> Font:
+    from matplotlib.font_manager import fontManager
+
+    for name in names:
+        for entry in fontManager.ttflist:
+            if entry.name == name and str(entry.weight) in {"400", "normal", "regular"}:
+                return Font(name, Path(entry.fname))
+    raise ReportError(
+        "no font for Chinese was found: pip install pylopdf-fonts-zh-cn, "
+        f"or install one of {', '.join(names)}"
+    )
+
+
+def use() -> None:
+    """Make every later figure look like the report's, and notebooks keep it as SVG and PNG.
+
+    Call it once, at the top of a notebook. Two runs with the same data give the same bytes.
+    """
+    import seaborn as sns
+    from cycler import cycler
+    from matplotlib import font_manager
+
+    sans = fonts()["sans"]
+    if sans.family not in font_manager.get_font_names():
+        font_manager.fontManager.addfont(sans.path)
+    # The font goes through set_theme: it resets font.family, so an earlier rcParams would be lost.
+    sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=sans.family, rc=_RC)
+    import matplotlib as mpl
+
+    styles = cycler(color=list(PALETTE)) + cycler(linestyle=list(LINES))
+    mpl.rcParams["axes.prop_cycle"] = styles
+    _display_formats()
+
+
+_RC: dict[str, object] = {
+    "figure.figsize": (WIDTH, HEIGHT),
+    "figure.dpi": DPI,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": DPI,
+    "svg.fonttype": "path",  # a reader without the font sees the same figure
+    "svg.hashsalt": "labcnn",  # ids of SVG elements are random without it
+    "mathtext.fontset": "stix",
+    "axes.unicode_minus": True,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "normal",  # the font has one weight
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "legend.frameon": False,
+    "font.size": 9,
+    "axes.linewidth": 0.7,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+}
+
+
+def _display_formats() -> None:
+    """Show figures as SVG (the report) and PNG (JupyterLab, docx); outside a notebook: nothing."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None or not hasattr(shell, "kernel"):
+        return
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+    from matplotlib_inline.config import InlineBackend
+
+    # Both: pyplot's first figure would otherwise bring the configured formats back.
+    InlineBackend.instance(parent=shell).figure_formats = {"svg", "png"}
+    set_matplotlib_formats("svg", "png", metadata={"Date": None})
