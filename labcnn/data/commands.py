@@ -1,0 +1,64 @@
+"""``labcnn data fetch`` and ``labcnn data status``."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from labcnn.data import cache, tiny_imagenet
+from labcnn.data.download import downloads_folder
+from labcnn.errors import LabError
+
+data_app = typer.Typer(help="Get Tiny ImageNet-200, or see what is there.", no_args_is_help=True)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except (LabError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@data_app.command()
+def fetch(
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="PATH_OR_URL",
+            help="An archive (zip, tar, tar.gz), an extracted folder, or the URL of an archive; "
+            "without it, the official archive is downloaded (248 MB).",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do it again.")] = False,
+) -> None:
+    """Download, check and decode Tiny ImageNet-200 (1.35 GB on disk; for research only)."""
+    start = time.monotonic()
+    with _one_line():
+        new = tiny_imagenet.fetch(source, force=force)
+        meta = cache.read_arrays(tiny_imagenet.folder())[0]
+    state = f"prepared in {time.monotonic() - start:.0f} s" if new else "already prepared"
+    typer.echo(f"{tiny_imagenet.NAME}: {state}: {tiny_imagenet.describe(meta)}")
+    typer.echo(f"in {tiny_imagenet.folder()}" + ("" if new else "; --force does it again"))
+
+
+@data_app.command()
+def status() -> None:
+    """Say which data sets are there."""
+    typer.echo(f"{tiny_imagenet.NAME}: ", nl=False)
+    if tiny_imagenet.prepared():
+        with _one_line():
+            meta = cache.read_arrays(tiny_imagenet.folder())[0]
+            typer.echo(f"prepared: {tiny_imagenet.describe(meta)}")
+            typer.echo(f"  fingerprint {meta.fingerprint}")
+            typer.echo(f"  {sum(meta.sizes.values()) / 1e9:.2f} GB in {tiny_imagenet.folder()}")
+    else:
+        typer.echo(f"absent from {tiny_imagenet.folder()}: run `labcnn data fetch`")
+    for path in sorted(downloads_folder().glob("*")):
+        note = "cut, the next fetch goes on" if path.suffix == ".part" else "may be deleted"
+        typer.echo(f"  download {path}: {path.stat().st_size:,} bytes ({note})")
+    typer.echo("shapes: made on demand, nothing to fetch")
