@@ -1,1 +1,54 @@
+"""From an executed notebook to the report's files."""
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from labcnn.errors import ReportError
+
+
+def export_report(
+    notebook: Path, folder: Path, formats: Iterable[str] = ("html", "pdf"), stem: str = "report"
+) -> list[Path]:
+    """Write an executed notebook as ``<stem>.html``, ``<stem>.pdf``.
+
+    Each file is complete or not there: a reader never meets half of one.
+
+    Parameters
+    ----------
+    notebook : the executed notebook.
+    folder : where the files go; made if missing.
+    formats : ``html`` and ``pdf``.
+
+    Returns
+    -------
+    The files written, in the order of ``formats``.
+
+    Raises
+    ------
+    ReportError
+        No such notebook or format, or what :func:`labcnn.export.document.build` and the formats
+        complain about.
+    """
+    import nbformat
+
+    from labcnn.export.document import Document, build
+    from labcnn.export.html import render_html
+    from labcnn.export.pdf import render_pdf
+
+    writers: dict[str, Callable[[Document], str | bytes]] = {"html": render_html, "pdf": render_pdf}
+    formats = list(formats)
+    for kind in formats:
+        if kind not in writers:
+            raise ReportError(f"format {kind!r} is unknown; valid: {', '.join(writers)}")
+    if not notebook.is_file():
+        raise ReportError(f"notebook {notebook.name!r} is not there")
+    document = build(nbformat.read(notebook, as_version=4), notebook.stem, notebook.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for kind in formats:
+        content = writers[kind](document)
+        path, partial = folder / f"{stem}.{kind}", folder / f".{stem}.{kind}.partial"
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.replace(path)
+        written.append(path)
+    return written
