@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -55,7 +56,7 @@ class Stage(nn.Sequential):
         super().__init__(
             *(
                 DoubleConv(before, after, variant.norm, variant.residual)
-                for before, after in zip(widths, widths[1:], strict=False)
+                for before, after in pairwise(widths)
             ),
             nn.MaxPool2d(2),
             *([nn.Dropout(dropout_rate)] if variant.dropout else []),
@@ -90,10 +91,7 @@ class ConvNet(nn.Module):
         widths = [width, width, 2 * width, 4 * width, 8 * width]
         self.stem = convolution(3, width, 3, variant.norm, stride=2)
         self.stages = nn.Sequential(
-            *(
-                Stage(before, after, variant, dropout_rate)
-                for before, after in zip(widths, widths[1:], strict=False)
-            )
+            *(Stage(before, after, variant, dropout_rate) for before, after in pairwise(widths))
         )
         self.dropout = nn.Dropout(dropout_rate) if variant.dropout else nn.Identity()
         self.head = nn.Linear(widths[-1], classes)

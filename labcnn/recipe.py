@@ -188,6 +188,28 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].replace("Input should be ", "must be ")
-        raise ParameterError(f"{name}={first['input']!r}: {message}") from None
+        name = str(first["loc"][0])
+        must_be = valid_values(model, name)
+        raise ParameterError(
+            f"{name}={first['input']!r} isn't valid; it must be {must_be}"
+        ) from None
+
+
+def valid_values(model: type[BaseModel], name: str) -> str:
+    """What a field takes, in words: ``a whole number, at least 1 and at most 10000``."""
+    schema = model.model_json_schema()["properties"][name]
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "True or False"}
+    options = schema.get("anyOf", [schema])
+    chosen = next(option for option in options if option.get("type") != "null")
+    if "enum" in chosen:
+        return "one of " + ", ".join(chosen["enum"])
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+        "pattern": "matching",
+    }
+    limits = [f"{word} {chosen[key]}" for key, word in words.items() if key in chosen]
+    kind = kinds.get(chosen.get("type", ""), "a text")
+    return f"{kind}, {' and '.join(limits)}" if limits else kind

@@ -3,9 +3,6 @@
 Known to training (which writes) and to analysis (which reads); needs no torch.
 """
 
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -130,27 +127,6 @@ class RunFolder:
             return dict(arrays)
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, atomically."""
-    write_atomically(path, lambda to: to.write_text(text, encoding="utf-8"))
-
-
 def read_result(path: Path) -> RunResult:
     """Read and check one ``result.json``."""
     try:
@@ -177,7 +153,8 @@ TABLE_COLUMNS = (
     "experiment", "variant", "seed", "label", "depth", "status", "stopped",
     "train_accuracy", "val_accuracy", "test_accuracy", "train_loss", "val_loss", "test_loss",
     "test_count", "classes", "best_epoch", "epochs_run", "train_seconds", "seconds_per_epoch",
-    "images_per_second", "parameters", "flops", "device", "precision", "threads", "data_fingerprint", "folder",
+    "images_per_second", "parameters", "flops", "device", "precision", "threads",
+    "data_fingerprint", "folder",
 )  # fmt: skip
 
 

@@ -1,1 +1,38 @@
+"""Data sets: found by name, split the same way for every seed, never copied."""
 
+from labcnn.data import shapes, tiny_imagenet
+from labcnn.data.images import ImageData, Split
+from labcnn.data.splits import split_official
+
+__all__ = ["ImageData", "Split", "load_dataset", "resolve_dataset"]
+
+
+def resolve_dataset(name: str) -> str:
+    """``auto`` becomes Tiny ImageNet where it is prepared, else ``shapes``; others stay."""
+    if name != "auto":
+        return name
+    return "tiny-imagenet-200" if tiny_imagenet.prepared() else "shapes"
+
+
+def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
+    """A data set with its three splits.
+
+    Parameters
+    ----------
+    name : ``tiny-imagenet-200`` or ``shapes``.
+    fraction : the part of the official training images that is used, in (0, 1]; train and
+        validation shrink alike, the test set stays whole.
+
+    Raises
+    ------
+    DataError
+        The data set isn't prepared or is damaged, or the fraction leaves a class without images.
+    """
+    if name == "shapes":
+        official, test, fingerprint = shapes.load()
+        classes, held_out = shapes.CLASS_NAMES, 0.2
+    else:
+        official, test, classes, fingerprint = tiny_imagenet.load()
+        held_out = 0.1
+    train, val = split_official(official, fraction, held_out)
+    return ImageData(name, classes, train, val, test, fingerprint)

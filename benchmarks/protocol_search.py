@@ -1,0 +1,129 @@
+"""The search behind protocol `course`: which rate, optimiser and start lets all depths learn?
+
+    python benchmarks/protocol_search.py --variants long_baseline --rates 0.01 0.02 --epochs 6
+
+Trains baselines on part of the real Tiny ImageNet and looks at validation alone: the test set is
+not even loaded into a run. Writes a run's folder per candidate below `benchmarks/protocol/` (a
+finished candidate isn't run again) and prints the table that stands in `benchmarks/protocol.md`.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import pandas as pd
+import torch
+from torch import nn
+
+from labcnn.data import ImageData, load_dataset
+from labcnn.network import ConvNet
+from labcnn.request import RunRequest
+from labcnn.training import loop
+from labcnn.training.hardware import choose_hardware
+
+FOLDER = Path(__file__).parent / "protocol"
+
+
+def pytorch_default(model: ConvNet, seed: int) -> None:
+    """Leave the weights as PyTorch's layers draw them."""
+
+
+def he_fan_out(model: ConvNet, seed: int) -> None:
+    """He initialisation by the number of outputs, as torchvision's ResNet uses it."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+INITIALISATIONS: dict[str, Callable[[ConvNet, int], None]] = {
+    "he_fan_in": ConvNet.initialise,
+    "he_fan_out": he_fan_out,
+    "pytorch_default": pytorch_default,
+}
+
+
+def adamw(parameters, learning_rate, momentum, *, weight_decay, nesterov, fused):
+    """AdamW in the place of SGD; momentum becomes its first beta."""
+    return torch.optim.AdamW(
+        parameters, learning_rate, (momentum, 0.999), weight_decay=weight_decay, fused=fused
+    )
+
+
+OPTIMISERS = {"sgd": torch.optim.SGD, "adamw": adamw}
+
+
+def candidate(request: RunRequest, data: ImageData, optimiser: str, initialisation: str) -> None:
+    """Train one candidate; its folder's name says what it is."""
+    request.folder.path.mkdir(parents=True, exist_ok=True)
+    hardware = choose_hardware(threads=request.threads)
+    with (
+        mock.patch.object(loop, "SGD", OPTIMISERS[optimiser]),
+        mock.patch.object(ConvNet, "initialise", INITIALISATIONS[initialisation]),
+    ):
+        loop.train(request, hardware, data, request.folder)
+
+
+def table() -> pd.DataFrame:
+    """Every candidate's curves on one line: train loss and validation accuracy by epoch."""
+    rows = []
+    for path in sorted(FOLDER.glob("*/*/seed*/history.csv")):
+        history = pd.read_csv(path, encoding="utf-8")
+        optimiser, rate, initialisation, size = path.parts[-4].split("-", 3)
+        cells = [
+            f"{loss:.2f} / {100 * accuracy:.1f}"
+            for loss, accuracy in zip(history.train_loss, history.val_accuracy, strict=True)
+        ]
+        rows.append(
+            {
+                "net": path.parts[-3],
+                "optimiser": optimiser,
+                "rate": float(rate.removeprefix("lr")),
+                "initialisation": initialisation,
+                "images": size,
+                "train loss / validation accuracy (%) after each epoch": " · ".join(cells),
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["net", "optimiser", "initialisation", "rate"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--variants", nargs="+", default=["short_baseline"])
+    parser.add_argument("--rates", nargs="+", type=float, default=[0.01])
+    parser.add_argument("--optimiser", choices=OPTIMISERS, default="sgd")
+    parser.add_argument("--initialisation", choices=INITIALISATIONS, default="he_fan_in")
+    parser.add_argument("--fraction", type=float, default=0.2)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--table", action="store_true", help="only print the table")
+    options = parser.parse_args()
+    if not options.table:
+        data = load_dataset("tiny-imagenet-200", options.fraction)
+        data = dataclasses.replace(data, test=data.val)  # the search never sees the test set
+        for variant in options.variants:
+            for rate in options.rates:
+                name = f"{options.optimiser}-lr{rate:g}-{options.initialisation}-{len(data.train)}"
+                request = RunRequest.from_parameters(
+                    {
+                        "variant": variant,
+                        "dataset": "tiny-imagenet-200",
+                        "fraction": options.fraction,
+                        "epochs": options.epochs,
+                        "learning_rate": rate,
+                        "patience": options.epochs,
+                        "threads": 1,
+                        "experiment": name,
+                        "logs": str(FOLDER),
+                    }
+                )
+                if not request.folder.finished:
+                    print(f"{variant} {name}", flush=True)
+                    candidate(request, data, options.optimiser, options.initialisation)
+    print(table().to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

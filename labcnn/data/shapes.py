@@ -1,0 +1,135 @@
+"""The embedded demo set ``shapes``: 64 x 64 RGB images rendered by code from a fixed seed.
+
+Twenty classes: five outlines times four textures. Place, size, rotation, colours, a cluttered
+background and noise vary from image to image, so that a class can't be told by colour
+or position.
+"""
+
+import hashlib
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from labcnn.data.images import IMAGE_SHAPE, Split
+from labcnn.errors import DataError
+from labcnn.files import write_atomically
+from labcnn.paths import data_folder
+
+OUTLINES = ("circle", "square", "triangle", "star", "cross")
+TEXTURES = ("stripes", "checks", "dots", "rings")
+CLASS_NAMES = tuple(f"{texture} {outline}" for outline in OUTLINES for texture in TEXTURES)
+#: Images of each class: train and validation together, test.
+TRAIN_PER_CLASS, TEST_PER_CLASS = 250, 50
+SEED = 20_260_101
+
+Random = np.random.Generator
+
+
+def _inside(outline: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Which points (u, v) of the unit square [-1, 1]^2 lie inside an outline of radius about 1."""
+    radius, angle = np.hypot(u, v), np.arctan2(v, u)
+    match OUTLINES[outline]:
+        case "circle":
+            return radius < 0.85
+        case "square":
+            return np.maximum(abs(u), abs(v)) < 0.75
+        case "triangle":
+            return (v > -0.55) & (v < 0.95 - 1.75 * abs(u))
+        case "star":
+            return radius < 0.72 + 0.33 * np.cos(5 * angle)
+        case _:
+            return (np.minimum(abs(u), abs(v)) < 0.3) & (np.maximum(abs(u), abs(v)) < 0.9)
+
+
+def _pattern(texture: int, u: np.ndarray, v: np.ndarray, pitch: float) -> np.ndarray:
+    """A texture's value in [0, 1] at (u, v); ``pitch`` is its period."""
+    a, b = 2 * np.pi * u / pitch, 2 * np.pi * v / pitch
+    match TEXTURES[texture]:
+        case "stripes":
+            wave = np.sin(a)
+        case "checks":
+            wave = np.sin(a) * np.sin(b) * 1.6
+        case "dots":
+            wave = np.cos(a) + np.cos(b) - 0.9
+        case _:
+            wave = np.sin(2 * np.pi * np.hypot(u, v) / pitch)
+    return np.clip(0.5 + 2.0 * wave, 0, 1)
+
+
+def _paint(
+    image: np.ndarray, label: tuple[int, int], scale: float, reach: float, rng: Random
+) -> None:
+    """Put one textured outline of radius ``scale`` (half the image is 1) into ``image``, in place.
+
+    Only the window that can hold it is touched: most outlines are small clutter.
+    """
+    size = len(image)
+    centre = rng.uniform(-reach, reach, 2)
+    low, high = (
+        np.clip(np.rint((centre + sign * 1.1 * scale + 1) / 2 * size), 0, size).astype(int)
+        for sign in (-1, 1)
+    )
+    axis = ((np.arange(size) + 0.5) / size * 2 - 1).astype(np.float32)
+    dx, dy = (
+        (axis[low[0] : high[0]] - centre[0])[None],
+        (axis[low[1] : high[1]] - centre[1])[:, None],
+    )
+    turn = rng.uniform(0, 2 * np.pi)
+    c, s = np.float32(np.cos(turn) / scale), np.float32(np.sin(turn) / scale)
+    u, v = c * dx + s * dy, c * dy - s * dx
+    ink, paper = rng.uniform(0, 1, (2, 3)).astype(np.float32)
+    paper = np.where(abs(paper - ink) < 0.3, 1 - ink, paper)
+    pattern = _pattern(label[1], u, v, rng.uniform(0.45, 0.7))[..., None]
+    window = image[low[1] : high[1], low[0] : high[0]]
+    inside = _inside(label[0], u, v)[..., None]
+    window[:] = np.where(inside, paper + pattern * (ink - paper), window)
+
+
+def _render(label: int, rng: Random) -> np.ndarray:
+    """One image of class ``label``, uint8, 64 x 64 x 3."""
+    axis = np.linspace(-1, 1, IMAGE_SHAPE[0], dtype=np.float32)
+    ramp = np.sin(
+        axis * rng.uniform(0.5, 4) + axis[:, None] * rng.uniform(0.5, 4) + rng.uniform(0, 6)
+    )
+    tint = rng.uniform(-0.25, 0.25, 3).astype(np.float32)
+    image = rng.uniform(0.2, 0.8, 3).astype(np.float32) + ramp[..., None] * tint
+    for _ in range(rng.integers(2, 5)):  # clutter: too small to be taken for the object
+        _paint(image, divmod(int(rng.integers(20)), 4), rng.uniform(0.1, 0.2), 0.9, rng)
+    _paint(image, divmod(label, len(TEXTURES)), rng.uniform(0.5, 0.8), 0.25, rng)
+    image += np.float32(0.06) * rng.standard_normal(IMAGE_SHAPE, np.float32)
+    return np.clip(image * 255, 0, 255).astype(np.uint8)
+
+
+def _make(per_class: int, stream: int) -> Split:
+    labels = np.tile(np.arange(len(CLASS_NAMES), dtype=np.int64), per_class)
+    rng = np.random.default_rng([SEED, stream])
+    return Split(np.stack([_render(int(label), rng) for label in labels]), labels)
+
+
+def load() -> tuple[Split, Split, str]:
+    """The official training images (N = 5,000), the test set (N = 1,000), and their fingerprint.
+
+    Rendered once in seconds, then kept as a file of the data folder, named by this code's digest.
+    """
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    path = data_folder() / "shapes" / f"{code}.npz"
+    if not path.exists():
+        train, test = _make(TRAIN_PER_CLASS, 0), _make(TEST_PER_CLASS, 1)
+        arrays = {"train": train.images, "train_labels": train.labels}
+        arrays |= {"test": test.images, "test_labels": test.labels}
+        write_atomically(path, lambda to: _save(to, arrays))
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            train = Split(saved["train"], saved["train_labels"])
+            test = Split(saved["test"], saved["test_labels"])
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise DataError(f"{path} can't be read ({error}); delete it, it is made anew") from None
+    digest = hashlib.sha256(train.images.data)
+    digest.update(test.images.data)
+    return train, test, digest.hexdigest()
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

@@ -1,0 +1,47 @@
+"""Train and validation from the official training images."""
+
+import numpy as np
+
+from labcnn.data.images import Split
+from labcnn.errors import DataError
+
+#: The split's own seed: the same images are held out whatever a run's seed is.
+SPLIT_SEED = 200
+
+
+def split_official(official: Split, fraction: float, held_out: float) -> tuple[Split, Split]:
+    """Split into train and validation, stratified.
+
+    Every class is shuffled once; its first images are validation, the next ones train. A fraction
+    takes the first of each, so the images of a smaller fraction are among those of a larger one.
+
+    Parameters
+    ----------
+    official : the official training images.
+    fraction : part of both splits that is kept, in (0, 1].
+    held_out : part of each class that is validation, in (0, 1).
+
+    Raises
+    ------
+    DataError
+        A class would have no training or no validation image.
+    """
+    rng = np.random.default_rng(SPLIT_SEED)
+    train: list[np.ndarray] = []
+    val: list[np.ndarray] = []
+    for label in np.unique(official.labels):
+        rows = rng.permutation(np.flatnonzero(official.labels == label))
+        border = round(len(rows) * held_out)
+        counts = round(border * fraction), round((len(rows) - border) * fraction)
+        if 0 in counts:
+            raise DataError(
+                f"fraction={fraction:g} leaves none of a class's {len(rows)} images in train or "
+                f"validation; the smallest that works here is {1 / border:g}"
+            )
+        val.append(rows[: counts[0]])
+        train.append(rows[border : border + counts[1]])
+
+    def split(rows: list[np.ndarray]) -> Split:
+        return Split(official.images, official.labels, np.sort(np.concatenate(rows)))
+
+    return split(train), split(val)

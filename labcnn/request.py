@@ -1,0 +1,75 @@
+"""What a user asks for: a recipe, and where and how to run it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from labcnn.data import resolve_dataset
+from labcnn.paths import logs_folder
+from labcnn.recipe import Recipe, refuse_unknown, validated
+from labcnn.runs import RunFolder
+
+BOOLEAN_WORDS = {"true": True, "false": False, "yes": True, "no": False}
+
+
+class RunRequest(BaseModel):
+    """A recipe and what doesn't decide its result: device, threads, place.
+
+    Attributes
+    ----------
+    device : ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+    threads : CPU threads; None takes what torch takes, usually all cores. (Different numbers of
+        threads give results that differ in the last bits, so they are recorded.)
+    experiment : folder name of the runs to compare with; None derives it from the recipe.
+    overwrite : train anew even if the run is finished.
+    logs : folder of all experiments; None is ``report/logs``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    recipe: Recipe
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    experiment: Annotated[str, Field(pattern=r"^[\w][\w.+-]*$")] | None = None
+    overwrite: bool = False
+    logs: str | None = None
+
+    @field_validator("overwrite", mode="before")
+    @classmethod
+    def _papermill_writes_true_as_text(cls, value: Any) -> Any:
+        return as_boolean(value)
+
+    @classmethod
+    def parameters(cls) -> list[str]:
+        """All names a user may set, the recipe's first."""
+        return [*Recipe.model_fields, *(name for name in cls.model_fields if name != "recipe")]
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> "RunRequest":
+        """A request from what a user gave; ``None`` stands for the default.
+
+        Raises
+        ------
+        ParameterError
+            One line: the parameter, its value, and what is valid.
+        """
+        refuse_unknown(parameters, cls.parameters())
+        given = {name: value for name, value in parameters.items() if value is not None}
+        given["dataset"] = resolve_dataset(given.get("dataset", "auto"))
+        recipe = {name: given.pop(name) for name in Recipe.model_fields if name in given}
+        return validated(cls, {**given, "recipe": Recipe.from_parameters(recipe)})
+
+    @property
+    def experiment_name(self) -> str:
+        return self.experiment or self.recipe.experiment
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder.of(Path(logs_folder(self.logs)), self.experiment_name, self.recipe)
+
+
+def as_boolean(value: Any) -> Any:
+    """``"true"`` and the like as a bool: ``papermill -p`` passes them as text; others stay."""
+    return BOOLEAN_WORDS.get(value.lower(), value) if isinstance(value, str) else value

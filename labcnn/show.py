@@ -1,0 +1,90 @@
+"""What the training notebook shows: the request, the images, the result. Pictures in English."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from labcnn.data.images import ImageData
+from labcnn.request import RunRequest
+from labcnn.runs import RunFolder
+from labcnn.variants import label
+
+DEMO = (
+    "> **Demo data.** Tiny ImageNet isn't prepared here, so this run uses the embedded set "
+    "`shapes`; its numbers say nothing about ImageNet. `labcnn data fetch` gets the real images. "
+    "· **演示数据**:未找到 Tiny ImageNet,本次训练使用内置的 `shapes`。\n\n"
+)
+
+
+def describe(request: RunRequest) -> Markdown:
+    """What will run: loud about demo data, then every choice that differs from the defaults."""
+    recipe = request.recipe
+    notice = DEMO if recipe.dataset == "shapes" else ""
+    values = {k: v for k, v in recipe.model_dump().items() if k not in ("variant", "seed")}
+    rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in values.items())
+    return Markdown(
+        f"{notice}**{label(recipe.variant)}** (`{recipe.variant}`), seed {recipe.seed}, in the "
+        f"experiment `{request.experiment_name}`\n\n| parameter | value |\n| --- | --- |\n{rows}"
+    )
+
+
+def sample_images(data: ImageData, count: int = 20) -> Figure:
+    """The first training image of each of ``count`` classes, with its name."""
+    rows = np.arange(len(data.train.labels)) if data.train.rows is None else data.train.rows
+    labels, first = np.unique(data.train.labels[rows], return_index=True)
+    columns = 10
+    figure, axes = plt.subplots(
+        -(-min(count, len(labels)) // columns), columns, figsize=(10, 2.6), squeeze=False
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, which, at in zip(axes.flat, labels, first, strict=False):
+        ax.imshow(data.train.images[rows[at]])
+        ax.set_title(data.class_names[which].split(",")[0][:14], fontsize=8)
+    figure.suptitle(
+        f"{data.name}: {data.classes} classes, {len(data.train):,} train, {len(data.val):,} "
+        f"validation, {len(data.test):,} test images",
+        fontsize=10,
+    )
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def summary(folder: RunFolder) -> pd.DataFrame:
+    """Accuracy and loss of the best epoch's weights on the three splits."""
+    result = folder.result()
+    print(f"{result.status}: {result.reason}")
+    print(f"best epoch {result.best_epoch} of {result.epochs_run}, stopped by: {result.stopped}")
+    splits = {"train": result.train, "validation": result.val, "test": result.test}
+    return pd.DataFrame(
+        {
+            name: {"top-1 accuracy": f"{m.accuracy:.2%}", "loss": _cell(m.loss), "images": m.count}
+            for name, m in splits.items()
+        }
+    ).T
+
+
+def curves(folder: RunFolder) -> Figure:
+    """Loss and accuracy of train and validation by epoch; the best epoch is marked."""
+    history, result = folder.history(), folder.result()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
+    for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
+        for split, style in (("train", "--"), ("val", "-")):
+            ax.plot(history.epoch, history[f"{split}_{measure}"], style, marker=".", label=split)
+        if result.best_epoch is not None:
+            ax.axvline(result.best_epoch, color="0.7", linewidth=1, zorder=0, label="best epoch")
+        ax.set(xlabel="epoch", ylabel=measure)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend()
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,93 @@
+"""Who may run where: one process per run, and only comparable runs in an experiment."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from labcnn.errors import RunError
+from labcnn.files import write_text
+from labcnn.request import RunRequest
+from labcnn.runs import EXPERIMENT, RunFolder
+
+
+@contextmanager
+def only_process(request: RunRequest) -> Iterator[None]:
+    """Hold the run's lock; the operating system frees it however the process ends.
+
+    Raises
+    ------
+    RunError
+        Another process trains this run.
+    """
+    path = request.folder.path
+    lock = path.with_name(f".{path.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        recipe = request.recipe
+        raise RunError(
+            f"variant={recipe.variant} seed={recipe.seed} of experiment "
+            f"{request.experiment_name} is being trained by another process; wait for it or stop it"
+        ) from None
+
+
+def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> None:
+    """Record what the experiment's runs share, or check that this run shares it.
+
+    Raises
+    ------
+    RunError
+        A shared field differs: names it with both values.
+    """
+    path = request.folder.path.parents[1] / EXPERIMENT
+    mine: dict[str, Any] = {
+        **request.recipe.shared,
+        "precision": precision,
+        "data_fingerprint": fingerprint,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(".experiment.lock")):
+        if not path.exists():
+            write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
+            return
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in mine.items():
+        if theirs.get(name) != value:
+            raise RunError(
+                f"{name}={value!r} can't join experiment {request.experiment_name!r}, which has "
+                f"{name}={theirs.get(name)!r}; choose another name with the parameter experiment"
+            )
+
+
+def working_folder(request: RunRequest) -> RunFolder:
+    """Where this run writes: its folder, or one beside it if that holds a finished run."""
+    path = request.folder.path
+    if not path.exists() and _old(path).exists():  # stopped between the two renames of `publish`
+        _old(path).replace(path)
+    return (
+        RunFolder(path.with_name(f".{path.name}.new"))
+        if request.folder.finished
+        else request.folder
+    )
+
+
+def publish(work: RunFolder, request: RunRequest) -> None:
+    """Put a complete new run in the place of the finished one that it overwrites."""
+    path = request.folder.path
+    if work.path == path:
+        return
+    shutil.rmtree(_old(path), ignore_errors=True)
+    path.replace(_old(path))
+    work.path.replace(path)
+    shutil.rmtree(_old(path))
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")

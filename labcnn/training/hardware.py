@@ -1,0 +1,70 @@
+"""The device a run uses and what it can do."""
+
+import platform
+from typing import Literal, NamedTuple
+
+import torch
+
+from labcnn.errors import ParameterError
+
+
+class Hardware(NamedTuple):
+    """Device, its name, the precision of the forward pass, and the CPU threads."""
+
+    device: torch.device
+    name: str
+    precision: Literal["bf16", "fp32"]
+    threads: int
+
+    def autocast(self) -> torch.autocast:
+        """The context in which a forward pass runs."""
+        enabled = self.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def synchronise(self) -> None:
+        """Wait for the device, so that a clock read afterwards is right."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def choose_hardware(
+    device: str = "auto", precision: str = "auto", threads: int | None = None
+) -> Hardware:
+    """Turn what was asked for into what is here, and set torch's threads.
+
+    Raises
+    ------
+    ParameterError
+        The device isn't on this machine.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    chosen = next(d for d in ("cuda", "mps", "cpu") if there[d]) if device == "auto" else device
+    if not there.get(chosen):
+        valid = ", ".join(["auto", *(name for name in there if there[name])])
+        raise ParameterError(f"device={device!r} isn't on this machine; valid here: {valid}")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if precision == "auto":
+        precision = "bf16" if _fast_bf16(chosen) else "fp32"
+    return Hardware(
+        torch.device(chosen),
+        torch.cuda.get_device_name()
+        if chosen == "cuda"
+        else str(torch.cpu.get_capabilities().get("cpu_name") or platform.machine()),
+        "bf16" if precision == "bf16" else "fp32",
+        torch.get_num_threads(),
+    )
+
+
+def _fast_bf16(device: str) -> bool:
+    """Whether the hardware multiplies bfloat16 itself: emulated, it is slower than float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return any(
+            capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+        )
+    return False

@@ -1,0 +1,78 @@
+"""What a run writes while it goes: history, gradient norms, TensorBoard events, a line to read."""
+
+import shutil
+from typing import Any
+
+import pandas as pd
+from torch.utils.tensorboard import SummaryWriter
+
+from labcnn.files import write_text
+from labcnn.runs import (
+    GRADIENT_COLUMNS,
+    GRADIENTS,
+    HISTORY,
+    HISTORY_COLUMNS,
+    TENSORBOARD,
+    RunFolder,
+)
+
+HEADER = " epoch   train loss/acc     val loss/acc   learning rate   seconds   images/s"
+LINE = (
+    "{epoch:6d}   {train_loss:7.4f} {train_accuracy:6.2%}   {val_loss:7.4f} {val_accuracy:6.2%}   "
+    "{learning_rate:13.3g}   {seconds:7.1f}   {images_per_second:8.0f}"
+)
+
+
+class Journal:
+    """Rows of ``history.csv`` and ``gradients.csv``, rewritten whole after each epoch."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.history: list[dict[str, Any]] = []
+        self.gradients: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "gradients": self.gradients}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history, self.gradients = state["history"], state["gradients"]
+
+    def add(self, row: dict[str, Any], gradients: list[dict[str, Any]]) -> None:
+        """Add an epoch's row and its layers' norms, write the files and print a line."""
+        if not self.history:
+            print(HEADER)
+        self.history.append(row)
+        self.gradients.extend(gradients)
+        self.write()
+        self._add_events(row)
+        print(LINE.format(**row), flush=True)
+
+    def write(self) -> None:
+        for name, columns, rows in (
+            (HISTORY, HISTORY_COLUMNS, self.history),
+            (GRADIENTS, GRADIENT_COLUMNS, self.gradients),
+        ):
+            table = pd.DataFrame(rows, columns=list(columns))
+            write_text(self.folder.path / name, table.to_csv(index=False, lineterminator="\n"))
+
+    def open_events(self) -> None:
+        """Start TensorBoard's event file anew, with the epochs there are: none, or resumed ones."""
+        target = self.folder.path / TENSORBOARD
+        shutil.rmtree(target, ignore_errors=True)
+        self.events = SummaryWriter(str(target))
+        for row in self.history:
+            self._add_events(row)
+
+    def close(self) -> None:
+        self.events.close()
+
+    def _add_events(self, row: dict[str, Any]) -> None:
+        for column in HISTORY_COLUMNS[1:]:
+            self.events.add_scalar(tag(column), row[column], row["epoch"])
+        self.events.flush()
+
+
+def tag(column: str) -> str:
+    """``val_loss`` -> ``loss/val``, so that TensorBoard draws both losses in one group."""
+    split, _, measure = column.partition("_")
+    return f"{measure}/{split}" if split in ("train", "val") else column

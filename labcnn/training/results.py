@@ -1,0 +1,78 @@
+"""Writing a finished run's predictions and result."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from labcnn.data import ImageData
+from labcnn.files import write_atomically, write_text
+from labcnn.network import model_size
+from labcnn.request import RunRequest
+from labcnn.runs import PREDICTIONS, RESULT, ModelSize, RunFolder, RunResult, Timing
+from labcnn.training.evaluate import Evaluation
+from labcnn.training.hardware import Hardware
+from labcnn.training.journal import Journal
+from labcnn.training.provenance import describe
+from labcnn.training.schedules import BestEpoch
+from labcnn.training.verdict import judge
+
+
+def save_result(
+    folder: RunFolder,
+    request: RunRequest,
+    hardware: Hardware,
+    data: ImageData,
+    evaluations: dict[str, Evaluation],
+    journal: Journal,
+    best: BestEpoch,
+    stopped: Literal["diverged", "early", "cap"],
+    started: datetime,
+    seconds: float,
+) -> RunResult:
+    """Write ``predictions.npz``, then ``result.json``, whose presence proves the run whole."""
+    verdict = judge(stopped == "diverged", evaluations["test"], data.classes)
+    epochs = journal.history
+    train_seconds = sum(row["seconds"] for row in epochs)
+    result = RunResult(
+        experiment=request.experiment_name,
+        recipe=request.recipe,
+        status=verdict.status,
+        reason=verdict.reason,
+        train=evaluations["train"].metrics,
+        val=evaluations["val"].metrics,
+        test=evaluations["test"].metrics,
+        classes=data.classes,
+        best_epoch=best.epoch,
+        epochs_run=len(epochs),
+        stopped=stopped,
+        chance_p_value=verdict.p_value,
+        timing=Timing(
+            train_seconds=train_seconds,
+            total_seconds=seconds,
+            seconds_per_epoch=train_seconds / len(epochs),
+            images_per_second=float(np.mean([row["images_per_second"] for row in epochs])),
+        ),
+        model=ModelSize(
+            **model_size(request.recipe.variant, request.recipe.width, data.classes)._asdict()
+        ),
+        provenance=describe(hardware, data.fingerprint, _iso(started), _iso(datetime.now(UTC))),
+    )
+    arrays = {
+        f"{name}_{column}": getattr(evaluations[name], column)
+        for name in ("val", "test")
+        for column in ("label", "predicted", "probability")
+    }
+    write_atomically(folder.path / PREDICTIONS, lambda to: _save(to, arrays))
+    write_text(folder.path / RESULT, result.model_dump_json(indent=2) + "\n")
+    return result
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
