@@ -1,0 +1,82 @@
+# Everything from a fresh clone; needs Python 3.11 or newer, make and git.
+PYTHON ?= python3
+
+# What is run: make report DATASET=tiny-imagenet-200 FRACTION=0.1 EPOCHS=5 SEEDS="0 1"
+DATASET ?= shapes
+FRACTION ?=
+EPOCHS ?=
+SEEDS ?= 0
+VARIANTS ?=
+JOBS ?=
+PARAMS ?=
+
+# Whose report it is
+TITLE ?=
+AUTHOR ?=
+STUDENT_NUMBER ?=
+COURSE ?=
+DATE ?=
+FORMATS ?= html pdf
+
+TEST_JOBS ?= 2
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+option = $(if $(strip $($(1))),$(2)"$(strip $($(1)))")
+RUNS = $(call option,DATASET,dataset=) $(call option,FRACTION,fraction=) \
+	$(call option,EPOCHS,epochs=) $(PARAMS) \
+	$(call option,SEEDS,--seeds=) $(call option,VARIANTS,--variants=)
+COVER = $(call option,TITLE,--title=) $(call option,AUTHOR,--author=) \
+	$(call option,STUDENT_NUMBER,--student-number=) $(call option,COURSE,--course=) \
+	$(call option,DATE,--date=) $(call option,FORMATS,--formats=)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup report sweep test lint lab clean
+
+help: ## what there is (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  With report and sweep (empty: the default):'
+	@echo '    DATASET=shapes|tiny-imagenet-200   FRACTION=0.1   EPOCHS=5   SEEDS="0 1"'
+	@echo '    VARIANTS="short_all long_all" (the 13 of the report)   JOBS=2 (the cores)'
+	@echo '    PARAMS="learning_rate=0.02 width=16": any other parameter of notebooks/train.ipynb'
+	@echo '  With report: TITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf docx"'
+
+setup: $(INSTALLED) ## create .venv and install into it (again when its lock has changed)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'labcnn needs Python 3.11 or newer, and $(PYTHON) is not; name one:' \
+			'make PYTHON=python3.12 setup' >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# A sweep exits with 1 when runs failed: the report is built without them, names them and exits
+# with 1 too. Anything else (a wrong parameter, Ctrl-C) ends here.
+report: setup ## run what has no result yet, then export the report to report/
+	@$(BIN)/labcnn sweep $(RUNS) $(call option,JOBS,--jobs=) || [ $$? -eq 1 ]
+	@$(BIN)/labcnn report $(RUNS) $(COVER)
+
+sweep: setup ## run what has no result yet
+	@$(BIN)/labcnn sweep $(RUNS) $(call option,JOBS,--jobs=)
+
+# Files go to workers whole, so that what a file's tests share is made once.
+test: setup ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+
+lint: setup ## check style, types, and that notebooks have no output
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
+
+lab: setup ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+clean: ## remove caches and the exported report; results, data and .venv stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .snakemake build dist
+	rm -f report/report.* report/.report.sha256
+	find labcnn tests workflow -type d -name __pycache__ -prune -exec rm -rf {} +

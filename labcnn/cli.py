@@ -1,0 +1,190 @@
+"""The command line: ``labcnn data | variants | doctor | sweep | report``.
+
+Each command imports what it needs when it runs, so that ``labcnn --help`` answers at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labcnn.errors import LabError, ParameterError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+Parameters = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME=VALUE", help="Parameters of the notebook, as dataset=shapes."),
+]
+Variants = Annotated[
+    str | None, typer.Option(help="Variants, separated by spaces. None: the report's 13.")
+]
+Seeds = Annotated[str | None, typer.Option(help="Seeds, separated by spaces. None: 0.")]
+Logs = Annotated[Path | None, typer.Option(help="Folder of results. None: report/logs.")]
+
+
+@app.callback()
+def labcnn() -> None:
+    """CNN ablations on Tiny ImageNet-200, from notebook to report."""
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def data(context: typer.Context) -> None:
+    """Get Tiny ImageNet-200 (data fetch), or see what is there (data status)."""
+    from labcnn.data.commands import data_app
+
+    data_app(context.args, prog_name="labcnn data")
+
+
+@app.command()
+def variants() -> None:
+    """List the 18 networks with their switches, parameters and FLOPs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from labcnn.network import model_size
+    from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
+
+    table = Table(
+        box=None,
+        pad_edge=False,
+        caption="* in the report; width 32, 200 classes; FLOPs of a forward pass of one image",
+        caption_justify="left",
+    )
+    table.add_column("")
+    table.add_column("name", no_wrap=True)
+    table.add_column("label", no_wrap=True)
+    table.add_column("switches")
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("MFLOPs", justify="right", no_wrap=True)
+    for name, variant in VARIANTS.items():
+        size = model_size(name)
+        table.add_row(
+            "*" if name in REPORT_VARIANTS else "",
+            name,
+            label(name),
+            " ".join(variant.switches),
+            f"{size.parameters:,}",
+            f"{size.flops / 1e6:,.1f}",
+        )
+    Console().print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine and this installation have."""
+    from labcnn.doctor import findings
+
+    for finding in findings():
+        print(f"{'ok  ' if finding.good else 'warn'}  {finding.name:7s} {finding.text}")
+
+
+@app.command()
+def sweep(
+    parameters: Parameters = None,
+    variants: Variants = None,
+    seeds: Seeds = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs side by side. None: the cores.")
+    ] = None,
+    logs: Logs = None,
+    notebook: Annotated[
+        Path | None, typer.Option(help="Notebook of one run. None: notebooks/train.ipynb.")
+    ] = None,
+) -> None:
+    """Run the training notebook for every variant and seed that has no result yet."""
+    from rich.console import Console
+
+    from labcnn.launch import run_sweep
+    from labcnn.sweep import Sweep, assignments
+
+    own = {"variants": variants, "seeds": seeds, "logs": logs, "notebook": notebook}
+    chosen = Sweep.from_config({**assignments(parameters or []), **own})
+    missing = run_sweep(chosen, jobs or cores(), Console())
+    for run, state in missing.items():
+        print(f"labcnn: {run} failed: {state.text}; see {run.notebook}", file=sys.stderr)
+    if missing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    parameters: Parameters = None,
+    variants: Variants = None,
+    seeds: Seeds = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Folder in the logs. None: that of NAME=VALUE, or the only.")
+    ] = None,
+    title: Annotated[str | None, typer.Option()] = None,
+    author: Annotated[str | None, typer.Option()] = None,
+    student_number: Annotated[str | None, typer.Option()] = None,
+    course: Annotated[str | None, typer.Option()] = None,
+    date: Annotated[str | None, typer.Option()] = None,
+    formats: Annotated[str, typer.Option(help="html, pdf, docx")] = "html pdf",
+    logs: Logs = None,
+    output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
+) -> None:
+    """Execute the analysis notebook on the results that are there, and export the report.
+
+    With NAME=VALUE, --variants or --seeds, the runs of that sweep that have no result are named,
+    and the exit code is 1: the report is built without them.
+    """
+    from labcnn.paths import logs_folder, project_root
+    from labcnn.report import build_report, only_experiment
+    from labcnn.sweep import Sweep, assignments
+
+    expected: list[Path] = []
+    results = logs_folder(logs)
+    if parameters or variants or seeds:
+        if experiment:
+            raise ParameterError("--experiment and a sweep's parameters: give one of them")
+        own = {"variants": variants, "seeds": seeds, "logs": logs}
+        chosen = Sweep.from_config({**assignments(parameters or []), **own})
+        experiment = chosen.experiment
+        expected = [run.result for run in chosen.runs]
+    experiment = experiment or only_experiment(results)
+    given = {
+        "title": title, "author": author, "student_number": student_number, "course": course,
+        "date": date,
+    }  # fmt: skip
+    exported = build_report(
+        results,
+        experiment,
+        output or project_root() / "report",
+        {name: value for name, value in given.items() if value},
+        formats.split(),
+    )
+    for path in exported or ():
+        print(path)
+    if exported is None:
+        print("the report is up to date")
+    if missing := ["/".join(path.parts[-3:-1]) for path in expected if not path.exists()]:
+        print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def main() -> None:
+    """Run the command line; an error meant for people is one line, and exit code 2."""
+    try:
+        app()
+    except LabError as error:
+        print(f"labcnn: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

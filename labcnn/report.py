@@ -1,0 +1,114 @@
+"""Build the report: execute the analysis notebook on what is there, and export it."""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from labcnn.errors import ReportError
+from labcnn.paths import project_root
+from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT
+
+STEM = "report"
+DIGEST = ".report.sha256"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def build_report(
+    logs: Path,
+    experiment: str,
+    folder: Path,
+    parameters: Mapping[str, str],
+    formats: Iterable[str] = ("html", "pdf"),
+) -> list[Path] | None:
+    """Write ``report.ipynb`` and its exports into ``folder``.
+
+    Parameters
+    ----------
+    logs : folder of results; ``experiment`` is the folder in it that the report is about.
+    parameters : further parameters of ``notebooks/analysis.ipynb``: author, course, ...
+    formats : ``html``, ``pdf``, ``docx``.
+
+    Returns
+    -------
+    list of Path, or None
+        The exported files; None if they were made from the same results, parameters and code.
+
+    Raises
+    ------
+    ReportError
+        There is no finished run, or the notebook failed: says where it is.
+    """
+    if not list((logs / experiment).glob(f"*/seed*/{RESULT}")):
+        raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
+    notebook = project_root() / "notebooks" / "analysis.ipynb"
+    formats = tuple(formats)
+    given = {"experiment": experiment, "logs": str(logs), **parameters}
+    digest = fingerprint([notebook, *sources(), *results(logs / experiment)], [given, formats])
+    stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
+    if all(path.exists() for path in [stamp, *exports]):
+        if stamp.read_text(encoding="utf-8") == digest:
+            return None
+        stamp.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    executed = folder / f"{STEM}.ipynb"
+    execute(notebook, executed, given)
+
+    from labcnn.export import export_report
+
+    export_report(executed, folder, formats=formats, stem=STEM)
+    stamp.write_text(digest, encoding="utf-8")
+    return exports
+
+
+def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> None:
+    """Run ``notebook`` by papermill; its failure is one line that says where to look."""
+    # jsonschema's check of URIs, which notebooks have no use for, compiles a grammar: 1.5 s.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ.setdefault("PYTHONUTF8", "1")  # for the kernel
+    try:
+        papermill.execute_notebook(
+            notebook, executed, dict(parameters), progress_bar=False, cwd=notebook.parent
+        )
+    except PapermillExecutionError as error:
+        message = ANSI.sub("", f"{error.ename}: {error.evalue}").splitlines()[0]
+        raise ReportError(f"{notebook.name} failed: {message}; see {executed}") from None
+
+
+def results(folder: Path) -> list[Path]:
+    """The files below an experiment's folder that the report is made from."""
+    names = (RESULT, HISTORY, GRADIENTS, PREDICTIONS)
+    return sorted(path for name in names for path in folder.glob(f"*/seed*/{name}"))
+
+
+def sources() -> list[Path]:
+    """The code that makes the report: an export is redone when it changes, not for the rest."""
+    package = Path(__file__).parent
+    shared = [package / f"{name}.py" for name in ("recipe", "runs", "variants", "network")]
+    parts = [path for name in ("analysis", "export") for path in (package / name).rglob("*")]
+    kept = [path for path in parts if path.is_file() and path.suffix != ".pyc"]
+    return sorted([*shared, *kept])
+
+
+def fingerprint(files: Iterable[Path], settings: object) -> str:
+    """A digest of the files' places and contents, and of the settings."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in files:
+        digest.update(str(path).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def only_experiment(logs: Path) -> str:
+    """The experiment in ``logs`` if there is one; a :class:`ReportError` lists several."""
+    names = sorted({path.parents[2].name for path in logs.glob(f"*/*/seed*/{RESULT}")})
+    if len(names) != 1:
+        there = f"choose with --experiment: {', '.join(names)}" if names else "run a sweep first"
+        raise ReportError(f"{len(names)} experiments with results in {logs}; {there}")
+    return names[0]
