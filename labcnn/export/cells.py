@@ -38,7 +38,7 @@ class Cells:
             for kind in PICTURES
             if kind in data
         }
-        return image(name)
+        return image(name, "图")
 
 
 def read_cells(notebook: Any) -> Cells:

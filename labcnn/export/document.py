@@ -68,9 +68,8 @@ def _untitled(blocks: list[Node], meta: dict[str, str]) -> list[Node]:
     """Without an opening heading that is the title: the only one of its level."""
     top = [b for b in blocks if b["t"] == "Header" and b["c"][0] == 1]
     if len(top) == 1 and blocks[0] is top[0]:
-        words = plain(top[0]["c"][2])
-        meta["title"] = meta["title"] or words
-        return blocks[1:] if meta["title"] == words else blocks
+        meta["title"] = meta["title"] or plain(top[0]["c"][2])
+        return blocks[1:]
     return blocks
 
 

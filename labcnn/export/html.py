@@ -1,6 +1,7 @@
 """The report as one HTML file that needs nothing else: no script, no network, no font installed."""
 
 import base64
+import html
 import io
 import re
 
@@ -10,6 +11,8 @@ from labcnn.export.document import Document
 from labcnn.export.exporter import ReportExporter
 from labcnn.export.pandoc import TEMPLATES, Node, rewrite, write
 
+_FONT = "FONT-GOES-HERE"  # what it holds is known once the rest of the page is
+
 
 def render_html(document: Document) -> str:
     """The page, with styles, pictures, formulas (MathML) and the letters it uses inside."""
@@ -17,16 +20,17 @@ def render_html(document: Document) -> str:
 
     pictures = {name: _data_uri(forms) for name, forms in document.pictures.items()}
     blocks = rewrite(document.with_targets(pictures), _for_the_web)
-    body = write(blocks, "html5", "--mathml", "--syntax-highlighting=none")
+    body = write(blocks, "html5-task_lists", "--mathml", "--syntax-highlighting=none")
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
-    words = re.sub(r'src="data:[^"]*"', "", body) + "".join(document.meta.values())
-    return page.get_template("report.html").render(
+    filled = page.get_template("report.html").render(
         meta=document.meta,
         headings=[heading for heading in document.headings if heading[0] <= 2],
         body=body,
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        font=base64.b64encode(_letters(words)).decode(),
+        font=_FONT,
     )
+    letters = _letters(html.unescape(re.sub(r'src="data:[^"]*"', "", filled)))
+    return filled.replace(_FONT, base64.b64encode(letters).decode(), 1)
 
 
 def _data_uri(forms: dict[str, bytes]) -> str:
@@ -52,7 +56,7 @@ def _letters(words: str) -> bytes:
     chosen = subset.Options(flavor="woff2", hinting=False, layout_features=["kern", "locl", "ccmp"])
     with TTFont(fonts()["sans"].path, fontNumber=0, lazy=True, recalcTimestamp=False) as font:
         cutter = subset.Subsetter(chosen)
-        cutter.populate(text=words + "".join(map(chr, range(32, 127))) + "目录")
+        cutter.populate(text=words + "".join(map(chr, range(32, 127))))
         cutter.subset(font)
         result = io.BytesIO()
         subset.save_font(font, result, chosen)

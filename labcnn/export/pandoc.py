@@ -34,14 +34,7 @@ def chunk(text: str, source: str = "markdown") -> Node:
 
 def parse(blocks: list[Node]) -> list[Node]:
     """``blocks`` with every chunk replaced by what pandoc reads in it, each read on its own."""
-    chunks: list[list[str]] = []
-
-    def collect(node: Node) -> Node:
-        if node["t"] == "Chunk":
-            chunks.append(node["c"])
-        return node
-
-    rewrite(blocks, collect)
+    chunks = [node["c"] for node in find(blocks, "Chunk")]
     read = _run(json.dumps(chunks), "-f", str(TEMPLATES / "reader.lua"), "-t", "json")
     parsed = iter(json.loads(read)["blocks"])
     return rewrite(blocks, lambda node: next(parsed)["c"][1] if node["t"] == "Chunk" else node)
@@ -69,6 +62,19 @@ def rewrite(tree: Any, rule: Callable[[Node], Node | list[Node]]) -> Any:
     if isinstance(tree, dict) and "t" in tree:
         return rule({key: rewrite(value, rule) for key, value in tree.items()})
     return tree
+
+
+def find(tree: Any, kind: str) -> list[Node]:
+    """Copies of all nodes of a type, in their order."""
+    found: list[Node] = []
+
+    def collect(node: Node) -> Node:
+        if node["t"] == kind:
+            found.append(node)
+        return node
+
+    rewrite(tree, collect)
+    return found
 
 
 def plain(tree: Any) -> str:

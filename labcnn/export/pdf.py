@@ -11,7 +11,7 @@ from labcnn.errors import ReportError
 from labcnn.export.cells import PICTURES
 from labcnn.export.document import Document
 from labcnn.export.exporter import ReportExporter
-from labcnn.export.pandoc import TEMPLATES, Node, rewrite, write
+from labcnn.export.pandoc import TEMPLATES, find, plain, write
 
 _NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 
@@ -33,13 +33,13 @@ def render_pdf(document: Document) -> bytes:
             kind = next(kind for kind in PICTURES if kind in forms)
             targets[picture] = f"{picture}.{kind.partition('/')[2].partition('+')[0]}"
             (folder / targets[picture]).write_bytes(forms[kind])
-        body = write(rewrite(document.with_targets(targets), _for_paper), "typst")
+        blocks = document.with_targets(targets)
+        alternatives = {node["c"][2][0]: plain(node["c"][1]) for node in find(blocks, "Image")}
         style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
         families = {kind: font.family for kind, font in fonts().items()}
-        (folder / "report.json").write_text(
-            json.dumps({**document.meta, "fonts": families}), encoding="utf-8"
-        )
-        (folder / "report.typ").write_text(f"{style}\n{body}", encoding="utf-8")
+        given = {**document.meta, "fonts": families, "alternatives": alternatives}
+        (folder / "report.json").write_text(json.dumps(given), encoding="utf-8")
+        (folder / "report.typ").write_text(f"{style}\n{write(blocks, 'typst')}", encoding="utf-8")
         try:
             return typst.compile(
                 folder / "report.typ",
@@ -66,14 +66,6 @@ def _explained(error: Exception) -> str:
     if missing:
         return f"no font has {', '.join(missing)}; write it in other characters"
     return f"Typst can't set the report: {str(error).splitlines()[0]}"
-
-
-def _for_paper(node: Node) -> Node:
-    """Columns as wide as their contents: pandoc guesses widths from the notebook's dashes."""
-    if node["t"] == "Table":
-        columns = [[alignment, {"t": "ColWidthDefault"}] for alignment, _ in node["c"][2]]
-        return {"t": "Table", "c": [*node["c"][:2], columns, *node["c"][3:]]}
-    return node
 
 
 class ReportPDFExporter(ReportExporter):

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from labcnn.errors import ReportError
-from labcnn.export.pandoc import Node, link, plain, rewrite, text
+from labcnn.export.pandoc import Node, find, link, plain, rewrite, text
 
 _REFERENCE = re.compile(r"@((?:fig|tbl|sec)-[A-Za-z0-9_-]*[A-Za-z0-9])")
 _WORDS = {"fig": "图", "tbl": "表"}
@@ -34,7 +34,7 @@ def number(blocks: list[Node]) -> tuple[list[Node], Labels]:
         label = label or f"{kind}-number-{counts[kind]}"
         labels.add(label, name)
         inlines = [node for block in blocks for node in block["c"]]
-        number = {"t": "Span", "c": [["", ["number"], []], [text(name)]]}
+        number = {"t": "Strong", "c": [text(name)]}
         return label, [None, [{"t": "Plain", "c": [number, text("\u3000"), *inlines]}]]
 
     def figure(label: str, alt: str, blocks: list[Node], images: list[Node]) -> Node:
@@ -57,7 +57,7 @@ def number(blocks: list[Node]) -> tuple[list[Node], Labels]:
             content[0][0], content[1] = caption("tbl", content[0][0], content[1][1])
         elif kind == "Figure":
             if content[0][0].startswith("fig-"):
-                return figure(content[0][0], "", content[1][1], _images(content[2]))
+                return figure(content[0][0], "", content[1][1], find(content[2], "Image"))
             return content[2]
         elif kind == "Picture":
             return {"t": "Para", "c": content}
@@ -69,7 +69,7 @@ def number(blocks: list[Node]) -> tuple[list[Node], Labels]:
         kind: str, label: str, alt: str, words: list[Node], shown: list[Node]
     ) -> Node | list[Node]:
         if kind == "fig":
-            return figure(label, alt, words, _images(shown))
+            return figure(label, alt, words, find(shown, "Image"))
         for node in shown:
             if node["t"] == "Table":
                 node["c"][0][0], node["c"][1] = caption("tbl", label, words)
@@ -95,18 +95,6 @@ def resolve(blocks: list[Node], labels: Labels) -> list[Node]:
         return parts
 
     return rewrite(blocks, rule)
-
-
-def _images(blocks: list[Node]) -> list[Node]:
-    found: list[Node] = []
-
-    def collect(node: Node) -> Node:
-        if node["t"] == "Image":
-            found.append(node)
-        return node
-
-    rewrite(blocks, collect)
-    return found
 
 
 def _section(labels: Labels, level: int) -> str:

@@ -18,6 +18,8 @@ _KINDS = {
     ".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
     ".gif": "image/gif",
 }  # fmt: skip
+_LEFT, _FREE = {"t": "AlignLeft"}, {"t": "ColWidthDefault"}
+_REFERRED = re.compile(r"@(fig|tbl|sec)-")
 _LABEL = re.compile(r"^(fig|tbl|sec)-[A-Za-z0-9_-]+$")
 
 
@@ -36,6 +38,9 @@ def clean(blocks: list[Node], cells: Cells, folder: Path) -> list[Node]:
             return node["c"][1]
         if kind == "Image":
             return _picture(node, cells, folder)
+        if kind == "Table":  # pandoc guesses widths from the dashes; contents know better
+            columns = [[_LEFT if a["t"] == "AlignDefault" else a, _FREE] for a, _ in node["c"][2]]
+            return {"t": "Table", "c": [*node["c"][:2], columns, *node["c"][3:]]}
         if kind in {"Para", "Plain", "Header", "Emph", "Strong"}:
             at = 2 if kind == "Header" else None
             inlines = _unspaced(node["c"] if at is None else node["c"][at])
@@ -85,14 +90,19 @@ def _picture(node: Node, cells: Cells, folder: Path) -> Node:
 
 
 def _unspaced(inlines: list[Node]) -> list[Node]:
-    """Without the line breaks between two Chinese characters, which would show as spaces."""
+    """Without line breaks between Chinese characters, which would show as spaces, and without
+    the space that Markdown likes before a reference: 如 @fig-curve 所示 is 如图 1 所示.
+    """
 
     def wide(neighbours: list[Node], end: int) -> bool:
         words = plain(neighbours[end]) if neighbours else ""
         return bool(words) and unicodedata.east_asian_width(words[end]) in "WF"
 
-    return [
-        node
-        for k, node in enumerate(inlines)
-        if node["t"] != "SoftBreak" or not (wide(inlines[:k], -1) and wide(inlines[k + 1 :], 0))
-    ]
+    def superfluous(k: int) -> bool:
+        if inlines[k]["t"] not in {"Space", "SoftBreak"} or not wide(inlines[:k], -1):
+            return False
+        following = plain(inlines[k + 1 : k + 2])
+        is_break = inlines[k]["t"] == "SoftBreak"
+        return bool(_REFERRED.match(following)) or (is_break and wide(inlines[k + 1 :], 0))
+
+    return [node for k, node in enumerate(inlines) if not superfluous(k)]
