@@ -60,11 +60,9 @@ class Folder:
 class Zip:
     """A zip archive, read in place."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with explained(path):
-            self._file = zipfile.ZipFile(path)
-        self.names = tuple(self._checked(info) for info in self._file.infolist())
+    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+        self.path, self._file = path, file
+        self.names = tuple(self._checked(info) for info in file.infolist())
 
     def _checked(self, info: zipfile.ZipInfo) -> str:
         # orig_filename: ZipFile has already turned the system's separators into "/"
@@ -80,11 +78,10 @@ class Zip:
 class Tar:
     """A tar archive, compressed or not: reading in another order seeks back, which is slow."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, file: tarfile.TarFile) -> None:
+        self.path, self._file = path, file
         with explained(path):
-            self._file = tarfile.open(path)  # noqa: SIM115 - lives as long as the tree
-            members = self._file.getmembers()
+            members = file.getmembers()
         for member in members:
             refuse_escape(path, member.name)
             if not (member.isfile() or member.isdir()):
@@ -115,7 +112,8 @@ def explained(path: Path) -> Iterator[None]:
         ) from None
 
 
-def open_tree(path: Path) -> Tree:
+@contextmanager
+def open_tree(path: Path) -> Iterator[Tree]:
     """Open a folder, a zip or a tar (also compressed).
 
     Raises
@@ -124,16 +122,23 @@ def open_tree(path: Path) -> Tree:
         ``path`` isn't there, is cut or of another format, or a member would escape the folder.
     """
     if path.is_dir():
-        return Folder(path)
-    if not path.is_file():
+        yield Folder(path)
+        return
+    with explained(path):
+        archive = _opened(path)
+    with archive:
+        yield Zip(path, archive) if isinstance(archive, zipfile.ZipFile) else Tar(path, archive)
+
+
+def _opened(path: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if zipfile.is_zipfile(path):
-        return Zip(path)
+        return zipfile.ZipFile(path)
     with path.open("rb") as file:
         start = file.read(4)
-    if start.startswith(b"PK\x03\x04"):
+    if start == b"PK\x03\x04":
         raise DataError(f"{path}: cut zip archive, its end is missing; copy or download it again")
-    with explained(path):
-        if start[:2] == b"\x1f\x8b" or tarfile.is_tarfile(path):
-            return Tar(path)
+    if start[:2] == b"\x1f\x8b" or tarfile.is_tarfile(path):
+        return tarfile.open(path)
     raise DataError(f"{path}: neither a folder nor a zip, tar or tar.gz archive")

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from labcnn.data.archive import Tree
+from labcnn.data.decode import Job, decode_images
 from labcnn.data.images import IMAGE_SHAPE, Split
 from labcnn.data.layout import Layout, find_layout
 from labcnn.errors import DataError
@@ -45,46 +46,46 @@ def fingerprint(train: Split, test: Split, wnids: tuple[str, ...]) -> str:
 
 
 def build(tree: Tree, folder: Path) -> Meta:
-    """Check and decode the data set in ``tree`` into ``folder``.
+    """Check and decode the data set in ``tree`` into ``folder``; the caller holds the lock.
 
     What stood in ``folder`` before stays until the new arrays are complete, and stays if they
-    never are. The caller holds the lock.
+    never are.
 
     Raises
     ------
     DataError
         The layout, the counts or an image isn't as it should be; or the disk is too full.
     """
-    from labcnn.data.decode import decode_images
-
     layout = find_layout(tree)
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
         _refuse_full_disk(fresh, len(layout.train) + len(layout.test))
-        splits = {"train": layout.train, "test": layout.test}
-        jobs, arrays = [], {}
-        for split, items in splits.items():
-            images = np.lib.format.open_memmap(
-                fresh / f"{split}_images.npy", mode="w+", dtype=np.uint8,
-                shape=(len(items), *IMAGE_SHAPE),
-            )  # fmt: skip
-            label = {wnid: number for number, wnid in enumerate(layout.wnids)}
-            labels = np.array([label[item.wnid] for item in items], dtype=np.int64)
-            np.save(fresh / f"{split}_labels.npy", labels)
-            jobs += [(item, images, row) for row, item in enumerate(items)]
-            arrays[split] = Split(images, labels)
-        decode_images(tree, jobs)
-        meta = _meta(layout, arrays["train"], arrays["test"], fresh)
-        del jobs, arrays, images  # Windows moves no file that is still mapped
+        meta = _fill(tree, layout, fresh)
         _move(fresh, folder, meta)
         return meta
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _meta(layout: Layout, train: Split, test: Split, folder: Path) -> Meta:
+def _fill(tree: Tree, layout: Layout, folder: Path) -> Meta:
+    # a function of its own: its maps are closed at the end, for Windows moves no mapped file
+    label = {wnid: number for number, wnid in enumerate(layout.wnids)}
+    jobs: list[Job] = []
+    splits: list[Split] = []
+    for name, items in (("train", layout.train), ("test", layout.test)):
+        images = np.lib.format.open_memmap(
+            folder / f"{name}_images.npy", "w+", np.uint8, (len(items), *IMAGE_SHAPE)
+        )
+        labels = np.array([label[item.wnid] for item in items], dtype=np.int64)
+        np.save(folder / f"{name}_labels.npy", labels)
+        jobs += [Job(item.name, images, row) for row, item in enumerate(items)]
+        splits.append(Split(images, labels))
+    decode_images(tree, jobs)
+    for images in {id(job.images): job.images for job in jobs}.values():
+        images.flush()  # on the disk before the proof is
+    train, test = splits
     return Meta(
         format=FORMAT,
         wnids=layout.wnids,
@@ -143,7 +144,8 @@ def read_arrays(folder: Path) -> tuple[Meta, Split, Split]:
             state = "missing" if found is None else f"{found:,} bytes"
             raise DataError(f"{path}: {state} instead of {meta.sizes[path.name]:,} bytes; {REDO}")
         try:
-            arrays[name] = np.load(path, mmap_mode="r")
+            # "c": torch wants arrays it could write to, and a write must not reach the disk
+            arrays[name] = np.load(path, mmap_mode="c")
         except ValueError:
             raise DataError(f"{path}: changed, not the array that was written; {REDO}") from None
     for split, count in (("train", meta.train_count), ("test", meta.test_count)):

@@ -1,20 +1,32 @@
 """JPEG files to uint8 arrays: in parallel, each image checked."""
 
+import io
 import os
+import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from labcnn.data.archive import DAMAGE, Tree
 from labcnn.data.images import IMAGE_SHAPE
-from labcnn.data.layout import Item, listed
+from labcnn.data.layout import listed
 from labcnn.data.progress import progress_bar
 from labcnn.errors import DataError
 
 CHUNK = 64
-END_OF_IMAGE = b"\xff\xd9"
+START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
+
+
+class Job(NamedTuple):
+    """Decode the file ``name`` into ``images[row]``."""
+
+    name: str
+    images: np.memmap
+    row: int
 
 
 class BrokenImage(Exception):
@@ -29,28 +41,28 @@ def decode_image(content: bytes) -> np.ndarray:
     BrokenImage
         It is empty, cut, no JPEG, or of another size.
     """
-    import torch  # slow to import: `labcnn data status` does without
-    from torchvision.io import ImageReadMode, decode_jpeg
-
+    height, width, _ = IMAGE_SHAPE
     if not content:
         raise BrokenImage("empty")
-    # libjpeg fills what a cut file lacks with gray and says nothing
-    if content[:2] == b"\xff\xd8" and END_OF_IMAGE not in content[-64:]:
+    # libjpeg fills what a cut file lacks with gray; zeros may follow the end
+    if content[:2] == START_OF_IMAGE and END_OF_IMAGE not in content[-64:]:
         raise BrokenImage("cut: its end is missing")
     try:
-        image = decode_jpeg(
-            torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB
-        )
-    except RuntimeError as error:
-        raise BrokenImage(f"no JPEG image: {str(error).splitlines()[0]}") from None
-    height, width = image.shape[1:]
-    if (height, width) != IMAGE_SHAPE[:2]:
-        raise BrokenImage(f"{width}x{height} pixels instead of 64x64")
-    return image.permute(1, 2, 0).numpy()
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            if image.size != (width, height):
+                raise BrokenImage(
+                    "{}x{} pixels instead of {}x{}".format(*image.size, width, height)
+                )
+            rgb = image if image.mode == "RGB" else image.convert("RGB")
+            return np.frombuffer(rgb.tobytes(), np.uint8).reshape(IMAGE_SHAPE)
+    except UnidentifiedImageError:
+        raise BrokenImage("no JPEG image") from None
+    except (OSError, SyntaxError, ValueError, LookupError, struct.error) as error:
+        raise BrokenImage(str(error)) from None
 
 
-def decode_images(tree: Tree, jobs: Sequence[tuple[Item, np.ndarray, int]]) -> None:
-    """Decode every item into its row of its array: jobs are (item, array, row).
+def decode_images(tree: Tree, jobs: Iterable[Job]) -> None:
+    """Do every job, with a progress bar.
 
     One thread at a time reads a chunk in the tree's order, so that a compressed tar is never
     sought backwards; decoding, which frees the interpreter, runs side by side.
@@ -61,32 +73,26 @@ def decode_images(tree: Tree, jobs: Sequence[tuple[Item, np.ndarray, int]]) -> N
         Names up to five broken images and counts them all.
     """
     place = {name: number for number, name in enumerate(tree.names)}
-    jobs = sorted(jobs, key=lambda job: place[job[0].name])
+    jobs = sorted(jobs, key=lambda job: place[job.name])
     chunks = iter([jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)])
+    progress = progress_bar("decode", "image", len(jobs))
     broken: list[str] = []
     turn, stop = threading.Lock(), threading.Event()
-    progress = progress_bar("decode", "image", len(jobs))
-
-    def read() -> Iterator[tuple[tuple[Item, np.ndarray, int], bytes | BrokenImage]]:
-        for job in next(chunks, ()):
-            try:
-                yield job, tree.read(job[0].name)
-            except DAMAGE as error:
-                yield job, BrokenImage(f"can't be read: {error}")
 
     def work() -> None:
         while not stop.is_set():
             with turn:
-                chunk = list(read())
+                chunk = next(chunks, [])
+                contents = [_read(tree, job.name) for job in chunk]
             if not chunk:
                 return
-            for (item, images, row), content in chunk:
+            for job, content in zip(chunk, contents, strict=True):
                 try:
                     if isinstance(content, BrokenImage):
                         raise content
-                    images[row] = decode_image(content)
+                    job.images[job.row] = decode_image(content)
                 except BrokenImage as error:
-                    broken.append(f"{item.name} ({error})")
+                    broken.append(f"{job.name} ({error})")
             with turn:
                 progress.update(len(chunk))
 
@@ -101,3 +107,10 @@ def decode_images(tree: Tree, jobs: Sequence[tuple[Item, np.ndarray, int]]) -> N
         raise DataError(
             f"{tree.path}: {len(broken)} of {len(jobs)} images broken: {listed(sorted(broken))}"
         )
+
+
+def _read(tree: Tree, name: str) -> bytes | BrokenImage:
+    try:
+        return tree.read(name)
+    except DAMAGE as error:
+        return BrokenImage(f"can't be read: {error}")

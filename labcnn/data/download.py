@@ -15,6 +15,7 @@ OFFICIAL_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 #: A lost connection is taken up again this many times, as long as each brings more of the file.
 TRIES = 5
 TIMEOUT = 30
+CHUNK = 2**14
 OTHER_WAY = "a mirror or a copy you have does as well: `labcnn data fetch --from PATH_OR_URL`"
 
 
@@ -114,17 +115,20 @@ class _Resuming:
         from labcnn.data.progress import progress_bar
 
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        with self.part.open("ab") as file, progress_bar("download", "B") as progress:
+        with self.part.open("ab") as file, progress_bar("download", "B", total=1) as progress:
 
-            def from_the_start(response: Any, **_: Any) -> None:
-                if response.status_code == 200:  # the server knows no ranges
+            def on_response(response: Any, **_: Any) -> None:
+                if response.status_code == 200:  # the whole file: the server knows no ranges
                     file.truncate(0)
+                elif not response.ok:
+                    response.close()  # pooch would leave the connection open
 
             pooch.HTTPDownloader(
-                progressbar=progress,
+                progressbar=progress,  # sets the real total
                 headers=headers,
+                chunk_size=CHUNK,
                 timeout=TIMEOUT,
-                hooks={"response": from_the_start},
+                hooks={"response": on_response},
             )(url, file, None)
 
 

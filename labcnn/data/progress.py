@@ -5,7 +5,7 @@ import sys
 from tqdm import tqdm
 
 
-def progress_bar(description: str, unit: str, total: int | None = None) -> tqdm:
+def progress_bar(description: str, unit: str, total: int) -> tqdm:
     """A bar on the terminal; a line every ten seconds where the output goes into a file."""
     return tqdm(
         desc=description,

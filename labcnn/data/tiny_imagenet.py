@@ -1,5 +1,8 @@
 """Tiny ImageNet-200: fetched once, checked by content, read as memory-mapped arrays."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,19 +66,33 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
     bool
         False where nothing was to do.
     """
-    from filelock import FileLock
-
     from labcnn.data.archive import open_tree
     from labcnn.data.download import obtained
 
-    data_folder().mkdir(parents=True, exist_ok=True)
-    # two fetches at once: the second waits, then finds the work done
-    with FileLock(data_folder() / f"{NAME}.lock"):
+    with _alone():
         if prepared() and not force:
             return False
-        with obtained(source) as path:
-            cache.build(open_tree(path), folder())
+        with obtained(source) as path, open_tree(path) as tree:
+            cache.build(tree, folder())
         return True
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Of two fetches at once, the second waits, then finds the work done."""
+    from filelock import FileLock, Timeout
+
+    data_folder().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(data_folder() / f"{NAME}.lock")
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        print(f"{NAME}: another fetch is at work here; waiting for it", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def describe(meta: cache.Meta) -> str:
