@@ -1,0 +1,112 @@
+"""Variants side by side: test accuracy with its interval, gap to the training set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from labcnn.analysis import curves, looks, repeated, statistics
+from labcnn.analysis.formats import STATUS
+from labcnn.analysis.study import Study, original
+from labcnn.variants import REPORT_VARIANTS, label
+
+
+def test_interval(study: Study, variant: str) -> tuple[float, float, float]:
+    """Test accuracy and its 95 % interval: over images, and over seeds where there are several."""
+    seeds = study.seeds(variant)
+    correct = [study.test_correct(variant, seed) for seed in seeds]
+    if len(seeds) == 1:
+        return float(correct[0].mean()), *statistics.wilson(int(correct[0].sum()), len(correct[0]))
+    estimate = repeated.seeds_by_images(np.array(correct, float))
+    return estimate.effect, max(0.0, estimate.low), min(1.0, estimate.high)
+
+
+def section(study: Study, variants: Sequence[str]) -> Figure:
+    """A section's comparison: validation curves in one panel, test accuracies in the other."""
+    figure, [[left, right]] = looks.figure(1, 2, height=3.1, width_ratios=[1.15, 1])
+    curves.validation(left, study, variants)
+    _dots(right, study, variants)
+    if looks.there(study, variants):
+        entries = [*left.get_legend_handles_labels()]
+        extra = right.get_legend_handles_labels()
+        figure.legend(
+            entries[0] + extra[0], entries[1] + extra[1], loc="outside lower center", ncols=2
+        )
+    else:
+        looks.note(left, STATUS["missing"])
+    right.set_yticks(range(len(variants)), [looks.broken(v) for v in variants], fontsize=7)
+    return figure
+
+
+def ranking(study: Study) -> Figure:
+    """Test accuracy of all 13 variants, the original's beside."""
+    figure, [[axes]] = looks.figure(height=4.0)
+    _dots(axes, study, REPORT_VARIANTS)
+    axes.set_yticks(range(len(REPORT_VARIANTS)), [label(v) for v in REPORT_VARIANTS])
+    axes.axvline(study.chance, color=looks.GREY, linestyle=":", linewidth=1, label="随机猜测")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _dots(axes: Axes, study: Study, variants: Sequence[str]) -> None:
+    old = original()["test_accuracy"]
+    axes.plot(
+        old[list(variants)], range(len(variants)), zorder=2, label="原报告（Tiny ImageNet）",
+        **looks.ORIGINAL,
+    )  # fmt: skip
+    for place, variant in enumerate(variants):
+        if not study.seeds(variant):
+            axes.text(0.02, place, STATUS["missing"], color=looks.GREY, va="center", fontsize=8)
+            continue
+        value, low, high = test_interval(study, variant)
+        axes.errorbar(
+            value, place, xerr=[[max(0, value - low)], [max(0, high - value)]], capsize=2.5,
+            color=looks.colour(variant), marker=looks.marker(variant), markersize=4.5, zorder=3,
+        )  # fmt: skip
+        failed = study.failed(variant)
+        text = f"{value * 100:.1f}" + (f" {STATUS[failed]}" if failed else "")
+        axes.annotate(
+            text, (high, place), xytext=(4, 0), textcoords="offset points", va="center",
+            fontsize=7.5, color=looks.colour(variant),
+        )  # fmt: skip
+    axes.set_ylim(len(variants) - 0.5, -0.5)
+    axes.set_xlim(0, 1.16 * axes.dataLim.x1)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("测试集准确率")
+    axes.grid(axis="y", visible=False)
+
+
+def gaps(study: Study, variants: Sequence[str]) -> Figure:
+    """Training and test accuracy joined by a line: the longer, the more overfitting."""
+    figure, [[axes]] = looks.figure(height=0.9 + 0.26 * len(variants))
+    for place, variant in enumerate(variants):
+        if not study.seeds(variant):
+            axes.text(0.02, place, STATUS["missing"], color=looks.GREY, va="center", fontsize=8)
+            continue
+        train, test = (study.mean(variant, f"{s}_accuracy") for s in ("train", "test"))
+        colour = looks.colour(variant)
+        axes.plot([test, train], [place, place], color=colour, linestyle="-", linewidth=1.2)
+        axes.plot(train, place, color=colour, marker="o", markerfacecolor="white", linestyle="none")
+        axes.plot(test, place, color=colour, marker="o", linestyle="none")
+        axes.annotate(
+            f"{(train - test) * 100:+.1f}".replace("-", "−"), (max(train, test), place),
+            xytext=(6, 0), textcoords="offset points", va="center", fontsize=7.5, color=colour,
+        )  # fmt: skip
+    axes.plot([], [], color=looks.GREY, marker="o", linestyle="none", label="测试集")
+    axes.plot(
+        [], [], color=looks.GREY, marker="o", markerfacecolor="white", linestyle="none",
+        label="训练集",
+    )  # fmt: skip
+    axes.set_yticks(range(len(variants)), [label(v) for v in variants])
+    axes.set_ylim(len(variants) - 0.5, -0.5)
+    axes.set_xlim(0, 1.12 * axes.dataLim.x1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("准确率（数字为训练集减测试集，百分点）")
+    axes.grid(axis="y", visible=False)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    return figure

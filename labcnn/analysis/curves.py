@@ -1,0 +1,112 @@
+"""Curves over the epochs: loss, accuracy, learning rate."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from labcnn.analysis import looks
+from labcnn.analysis.formats import STATUS
+from labcnn.analysis.study import Study
+from labcnn.variants import label
+
+
+def histories(study: Study, variant: str, column: str) -> pd.DataFrame:
+    """A column of ``history.csv``: a row per epoch, a column per seed."""
+    series = {
+        seed: study.history(variant, seed).set_index("epoch")[column]
+        for seed in study.seeds(variant)
+    }
+    return pd.DataFrame(series)
+
+
+def _draw(axes: Axes, table: pd.DataFrame, style: Mapping[str, Any]) -> None:
+    """The seeds' mean, and each seed as a thin line where there are several."""
+    if table.shape[1] > 1:
+        thin = {**style, "linewidth": 0.6, "alpha": 0.35, "label": None, "marker": None}
+        axes.plot(table.index, table.to_numpy(), **thin)
+    axes.plot(table.index, table.mean(axis=1), **style)
+
+
+def training(study: Study, variants: Sequence[str]) -> Figure:
+    """Loss (above) and accuracy (below) of each variant: training dashed, validation solid."""
+    figure, rows = looks.figure(2, len(variants), height=3.9, sharex="col", sharey="row")
+    for column, variant in enumerate(variants):
+        for row, measure in zip(rows, ("loss", "accuracy"), strict=True):
+            axes = row[column]
+            if not study.seeds(variant):
+                looks.note(axes, STATUS["missing"])
+                axes.set_xticks([])
+                continue
+            for split, name, line in (("train", "训练集", "--"), ("val", "验证集", "-")):
+                style = {"color": looks.colour(variant), "linestyle": line, "label": name}
+                _draw(axes, histories(study, variant, f"{split}_{measure}"), style)
+        failed = study.failed(variant)
+        if failed:
+            looks.note(rows[1][column], STATUS[failed])
+        rows[0][column].set_title(looks.broken(variant), fontsize=8)
+        _epochs(rows[1][column])
+    rows[0][0].set_ylabel("损失")
+    rows[1][0].set_ylabel("准确率")
+    rows[1][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _split_legend(figure)
+    return figure
+
+
+def _split_legend(figure: Figure) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=looks.GREY, linestyle="--", label="训练集"),
+        Line2D([], [], color=looks.GREY, linestyle="-", label="验证集"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+
+
+def _epochs(axes: Axes) -> None:
+    axes.set_xlabel("轮")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
+
+
+def validation(axes: Axes, study: Study, variants: Sequence[str]) -> None:
+    """Validation accuracy of several variants in one panel."""
+    for variant in looks.there(study, variants):
+        style = {
+            "color": looks.colour(variant),
+            "linestyle": looks.line(variant),
+            "marker": looks.marker(variant),
+            "markersize": 3,
+            "label": label(variant),
+        }
+        table = histories(study, variant, "val_accuracy")
+        _draw(axes, table, {**style, "markevery": looks.every(len(table))})
+    axes.set_ylabel("验证集准确率")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _epochs(axes)
+
+
+def learning_rate(study: Study, variants: Sequence[str]) -> Figure:
+    """The rate in each epoch, on a logarithmic axis."""
+    figure, [[axes]] = looks.figure(height=2.4)
+    shown = looks.there(study, variants)
+    for place, variant in enumerate(shown):
+        style = {
+            "color": looks.colour(variant),
+            "linestyle": looks.line(variant),
+            # Rates often coincide: a later, thinner line leaves the earlier one to be seen.
+            "linewidth": 1.2 + 1.2 * (len(shown) - 1 - place),
+            "solid_capstyle": "butt",
+            "label": label(variant),
+        }
+        _draw(axes, histories(study, variant, "learning_rate"), style)
+    axes.set_yscale("log")
+    axes.set_ylabel("学习率")
+    _epochs(axes)
+    if axes.lines:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    else:
+        looks.note(axes, STATUS["missing"])
+    return figure

@@ -1,0 +1,121 @@
+"""A claim's findings in words: short for the table, as sentences for the text."""
+
+import math
+
+from labcnn.analysis.claims import Part
+from labcnn.analysis.formats import interval, number, percent
+from labcnn.analysis.measures import MEASURES
+from labcnn.analysis.study import original
+from labcnn.analysis.verdicts import Finding, Verdict
+from labcnn.variants import label
+
+NOUNS = {
+    "test": "测试集准确率",
+    "train": "训练集准确率",
+    "gap": "训练集与测试集准确率之差",
+    "epochs": "训练轮数",
+    "epochs_to_reach": "所需轮数",
+    "seconds_to_reach": "所需时间",
+    "seconds_per_epoch": "每轮用时",
+    "fading": "首末阶段梯度范数之比",
+    "gradient": "梯度范数",
+}
+UNITS = {"points": " 个百分点", "epochs": " 轮", "ratio": " 倍"}
+
+
+def sentence(finding: Finding) -> str:
+    """What one comparison found, with its interval; or why there is none."""
+    part, estimate = finding.part, finding.estimate
+    first = label(part.first)
+    if estimate is None:
+        return f"{_subject(part)}无法比较（{finding.reason}）"
+    unit, noun = MEASURES[part.measure].unit, NOUNS[part.measure]
+    if part.second is None:
+        return _alone(finding, first, unit, noun)
+    second = label(part.second)
+    if unit == "ratio":
+        whole = f"{first} 的{noun}是 {second} 的 {number(estimate.effect, unit)} 倍"
+        return whole + _bracket(finding, unit)
+    more, less = {"points": ("高", "低"), "epochs": ("多", "少")}[unit]
+    if part.measure == "gap":
+        more, less = "大", "小"
+    if estimate.effect == 0:
+        return f"{first} 与 {second} 的{noun}相同" + _bracket(finding, unit)
+    word = more if estimate.effect > 0 else less
+    size = number(abs(estimate.effect), unit, sign=False)
+    return f"{first} 的{noun}比 {second} {word} {size}{UNITS[unit]}" + _bracket(finding, unit)
+
+
+def _subject(part: Part) -> str:
+    names = " 与 ".join(label(v) for v in part.variants)
+    return f"{names} 的{NOUNS[part.measure]}"
+
+
+def _alone(finding: Finding, first: str, unit: str, noun: str) -> str:
+    estimate = finding.estimate
+    assert estimate is not None
+    size = number(estimate.effect, unit, sign=False)
+    if unit == "ratio":
+        return f"{first} 的{noun}为 {size}" + _bracket(finding, unit)
+    if finding.part.measure == "test":
+        limit = percent(estimate.threshold)
+        return f"{first} 的{noun}为 {size}%{_bracket(finding, unit, sign=False)}，界限为 {limit}%"
+    limit = number(estimate.threshold, unit, sign=False)
+    return f"{first} 的{noun}为 {size} 个百分点{_bracket(finding, unit)}，界限为 {limit} 个百分点"
+
+
+def _bracket(finding: Finding, unit: str, *, sign: bool = True) -> str:
+    assert finding.estimate is not None
+    shown = interval(finding.estimate, unit, sign=sign)
+    return f"（95% 区间 {shown}）" if shown else f"（{finding.estimate.method}）"
+
+
+def shown_effects(verdict: Verdict) -> str:
+    """A claim's effects for the table: ``short：+3.9 [+3.0, +4.8]；long：…``."""
+    return "；".join(_short(finding) for finding in verdict.shown)
+
+
+def _short(finding: Finding) -> str:
+    part, estimate = finding.part, finding.estimate
+    if estimate is None:
+        return f"{_pair(part)}：{finding.reason}"
+    unit = MEASURES[part.measure].unit
+    suffix = {"points": "", "epochs": " 轮", "ratio": ""}[unit]
+    sign = not (part.second is None and part.measure == "test")
+    what = "" if part.measure == "test" else f"{NOUNS[part.measure]} "
+    bounds = interval(estimate, unit, sign=sign) or "[无区间]"
+    return f"{_pair(part)}：{what}{number(estimate.effect, unit, sign=sign)}{suffix} {bounds}"
+
+
+def _pair(part: Part) -> str:
+    """The compared variants by short name: ``short_all − mid_all``, ``short_norm / …`` (ratio)."""
+    if part.second is None or part.name:
+        return part.name or part.first
+    joint = " / " if MEASURES[part.measure].unit == "ratio" else " − "
+    return part.first + joint + part.second
+
+
+def original_effects(verdict: Verdict) -> str:
+    """The original's number for each shown comparison, where its table has one."""
+    found = [(f.part, _original(f.part)) for f in verdict.shown]
+    numbers = [
+        f"{_pair(part)}：{number(value, MEASURES[part.measure].unit, sign=part.second is not None)}"
+        for part, value in found
+        if value is not None
+    ]
+    return "；".join(numbers) or verdict.claim.original or "—"
+
+
+def _original(part: Part) -> float | None:
+    table = original()
+
+    def value(variant: str) -> float:
+        accuracy = {split: table[f"{split}_accuracy"][variant] for split in ("train", "test")}
+        if part.measure == "gap":
+            return accuracy["train"] - accuracy["test"]
+        return accuracy[part.measure]
+
+    if part.measure not in {"test", "train", "gap"}:
+        return None
+    effect = value(part.first) - (value(part.second) if part.second else 0.0)
+    return None if math.isnan(effect) else effect

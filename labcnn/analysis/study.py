@@ -1,0 +1,159 @@
+"""Study: one experiment's runs, read once; what every table, figure and verdict starts from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from labcnn.errors import ReportError
+from labcnn.paths import logs_folder
+from labcnn.recipe import Recipe
+from labcnn.runs import RunFolder, RunResult, load_runs
+from labcnn.variants import REPORT_VARIANTS
+
+Value = TypeVar("Value")
+HOW_TO_RUN = "make report, or papermill notebooks/train.ipynb out.ipynb -p variant short_all"
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The finished runs of one experiment.
+
+    Attributes
+    ----------
+    experiment : the experiment's name.
+    table : a row per run, with the columns of :data:`labcnn.runs.TABLE_COLUMNS`.
+    results : each run's result by variant and seed.
+    problems : a line per file that was left out, paths relative to the folder of logs.
+    """
+
+    experiment: str
+    table: pd.DataFrame
+    results: dict[tuple[str, int], RunResult]
+    problems: tuple[str, ...] = ()
+    _read: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def recipe(self) -> Recipe:
+        """A recipe of the experiment; its runs differ in variant and seed only."""
+        return next(iter(self.results.values())).recipe
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The report's variants that have a finished run, in the table's order."""
+        return tuple(v for v in REPORT_VARIANTS if self.seeds(v))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(v for v in REPORT_VARIANTS if not self.seeds(v))
+
+    @property
+    def all_seeds(self) -> list[int]:
+        return sorted({seed for _, seed in self.results})
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing."""
+        return 1 / next(iter(self.results.values())).classes
+
+    def seeds(self, variant: str) -> list[int]:
+        return sorted(seed for name, seed in self.results if name == variant)
+
+    def runs(self, variant: str) -> list[RunResult]:
+        return [self.results[variant, seed] for seed in self.seeds(variant)]
+
+    def failed(self, variant: str) -> str | None:
+        """``diverged`` or ``no_learning`` when any of the variant's runs ended so."""
+        statuses = {run.status for run in self.runs(variant)}
+        return next((s for s in ("diverged", "no_learning") if s in statuses), None)
+
+    def mean(self, variant: str, column: str) -> float:
+        """Mean over seeds of a column of :attr:`table`; NaN without runs."""
+        return float(self.table.loc[self.table["variant"] == variant, column].mean())
+
+    def history(self, variant: str, seed: int) -> pd.DataFrame:
+        return self._once(variant, seed, RunFolder.history)
+
+    def gradients(self, variant: str, seed: int) -> pd.DataFrame:
+        return self._once(variant, seed, RunFolder.gradients)
+
+    def test_labels(self, variant: str, seed: int) -> np.ndarray:
+        return self._once(variant, seed, RunFolder.predictions)["test_label"]
+
+    def test_correct(self, variant: str, seed: int) -> np.ndarray:
+        """One boolean per test image, in the split's order."""
+        arrays = self._once(variant, seed, RunFolder.predictions)
+        return np.asarray(arrays["test_label"] == arrays["test_predicted"])
+
+    def _once(self, variant: str, seed: int, read: Callable[[RunFolder], Value]) -> Value:
+        key = variant, seed, read
+        if key not in self._read:
+            rows = self.table.query("variant == @variant and seed == @seed")
+            self._read[key] = read(rows["folder"].iloc[0])
+        return self._read[key]
+
+
+def load_study(logs: str | Path | None = None, experiment: str | None = None) -> Study:
+    """Read one experiment's finished runs.
+
+    Parameters
+    ----------
+    logs : folder of results; None: ``$LABCNN_LOGS``, else ``report/logs`` of the checkout.
+    experiment : its folder's name; None takes the experiment that finished a run last.
+
+    Raises
+    ------
+    ReportError
+        No run, no such experiment, or runs that may not be compared.
+    """
+    folder = logs_folder(logs)
+    table, problems = load_runs(folder)
+    if table.empty:
+        left_out = f"; left out: {'; '.join(_relative(problems, folder))}" if problems else ""
+        raise ReportError(f"no finished run in {folder}{left_out}; first run: {HOW_TO_RUN}")
+    known = sorted(set(table["experiment"]))
+    if experiment is not None and experiment not in known:
+        raise ReportError(f"experiment={experiment!r} has no finished run; valid: {known}")
+    results = [run.result() for run in table["folder"]]
+    if experiment is None:
+        finished = pd.to_datetime([r.provenance.finished for r in results], utc=True)
+        experiment = results[int(np.argmax(finished))].experiment
+    chosen = {(r.recipe.variant, r.recipe.seed): r for r in results if r.experiment == experiment}
+    _refuse_mixture(list(chosen.values()))
+    ours = [p for p in problems if p.startswith(str(folder / experiment))]
+    kept = table[table["experiment"] == experiment].reset_index(drop=True)
+    return Study(experiment, kept, chosen, tuple(_relative(ours, folder)))
+
+
+def _relative(problems: Iterable[str], folder: Path) -> list[str]:
+    """Lines without the folder of logs: a report names no path of the machine."""
+    return [p.replace(f"{folder}/", "").replace(f"{folder}\\", "") for p in problems]
+
+
+def _refuse_mixture(results: list[RunResult]) -> None:
+    def shared(result: RunResult) -> dict[str, Any]:
+        return {**result.recipe.shared, "data_fingerprint": result.provenance.data_fingerprint}
+
+    first = shared(results[0])
+    for result in results[1:]:
+        for name, value in shared(result).items():
+            if value != first[name]:
+                raise ReportError(
+                    f"experiment {result.experiment!r} mixes {name}={first[name]!r} and {value!r} "
+                    f"({result.recipe.variant}, seed {result.recipe.seed}): not comparable"
+                )
+
+
+@cache
+def original() -> pd.DataFrame:
+    """The original report's table by variant: accuracies 0-1, epochs where its text names them."""
+    with files(__package__).joinpath("original.csv").open(encoding="utf-8") as file:
+        table = pd.read_csv(file, index_col="variant")
+    accuracies = [f"{split}_accuracy" for split in ("train", "val", "test")]
+    table[accuracies] /= 100
+    return table

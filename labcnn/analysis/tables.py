@@ -1,0 +1,172 @@
+"""The report's tables, from a study's runs."""
+
+from collections.abc import Callable, Sequence
+
+from labcnn.analysis import statistics
+from labcnn.analysis.document import Strong, Table
+from labcnn.analysis.findings import original_effects, shown_effects
+from labcnn.analysis.formats import DATASETS, STATUS, p_value, percent
+from labcnn.analysis.study import Study, original
+from labcnn.analysis.verdicts import Verdict
+from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS, VARIANTS, label
+
+SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
+
+
+def parameters(study: Study) -> Table:
+    """Data set and hyper-parameters, from the recipe of the runs themselves."""
+    recipe, run = study.recipe, next(iter(study.results.values()))
+    counts = "；".join(f"{SPLITS[s]} {getattr(run, s).count:,}" for s in SPLITS)
+    nesterov = "，Nesterov" if recipe.nesterov else ""
+    decay = {
+        "plateau": f"验证集准确率连续 {recipe.decay_patience} 轮不提高，"
+        f"则乘以 {recipe.decay_factor:g}",
+        "one_cycle": "单周期（one-cycle）",
+    }
+    rows = [
+        ("数据集", f"{DATASETS[recipe.dataset]}，{run.classes} 类，64×64 彩色图像"),
+        ("图像数", counts),
+        ("训练数据所占比例", f"{recipe.fraction * 100:g}%"),
+        ("批大小", str(recipe.batch_size)),
+        ("优化器", f"SGD，动量 {recipe.momentum:g}{nesterov}，权重衰减 {recipe.weight_decay:g}"),
+        ("学习率", f"{recipe.learning_rate:g}"),
+        ("学习率衰减（lr_decay 打开时）", decay[recipe.decay]),
+        ("丢弃率（dropout 打开时）", f"{recipe.dropout_rate:g}"),
+        ("轮数上限", str(recipe.epochs)),
+        ("提前停止", f"验证集准确率连续 {recipe.patience} 轮不提高即停止，取最佳一轮的权重"),
+        ("第一阶段通道数", f"{recipe.width}，其后每阶段加倍"),
+        ("数据增强", "有" if recipe.augment else "无"),
+        ("标签平滑", f"{recipe.label_smoothing:g}"),
+        ("随机种子", "、".join(map(str, study.all_seeds))),
+    ]
+    return Table(("项目", "取值"), rows, "ll", widest=60)
+
+
+def networks(study: Study) -> Table:
+    """Blocks, parameters and FLOPs of the networks; lr_decay and dropout change neither."""
+    rows = []
+    for depth, blocks in BLOCKS_PER_STAGE.items():
+        for switches in ((), ("norm",), ("residual",), ("norm", "residual")):
+            run = next(
+                (
+                    run
+                    for (name, _), run in study.results.items()
+                    if VARIANTS[name].depth == depth
+                    and tuple(s for s in VARIANTS[name].switches if s in {"norm", "residual"})
+                    == switches
+                ),
+                None,
+            )
+            if run is None:
+                continue
+            shown = (
+                "、".join({"norm": "归一化", "residual": "残差连接"}[s] for s in switches) or "—"
+            )
+            rows.append((
+                depth, shown, str(blocks), f"{run.model.parameters / 1e6:.3f}",
+                f"{run.model.flops / 1e6:.1f}",
+            ))  # fmt: skip
+    columns = ("深度", "附加模块", "每阶段双卷积数", "参数量 / 百万", "每幅图像前向 FLOPs / 百万")
+    return Table(columns, rows, "llrrr")
+
+
+def results(study: Study) -> Table:
+    """The 13 rows: accuracies in percent, the best of each column marked, the original beside."""
+    old = original()
+    best = {s: max(study.mean(v, f"{s}_accuracy") for v in study.present) for s in SPLITS}
+    rows: list[Sequence[str]] = []
+    for variant in REPORT_VARIANTS:
+        cells = []
+        for split in SPLITS:
+            mean = study.mean(variant, f"{split}_accuracy")
+            cells.append((Strong if mean == best[split] else str)(percent(mean)))
+        status = study.failed(variant) or ("ok" if study.seeds(variant) else "missing")
+        past = [percent(old[f"{split}_accuracy"][variant]) for split in SPLITS]
+        rows.append((label(variant), *cells, _spread(study, variant), STATUS[status], *past))
+    columns = (
+        "网络模型",
+        *SPLITS.values(),
+        spread_title(study),
+        "状态",
+        "原训练",
+        "原验证",
+        "原测试",
+    )
+    return Table(columns, rows, "lrrrclrrr")
+
+
+def spread_title(study: Study) -> str:
+    return "测试集标准差" if len(study.all_seeds) > 1 else "测试集 95% 区间"
+
+
+def _spread(study: Study, variant: str) -> str:
+    """One seed: Wilson's interval over the test images; several: standard deviation over seeds."""
+    runs = study.runs(variant)
+    if not runs:
+        return "—"
+    if len(study.all_seeds) > 1:
+        deviation = study.table.loc[study.table["variant"] == variant, "test_accuracy"].std()
+        return f"{percent(float(deviation))}（n = {len(runs)}）"
+    test = runs[0].test
+    low, high = statistics.wilson(round(test.accuracy * test.count), test.count)
+    return f"{percent(low)}–{percent(high)}"
+
+
+def claims(verdicts: list[Verdict]) -> Table:
+    """The 15 claims: our effect with its interval, adjusted p-value and verdict; the original's."""
+    rows = [
+        (
+            str(number),
+            v.claim.text,
+            shown_effects(v),
+            p_value(v.p_adjusted),
+            Strong(v.verdict),
+            original_effects(v),
+        )
+        for number, v in enumerate(verdicts, 1)
+    ]
+    columns = ("序号", "论断", "本实验的效应 [95% 区间]", "校正后 p", "结论", "原报告的数字")
+    return Table(columns, rows, "rllrll")
+
+
+def reproduction(study: Study) -> Table:
+    """What the runs were made with; a field in which they differ shows all its values."""
+    runs = list(study.results.values())
+
+    def each(value: Callable[..., object]) -> str:
+        return "、".join(sorted({str(value(run)) for run in runs}))
+
+    packages = sorted({name for run in runs for name in run.provenance.versions})
+    rows = [
+        ("实验", study.experiment),
+        ("运行数", f"{len(runs)}（{len(study.present)} / {len(REPORT_VARIANTS)} 个模型）"),
+        ("数据指纹", each(lambda r: r.provenance.data_fingerprint[:16])),
+        ("代码版本", each(lambda r: _commit(r.provenance.git_commit, r.provenance.git_dirty))),
+        ("设备", each(lambda r: f"{r.provenance.device_name}（{r.provenance.device}）")),
+        ("数值精度", each(lambda r: r.provenance.precision)),
+        ("线程数", each(lambda r: r.provenance.threads)),
+        ("训练总用时 / 秒", f"{sum(r.timing.train_seconds for r in runs):,.0f}"),
+        *(
+            (name, each(lambda r, name=name: r.provenance.versions.get(name, "—")))
+            for name in packages
+        ),
+        ("重新运行的命令", command(study)),
+    ]
+    return Table(("项目", "取值"), rows, "ll", widest=60)
+
+
+def _commit(commit: str | None, dirty: bool | None) -> str:
+    return f"{commit[:12]}{'（有未提交的改动）' if dirty else ''}" if commit else "未知"
+
+
+def command(study: Study) -> str:
+    """The command that makes these runs and this report again."""
+    recipe = study.recipe
+    parts = [f"make report DATASET={recipe.dataset}"]
+    if recipe.fraction != recipe.defaults["fraction"]:
+        parts.append(f"FRACTION={recipe.fraction:g}")
+    if recipe.epochs != recipe.defaults["epochs"]:
+        parts.append(f"EPOCHS={recipe.epochs}")
+    if study.all_seeds != [0]:
+        parts.append(f'SEEDS="{" ".join(map(str, study.all_seeds))}"')
+    return " ".join(parts)
