@@ -1,0 +1,84 @@
+import datetime
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import nbformat.v4 as v4
+import pypdfium2
+import pytest
+from report_notebook import HOSTILE, META, code, notebook
+
+from labcnn.errors import ReportError
+from labcnn.export.document import build
+from labcnn.export.pdf import ReportPDFExporter, render_pdf
+
+
+def pages(content: bytes) -> list[str]:
+    with pypdfium2.PdfDocument(content) as pdf:
+        return [page.get_textpage().get_text_range().replace("\r\n", "\n") for page in pdf]
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return render_pdf(build(notebook(v4.new_markdown_cell("长文。\n\n" * 60))))
+
+
+def test_text_headings_table_and_captions(content: bytes) -> None:
+    text = "\n".join(pages(content))
+    for words in (META["title"], META["author"], "1 实验要求", "2.1 曲线", "图 1", "表 1"):
+        assert words in text
+    for words in ("Shortbaseline", "31.25", "残差网络", "43.02", "结果: 准确率"):
+        assert words in text
+    for absent in ("secret", "never", "课程", "学号"):
+        assert absent not in text
+
+
+def test_notice_is_on_every_page(content: bytes) -> None:
+    texts = pages(content)
+    assert len(texts) > 1
+    assert all(META["notice"] in text for text in texts)
+
+
+def test_hostile_words_are_shown_as_they_are(content: bytes) -> None:
+    text = "".join(pages(content)).replace("\n", "")
+    for piece in HOSTILE.replace("`", "").split():
+        assert piece in text
+
+
+def test_it_is_pdf_a_2b_with_the_reports_own_date(content: bytes) -> None:
+    assert b"<pdfaid:part>2</pdfaid:part>" in content
+    assert b"<pdfaid:conformance>B</pdfaid:conformance>" in content
+    with pypdfium2.PdfDocument(content) as pdf:
+        assert pdf.get_metadata_value("Title") == META["title"]
+        written = pdf.get_metadata_value("CreationDate")
+        assert written.startswith(datetime.date.fromisoformat(META["date"]).strftime("D:%Y%m%d"))
+
+
+def test_same_bytes_twice(content: bytes) -> None:
+    again = notebook(v4.new_markdown_cell("长文。\n\n" * 60))
+    assert render_pdf(build(again)) == content
+
+
+@pytest.mark.parametrize(("character", "named"), [("\U0001f9ea", "\U0001f9ea"), ("\u0378", "378")])
+def test_a_character_without_glyph_is_an_error_that_names_it(character: str, named: str) -> None:
+    cells = [code("", {"text/markdown": f"这里 {character} 没有字形"})]
+    with pytest.raises(ReportError, match=named):
+        render_pdf(build(v4.new_notebook(cells=cells)))
+
+
+def test_a_broken_picture_is_one_line() -> None:
+    cells = [code("", {"image/svg+xml": "<svg"})]
+    with pytest.raises(ReportError, match="Typst can't set the report"):
+        render_pdf(build(v4.new_notebook(cells=cells)))
+
+
+def test_nbconvert_writes_it(tmp_path: Path) -> None:
+    file = tmp_path / "我的 报告.ipynb"
+    nbformat.write(notebook(), file)
+    command = [sys.executable, "-m", "nbconvert", "--to", "report-pdf", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert META["title"] in pages(file.with_suffix(".pdf").read_bytes())[0]
+    assert str(tmp_path).encode() not in file.with_suffix(".pdf").read_bytes()
+    assert ReportPDFExporter().file_extension == ".pdf"
+    assert ReportPDFExporter().export_from_notebook == "labcnn report (PDF)"
