@@ -48,7 +48,7 @@ def test_status_of_nothing() -> None:
 def test_status_needs_no_torch() -> None:
     code = (
         "import sys; from labcnn.data import commands, tiny_imagenet; tiny_imagenet.prepared();"
-        "print([m for m in ('torch', 'pandas') if m in sys.modules])"
+        "print([m for m in ('torch', 'pandas', 'PIL', 'tqdm', 'requests') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 

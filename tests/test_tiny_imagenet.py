@@ -10,7 +10,7 @@ from tiny_folder import TRAIN, VAL, WNIDS, jpeg, sort_val, tarred, val_classes, 
 from tiny_folder import zipped as zip_folder
 
 from labcnn.data import tiny_imagenet
-from labcnn.data.decode import decode_image
+from labcnn.data.decode import BrokenImage, decode_image
 from labcnn.errors import DataError
 
 
@@ -163,6 +163,14 @@ def test_gray_becomes_rgb(tiny: Path) -> None:
     assert (image == image[..., :1]).all() and image.std() > 0
 
 
+def claiming(pixels: int) -> bytes:
+    """A picture whose header says it is ``pixels`` wide and high."""
+    content = bytearray(jpeg(1))
+    size = content.index(b"\xff\xc0") + 5
+    content[size : size + 4] = pixels.to_bytes(2, "big") * 2
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -172,14 +180,24 @@ def test_gray_becomes_rgb(tiny: Path) -> None:
         (b"", "empty"),
         (b"<html>not an image</html>", "no JPEG"),
         (jpeg(1, size=(64, 32)), "64x32 pixels instead of 64x64"),
+        (claiming(60_000), "3600000000 pixels"),
     ],
-    ids=["last-bytes-cut", "half", "half-then-zeros", "empty", "html", "size"],
+    ids=["last-bytes-cut", "half", "half-then-zeros", "empty", "html", "size", "bomb"],
 )  # fmt: skip
 def test_broken_image_is_named(tiny: Path, content: bytes, reason: str) -> None:
     name = f"train/{WNIDS[1]}/images/{WNIDS[1]}_2.JPEG"
     (tiny / name).write_bytes(content)
     message = refused(tiny)
     assert name in message and reason in message and "1 of 18" in message
+
+
+def test_no_cut_of_an_image_passes() -> None:
+    whole = jpeg(1)
+    for length in range(0, len(whole), 41):
+        for padding in (b"", b"\0" * (len(whole) - length)):
+            with pytest.raises(BrokenImage):
+                decode_image(whole[:length] + padding)
+    decode_image(whole + b"\0\0")
 
 
 def test_many_broken_images_are_counted(tiny: Path) -> None:

@@ -68,7 +68,7 @@ def sort_val(folder: Path, images: str = "") -> None:
 def zipped(folder: Path, archive: Path) -> Path:
     """``folder`` and what is in it as a zip archive."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for path in sorted(folder.rglob("*")):
+        for path in (folder, *sorted(folder.rglob("*"))):
             file.write(path, path.relative_to(folder.parent))
     return archive
 

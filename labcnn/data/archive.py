@@ -62,14 +62,12 @@ class Zip:
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self.path, self._file = path, file
-        self.names = tuple(self._checked(info) for info in file.infolist())
-
-    def _checked(self, info: zipfile.ZipInfo) -> str:
-        # orig_filename: ZipFile has already turned the system's separators into "/"
-        refuse_escape(self.path, info.orig_filename)
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise DataError(f"{self.path}: member {info.filename!r} is a link; refused")
-        return info.filename
+        for info in file.infolist():
+            # orig_filename: ZipFile has already turned the system's separators into "/"
+            refuse_escape(path, info.orig_filename)
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise DataError(f"{path}: member {info.filename!r} is a link; refused")
+        self.names = tuple(info.filename for info in file.infolist() if not info.is_dir())
 
     def read(self, name: str) -> bytes:
         return self._file.read(name)

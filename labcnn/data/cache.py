@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from labcnn.data.archive import Tree
-from labcnn.data.decode import Job, decode_images
 from labcnn.data.images import IMAGE_SHAPE, Split
 from labcnn.data.layout import Layout, find_layout
 from labcnn.errors import DataError
@@ -71,6 +70,8 @@ def build(tree: Tree, folder: Path) -> Meta:
 
 def _fill(tree: Tree, layout: Layout, folder: Path) -> Meta:
     # a function of its own: its maps are closed at the end, for Windows moves no mapped file
+    from labcnn.data.decode import Job, decode_images  # needs what `labcnn[train]` installs
+
     label = {wnid: number for number, wnid in enumerate(layout.wnids)}
     jobs: list[Job] = []
     splits: list[Split] = []

@@ -18,6 +18,10 @@ from labcnn.data.progress import progress_bar
 from labcnn.errors import DataError
 
 CHUNK = 64
+#: What Pillow raises at damaged files.
+DAMAGED = (
+    OSError, SyntaxError, ValueError, LookupError, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -57,7 +61,7 @@ def decode_image(content: bytes) -> np.ndarray:
             return np.frombuffer(rgb.tobytes(), np.uint8).reshape(IMAGE_SHAPE)
     except UnidentifiedImageError:
         raise BrokenImage("no JPEG image") from None
-    except (OSError, SyntaxError, ValueError, LookupError, struct.error) as error:
+    except DAMAGED as error:
         raise BrokenImage(str(error)) from None
 
 

@@ -52,9 +52,9 @@ def obtained(source: str | None) -> Iterator[Path]:
         path = download(source, None)
         try:
             yield path
-        except DataError:
+        except DataError as error:
             path.unlink(missing_ok=True)
-            raise
+            raise DataError(str(error).replace(str(path), source)) from None
     else:
         raise DataError(f"{source}: valid URLs begin with http://, https:// or file://")
 

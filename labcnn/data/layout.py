@@ -1,7 +1,6 @@
 """Where the images of Tiny ImageNet lie, in every layout that people have, and their labels."""
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -70,15 +69,14 @@ def find_layout(tree: Tree) -> Layout:
 Found = dict[tuple[str, str], str]
 
 
-def _root(tree: Tree, names: Iterable[str]) -> str:
+def _root(tree: Tree, names: list[str]) -> str:
     roots = {n.removesuffix(MARKER) for n in names if PurePosixPath(n).name == MARKER}
     roots = {root for root in roots if root.count("/") <= NESTED}
-    with_train = {n.split("train/")[0] for n in names if "train/" in n}
-    roots = {root for root in roots if root in with_train} or roots
+    full = {root for root in roots if any(n.startswith(f"{root}train/") for n in names)}
     if not roots:
         raise DataError(f"{tree.path}: no wnids.txt found; {EXPECTED}")
-    shallowest = min(root.count("/") for root in roots)
-    best = sorted(root for root in roots if root.count("/") == shallowest)
+    shallowest = min(root.count("/") for root in full or roots)
+    best = sorted(root for root in full or roots if root.count("/") == shallowest)
     if len(best) > 1:
         raise DataError(f"{tree.path}: more than one data set ({', '.join(best)}); name one")
     return best[0]
