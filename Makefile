@@ -42,7 +42,7 @@ help: ## what there is (this)
 	@echo '    DATASET=shapes|tiny-imagenet-200   FRACTION=0.1   EPOCHS=5   SEEDS="0 1"'
 	@echo '    VARIANTS="short_all long_all" (the 13 of the report)   JOBS=2 (the cores)'
 	@echo '    PARAMS="learning_rate=0.02 width=16": any other parameter of notebooks/train.ipynb'
-	@echo '  With report: TITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf docx"'
+	@echo '  With report: TITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf"'
 
 setup: $(INSTALLED) ## create .venv and install into it (again when its lock has changed)
 

@@ -128,7 +128,7 @@ def report(
     student_number: Annotated[str | None, typer.Option()] = None,
     course: Annotated[str | None, typer.Option()] = None,
     date: Annotated[str | None, typer.Option()] = None,
-    formats: Annotated[str, typer.Option(help="html, pdf, docx")] = "html pdf",
+    formats: Annotated[str, typer.Option(help="Files to write.")] = "html pdf",
     logs: Logs = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
 ) -> None:

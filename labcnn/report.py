@@ -2,19 +2,16 @@
 
 import hashlib
 import json
-import os
-import re
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from labcnn.errors import ReportError
+from labcnn.execute import execute
 from labcnn.paths import project_root
 from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT
 
 STEM = "report"
 DIGEST = ".report.sha256"
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def build_report(
@@ -23,14 +20,16 @@ def build_report(
     folder: Path,
     parameters: Mapping[str, str],
     formats: Iterable[str] = ("html", "pdf"),
+    notebook: Path | None = None,
 ) -> list[Path] | None:
     """Write ``report.ipynb`` and its exports into ``folder``.
 
     Parameters
     ----------
     logs : folder of results; ``experiment`` is the folder in it that the report is about.
-    parameters : further parameters of ``notebooks/analysis.ipynb``: author, course, ...
-    formats : ``html``, ``pdf``, ``docx``.
+    parameters : further parameters of the notebook: author, course, ...
+    formats : ``html``, ``pdf``.
+    notebook : None is ``notebooks/analysis.ipynb``.
 
     Returns
     -------
@@ -40,11 +39,13 @@ def build_report(
     Raises
     ------
     ReportError
-        There is no finished run, or the notebook failed: says where it is.
+        There is no finished run, or a format is unknown.
+    RunError
+        The notebook failed: says where it is.
     """
     if not list((logs / experiment).glob(f"*/seed*/{RESULT}")):
         raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
-    notebook = project_root() / "notebooks" / "analysis.ipynb"
+    notebook = notebook or project_root() / "notebooks" / "analysis.ipynb"
     formats = tuple(formats)
     given = {"experiment": experiment, "logs": str(logs), **parameters}
     digest = fingerprint([notebook, *sources(), *results(logs / experiment)], [given, formats])
@@ -62,23 +63,6 @@ def build_report(
     export_report(executed, folder, formats=formats, stem=STEM)
     stamp.write_text(digest, encoding="utf-8")
     return exports
-
-
-def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> None:
-    """Run ``notebook`` by papermill; its failure is one line that says where to look."""
-    # jsonschema's check of URIs, which notebooks have no use for, compiles a grammar: 1.5 s.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    os.environ.setdefault("PYTHONUTF8", "1")  # for the kernel
-    try:
-        papermill.execute_notebook(
-            notebook, executed, dict(parameters), progress_bar=False, cwd=notebook.parent
-        )
-    except PapermillExecutionError as error:
-        message = ANSI.sub("", f"{error.ename}: {error.evalue}").splitlines()[0]
-        raise ReportError(f"{notebook.name} failed: {message}; see {executed}") from None
 
 
 def results(folder: Path) -> list[Path]:

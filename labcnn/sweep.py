@@ -97,7 +97,7 @@ class Sweep:
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
-        """All runs, seed by seed, so that a sweep cut short has whole tables."""
+        """All runs, seed by seed."""
         return tuple(self._run(variant, seed) for seed in self.seeds for variant in self.variants)
 
     def _run(self, variant: str, seed: int) -> Run:

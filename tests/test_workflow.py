@@ -18,7 +18,15 @@ from rich.console import Console
 from labcnn.launch import LOG, run_sweep
 from labcnn.paths import project_root
 from labcnn.recipe import Recipe
-from labcnn.runs import ModelSize, Provenance, RunResult, SplitMetrics, Timing, read_result
+from labcnn.runs import (
+    ModelSize,
+    Provenance,
+    RunResult,
+    SplitMetrics,
+    Timing,
+    load_runs,
+    read_result,
+)
 from labcnn.sweep import Run, Sweep
 
 PARAMETERS = """
@@ -125,7 +133,7 @@ def test_one_failure_stops_no_other_run_and_is_named(
     assert lines[-1] == "shapes-3ep: 2 done, 0 running, 0 waiting, 1 failed"
 
 
-def test_a_second_sweep_runs_only_what_is_missing(
+def test_a_sweep_runs_only_what_is_missing_and_nothing_if_nothing_is(
     notebook: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUB_RAISES", "short_all")
@@ -138,15 +146,9 @@ def test_a_second_sweep_runs_only_what_is_missing(
     assert not missing
     assert kept.stat().st_mtime_ns == written
     assert lines[-1] == "shapes-3ep: 2 done, 0 running, 0 waiting, 0 failed"
-
-
-def test_nothing_starts_when_all_is_finished(notebook: Path) -> None:
-    sweep = sweep_of(notebook, "short_all")
-    run(sweep)
-    log = sweep.folder / LOG
-    log.unlink()
-    assert not run(sweep)[0]
-    assert not log.exists()
+    (before.folder / LOG).unlink()
+    assert not run(sweep_of(notebook, "short_all long_all"))[0]
+    assert not (before.folder / LOG).exists()
 
 
 def test_a_killed_kernel_is_a_failure_though_its_notebook_shows_none(
@@ -213,3 +215,17 @@ def test_plain_snakemake_runs_the_same_sweep(
     assert [each.result.exists() for each in sweep.runs] == [True, False]
     saved = json.loads(sweep.runs[0].result.read_text(encoding="utf-8"))
     assert saved["recipe"]["epochs"] == 3
+
+
+def test_the_real_notebook_trains_side_by_side(tmp_path: Path) -> None:
+    variants = "short_all long_baseline"
+    sweep = Sweep.from_config(
+        {"variants": variants, "logs": tmp_path, "fraction": 0.05, "epochs": 1, "width": 4}
+    )
+    missing, _ = run(sweep)
+    assert not missing
+    table, problems = load_runs(tmp_path)
+    assert problems == []
+    assert set(table["variant"]) == set(variants.split())
+    assert set(table["threads"]) == {1}
+    assert set(table["experiment"]) == {sweep.experiment}

@@ -1,0 +1,149 @@
+"""The command line: what it prints, its exit codes, and that it starts at once."""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from typer.testing import CliRunner
+
+from labcnn.cli import app
+from labcnn.doctor import findings
+from labcnn.errors import ReportError, RunError
+from labcnn.report import build_report, only_experiment
+from labcnn.runs import RESULT
+from labcnn.variants import VARIANTS
+
+
+def labcnn(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-X", "utf8", "-m", "labcnn.cli", *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=cwd)
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from labcnn.cli import app\n"
+        "print(CliRunner().invoke(app, ['--help']).output)\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'snakemake', 'papermill'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)\n"
+    )
+    command = [sys.executable, "-X", "utf8", "-c", code]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    commands = {line.split()[1] for line in done.stdout.splitlines() if len(line.split()) > 3}
+    assert {"data", "variants", "doctor", "sweep", "report"} <= commands
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["sweep", "epochs=-3"], "epochs=-3"),
+        (["sweep", "varient=short_all"], "varient='short_all'"),
+        (["sweep", "--variants", "shrot_all"], "variant='shrot_all'"),
+        (["sweep", "epochs"], "'epochs'"),
+        (["report", "--experiment", "nothing"], "'nothing'"),
+        (["report", "epochs=2", "--experiment", "mine"], "one of them"),
+    ],
+)
+def test_an_error_is_one_line_and_code_2(tmp_path: Path, arguments: list[str], named: str) -> None:
+    done = labcnn(*arguments, "--logs", str(tmp_path / "logs"))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("labcnn: ")
+    assert named in line
+    assert not (tmp_path / "logs").exists()
+
+
+def test_data_passes_its_arguments_on() -> None:
+    done = CliRunner().invoke(app, ["data", "fetch", "--help"])
+    assert done.exit_code == 0
+    assert "--from" in done.output
+    assert CliRunner().invoke(app, ["data", "nonsense"]).exit_code == 2
+
+
+def test_variants_prints_all_with_their_sizes() -> None:
+    done = CliRunner().invoke(app, ["variants"], env={"COLUMNS": "120"})
+    rows = [line.replace("*", " ").split() for line in done.output.splitlines()]
+    listed = {row[0]: row for row in rows if row and row[0] in VARIANTS}
+    assert list(listed) == list(VARIANTS)
+    parameters = {name: int(row[-2].replace(",", "")) for name, row in listed.items()}
+    assert parameters["short_baseline"] < parameters["mid_baseline"] < parameters["long_baseline"]
+    assert parameters["long_lrdecay"] == parameters["long_baseline"] < parameters["long_residual"]
+
+
+def test_doctor_looks_at_everything_and_survives_what_is_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {finding.name: finding for finding in findings()}
+    assert list(found) == ["python", "torch", "device", "fonts", "data", "disk"]
+    assert found["python"].good and found["torch"].good and found["fonts"].good
+    monkeypatch.setitem(sys.modules, "torch", None)
+    broken = {finding.name: finding for finding in findings()}["torch"]
+    assert not broken.good
+    assert "torch" in broken.text
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    run = tmp_path / "logs" / "shapes" / "short_all" / "seed0"
+    run.mkdir(parents=True)
+    (run / RESULT).write_text("{}", encoding="utf-8")
+    return run
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    parameters = 'experiment = ""\nlogs = ""\nauthor = ""'
+    cells = [
+        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        new_code_cell("if author == 'nobody':\n    raise ValueError('no author')\nauthor"),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = tmp_path / "analysis.ipynb"
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def test_a_report_is_built_again_only_when_something_changed(
+    tmp_path: Path, results: Path, notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export(executed: Path, folder: Path, formats: Iterable[str], stem: str) -> None:
+        for each in formats:
+            text = executed.read_text(encoding="utf-8")
+            (folder / f"{stem}.{each}").write_text(text, encoding="utf-8")
+
+    def build(author: str = "张三") -> list[Path] | None:
+        given = {"author": author}
+        return build_report(tmp_path / "logs", "shapes", output, given, ["html"], notebook)
+
+    monkeypatch.setattr("labcnn.export.export_report", export)
+    output = tmp_path / "report"
+    assert build() == [output / "report.html"]
+    assert "张三" in (output / "report.html").read_text(encoding="utf-8")
+    assert build() is None
+    with pytest.raises(RunError, match=r"analysis\.ipynb failed: ValueError: no author; see .*"):
+        build("nobody")
+    assert build() == [output / "report.html"]
+    (results / RESULT).write_text('{"format": 1}', encoding="utf-8")
+    assert build() is not None
+    (output / "report.html").unlink()
+    assert build() is not None
+    assert build() is None
+
+
+def test_the_experiment_need_not_be_named_when_there_is_one(tmp_path: Path, results: Path) -> None:
+    logs = tmp_path / "logs"
+    assert only_experiment(logs) == "shapes"
+    other = logs / "other" / "mid_all" / "seed1"
+    other.mkdir(parents=True)
+    assert only_experiment(logs) == "shapes"
+    (other / RESULT).write_text("{}", encoding="utf-8")
+    with pytest.raises(ReportError, match="other, shapes"):
+        only_experiment(logs)
+    with pytest.raises(ReportError, match="sweep"):
+        only_experiment(tmp_path / "nowhere")

@@ -1,0 +1,174 @@
+"""What a sweep consists of, how its parameters are read, and how far its runs are."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from labcnn.errors import ParameterError
+from labcnn.progress import Display, State, Watch, counts
+from labcnn.runs import HISTORY
+from labcnn.sweep import Run, Sweep, assignments, typed, words
+from labcnn.variants import REPORT_VARIANTS
+
+
+def sweep_in(folder: Path, **config: Any) -> Sweep:
+    return Sweep.from_config({"logs": folder, **config})
+
+
+def executed(run: Run, *errors: tuple[str, str], ended: bool = False) -> None:
+    """Lay down an executed notebook as papermill writes it."""
+    outputs = [{"output_type": "error", "ename": e, "evalue": v} for e, v in errors]
+    cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": outputs}]
+    record = {"end_time": "2026-01-01T00:00:00" if ended else None}
+    run.folder.mkdir(parents=True, exist_ok=True)
+    made = {"cells": cells, "metadata": {"papermill": record}}
+    run.notebook.write_text(json.dumps(made), encoding="utf-8")
+
+
+def test_the_default_is_the_reports_variants_on_shapes(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    assert [run.variant for run in sweep.runs] == list(REPORT_VARIANTS)
+    assert {run.seed for run in sweep.runs} == {0}
+    assert sweep.folder == tmp_path / "shapes"
+    assert sweep.runs[0].folder == tmp_path / "shapes" / REPORT_VARIANTS[0] / "seed0"
+
+
+def test_runs_are_all_variants_and_seeds_once(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, variants="short_all long_all short_all", seeds="1,0 1")
+    assert [str(run) for run in sweep.runs] == [
+        "short_all seed 1", "long_all seed 1", "short_all seed 0", "long_all seed 0",
+    ]  # fmt: skip
+
+
+def test_what_differs_from_the_protocol_names_the_experiment(tmp_path: Path) -> None:
+    given = {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5}
+    assert sweep_in(tmp_path, **given).experiment == "tiny-imagenet-200-10pct-5ep"
+    assert sweep_in(tmp_path, **given, experiment="mine").experiment == "mine"
+
+
+def test_a_run_is_told_all_it_needs_and_may_be_given_threads(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, epochs=2)
+    assert sweep.parameters_of("mid_all", 3) == {
+        "variant": "mid_all", "seed": 3, "dataset": "shapes", "epochs": 2, "threads": 1,
+        "logs": str(tmp_path),
+    }  # fmt: skip
+    assert sweep_in(tmp_path, threads=2).parameters_of("mid_all", 3)["threads"] == 2
+
+
+def test_a_sweep_survives_its_own_configuration(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, variants="short_all", seeds="0 1", epochs=2, augment=True)
+    assert Sweep.from_config(json.loads(json.dumps(sweep.config))) == sweep
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"variants": "shrot_all"}, ["shrot_all", "short_all"]),
+        ({"variants": ""}, ["at least one variant"]),
+        ({"seeds": "0 x"}, ["seed='x'", "whole number"]),
+        ({"seeds": -1}, ["seed=-1"]),
+        ({"epochs": -3}, ["epochs=-3"]),
+        ({"epochs": 1000.0}, ["epochs=1000.0"]),
+        ({"epohcs": 3}, ["epohcs=3", "did you mean 'epochs'"]),
+        ({"fraction": 0}, ["fraction=0"]),
+        ({"dataset": "cifar"}, ["dataset='cifar'", "shapes"]),
+        ({"device": "tpu"}, ["device='tpu'", "cuda"]),
+        ({"seed": 1}, ["seed=1", "--seeds"]),
+        ({"overwrite": True}, ["overwrite=True", "papermill"]),
+        ({"notebook": "nowhere.ipynb"}, ["nowhere.ipynb", "no such file"]),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_is_valid(
+    tmp_path: Path, config: dict[str, Any], named: list[str]
+) -> None:
+    with pytest.raises(ParameterError) as caught:
+        sweep_in(tmp_path, **config)
+    assert [part for part in named if part not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_is_read_as_the_value_it_spells() -> None:
+    texts = ["a=2", "b=0.5", "c=true", "d=False", "e=None", "f=1e3", "g=x=y", "h=[1]", "i="]
+    assert assignments(texts) == {
+        "a": 2, "b": 0.5, "c": True, "d": False, "e": None, "f": 1000.0, "g": "x=y", "h": "[1]",
+        "i": "",
+    }  # fmt: skip
+    assert isinstance(typed("2"), int)
+    assert words("a  b,c") == words(["a", "b", "c"]) == ["a", "b", "c"]
+    for wrong in ("epochs", "=3", "learning rate=1"):
+        with pytest.raises(ParameterError, match="name=value"):
+            assignments([wrong])
+
+
+def test_a_run_goes_from_waiting_to_failed(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, variants="short_all", epochs=3)
+    (run,) = sweep.runs
+    watch = Watch(sweep)
+    assert watch.states() == {run: State("waiting")}
+    executed(run)
+    assert watch.states() == {run: State("running", "epoch 0 of 3")}
+    header, row = "epoch,val_accuracy", "2,0.125"
+    (run.folder / HISTORY).write_text(f"{header}\n1,0.1\n{row}\n", encoding="utf-8")
+    shown = "epoch 2 of 3, validation accuracy 12.50%"
+    assert watch.states() == {run: State("running", shown)}
+    executed(run, ("ValueError", "first line\nsecond"), ended=True)
+    assert watch.states() == {run: State("failed", "ValueError: first line")}
+
+
+def test_what_lay_there_before_is_not_this_sweeps(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, variants="short_all")
+    (run,) = sweep.runs
+    executed(run, ("ValueError", "last week"), ended=True)
+    watch = Watch(sweep)
+    assert watch.states()[run].kind == "waiting"
+    assert watch.states(ended=True) == {run: State("waiting", "never started")}
+
+
+def test_a_run_that_stopped_without_a_word_failed(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, variants="short_all")
+    watch = Watch(sweep)
+    executed(sweep.runs[0])
+    assert watch.states(ended=True)[sweep.runs[0]].kind == "failed"
+
+
+def test_a_cut_result_is_no_result(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, variants="short_all")
+    (run,) = sweep.runs
+    run.folder.mkdir(parents=True)
+    run.result.write_text('{"format": 1', encoding="utf-8")
+    state = Watch(sweep).states()[run]
+    assert state.kind == "failed"
+    assert "not a labcnn result" in state.text
+
+
+def test_a_log_gets_a_line_per_change(tmp_path: Path) -> None:
+    first, second = sweep_in(tmp_path, variants="short_all long_all").runs
+    shown = io.StringIO()
+    with Display(Console(file=shown, width=40)) as display:
+        for kind in ("waiting", "running", "running"):
+            display.show({first: State(kind, ""), second: State("waiting")})
+        display.show({first: State("done", "[1]"), second: State("running", "epoch 1 of 2, " * 5)})
+    assert shown.getvalue().splitlines() == [
+        "[0/2 done] short_all seed 0: running",
+        "[1/2 done] short_all seed 0: done [1]",
+        "[1/2 done] long_all seed 0: running " + ("epoch 1 of 2, " * 5).rstrip(),
+    ]
+
+
+@pytest.mark.parametrize(("height", "waiting"), [(25, True), (8, False)])
+def test_a_terminal_shows_every_run_that_fits(tmp_path: Path, height: int, waiting: bool) -> None:
+    runs = sweep_in(tmp_path).runs
+    states = {run: State("waiting") for run in runs}
+    states[runs[0]] = State("running", "epoch 2 of 8, validation accuracy 50.00%")
+    shown = io.StringIO()
+    console = Console(file=shown, width=80, height=height, force_terminal=True, color_system=None)
+    with Display(console) as display:
+        display.show(states)
+    assert "epoch 2 of 8, validation accuracy 50.00%" in shown.getvalue()
+    assert (runs[1].variant in shown.getvalue()) is waiting
+    assert counts(states) in shown.getvalue()
