@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -12,6 +12,7 @@ from labcnn.errors import ParameterError
 from labcnn.variants import VARIANTS, Variant, get_variant
 
 Dataset = Literal["tiny-imagenet-200", "shapes"]
+DATASETS: tuple[str, ...] = get_args(Dataset)
 Precision = Literal["auto", "bf16", "fp32"]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -108,9 +109,9 @@ class Recipe(BaseModel):
     patience: Annotated[int, Field(ge=1, le=10_000)]
     precision: Precision = "auto"
 
-    @field_validator("variant")
+    @field_validator("variant", mode="before")
     @classmethod
-    def _known_variant(cls, name: str) -> str:
+    def _known_variant(cls, name: Any) -> Any:
         get_variant(name)
         return name
 

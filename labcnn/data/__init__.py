@@ -3,14 +3,24 @@
 from labcnn.data import shapes, tiny_imagenet
 from labcnn.data.images import ImageData, Split
 from labcnn.data.splits import split_official
+from labcnn.errors import ParameterError
+from labcnn.recipe import DATASETS
 
 __all__ = ["ImageData", "Split", "load_dataset", "resolve_dataset"]
 
 
 def resolve_dataset(name: str) -> str:
-    """``auto`` becomes Tiny ImageNet where it is prepared, else ``shapes``; others stay."""
-    if name != "auto":
+    """``auto`` becomes Tiny ImageNet where it is prepared, else ``shapes``; others stay.
+
+    Raises
+    ------
+    ParameterError
+        Names the valid data sets.
+    """
+    if name in DATASETS:
         return name
+    if name != "auto":
+        raise ParameterError(f"dataset={name!r} is unknown; valid: auto, {', '.join(DATASETS)}")
     return "tiny-imagenet-200" if tiny_imagenet.prepared() else "shapes"
 
 

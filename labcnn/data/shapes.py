@@ -120,7 +120,7 @@ def load() -> tuple[Split, Split, str]:
         arrays |= {"test": test.images, "test_labels": test.labels}
         write_atomically(path, lambda to: _save(to, arrays))
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             train = Split(saved["train"], saved["train_labels"])
             test = Split(saved["test"], saved["test_labels"])
     except (OSError, ValueError, KeyError, BadZipFile) as error:

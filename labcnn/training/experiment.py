@@ -58,10 +58,15 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
             write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
             return
         theirs = json.loads(path.read_text(encoding="utf-8"))
+    require_equal(request.experiment_name, theirs, mine)
+
+
+def require_equal(experiment: str, theirs: dict[str, Any], mine: dict[str, Any]) -> None:
+    """Raise a :class:`RunError` for the first field of ``mine`` that differs from ``theirs``."""
     for name, value in mine.items():
         if theirs.get(name) != value:
             raise RunError(
-                f"{name}={value!r} can't join experiment {request.experiment_name!r}, which has "
+                f"{name}={value!r} can't join experiment {experiment!r}, which has "
                 f"{name}={theirs.get(name)!r}; choose another name with the parameter experiment"
             )
 

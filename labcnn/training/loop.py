@@ -18,7 +18,13 @@ from labcnn.request import RunRequest
 from labcnn.runs import CHECKPOINT, RunFolder, RunResult
 from labcnn.training.checkpoint import load_checkpoint, save_checkpoint
 from labcnn.training.evaluate import evaluate
-from labcnn.training.experiment import join_experiment, only_process, publish, working_folder
+from labcnn.training.experiment import (
+    join_experiment,
+    only_process,
+    publish,
+    require_equal,
+    working_folder,
+)
 from labcnn.training.hardware import Hardware, choose_hardware
 from labcnn.training.journal import Journal
 from labcnn.training.probes import PROBE_SIZE, layer_norms
@@ -59,9 +65,17 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
 
 
 def saved(request: RunRequest) -> RunResult:
-    """The result of a finished run, said to be so."""
+    """The result of a finished run, said to be so.
+
+    Raises
+    ------
+    RunError
+        The finished run has another recipe: names the first field that differs.
+    """
+    result = request.folder.result()
+    require_equal(request.experiment_name, result.recipe.shared, request.recipe.shared)
     print("This run is finished: here is its saved result. overwrite=True trains it anew.")
-    return request.folder.result()
+    return result
 
 
 def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunFolder) -> RunResult:

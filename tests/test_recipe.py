@@ -1,0 +1,120 @@
+import pytest
+
+from labcnn.errors import ParameterError
+from labcnn.recipe import DATASET_DEFAULTS, DATASETS, PROTOCOLS, Recipe
+from labcnn.request import RunRequest
+from labcnn.variants import VARIANTS
+
+
+def recipe(**parameters):
+    return Recipe.from_parameters({"variant": "short_all", **parameters})
+
+
+def test_none_stands_for_the_protocols_value():
+    assert recipe(epochs=None, dataset="tiny-imagenet-200").epochs == PROTOCOLS["course"]["epochs"]
+    assert recipe(epochs=3).epochs == 3
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_variant_gets_the_same_recipe(protocol, dataset):
+    """A comparison changes the switches it names and nothing else."""
+    made = [
+        Recipe.from_parameters({"variant": name, "protocol": protocol, "dataset": dataset})
+        for name in VARIANTS
+    ]
+    assert len({str(r.shared) for r in made}) == 1
+    assert {r.experiment for r in made} == {made[0].experiment}
+    assert len({r.digest for r in made}) == len(VARIANTS)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"varient": "short_all"}, ["varient='short_all'", "did you mean 'variant'", "seed"]),
+        ({"variant": "shrot_all"}, ["'shrot_all'", "'short_all'", "long_norm"]),
+        ({"epochs": -3}, ["epochs=-3", "whole number", "at least 1"]),
+        ({"epochs": 1000.0}, ["epochs=1000.0", "whole number"]),
+        ({"epochs": True}, ["epochs=True"]),
+        ({"seed": "x"}, ["seed='x'", "whole number"]),
+        ({"seed": -1}, ["seed=-1", "at least 0"]),
+        ({"device": "tpu"}, ["device='tpu'", "auto", "cpu", "cuda", "mps"]),
+        ({"fraction": 0}, ["fraction=0", "above 0", "at most 1"]),
+        ({"learning_rate": float("nan")}, ["learning_rate=nan", "above 0"]),
+        ({"dataset": "mnist"}, ["dataset='mnist'", "auto", "tiny-imagenet-200", "shapes"]),
+        ({"protocol": "corse"}, ["protocol='corse'", "course", "tuned"]),
+        ({"precision": "fp16"}, ["precision='fp16'", "bf16", "fp32"]),
+        ({"overwrite": "maybe"}, ["overwrite='maybe'", "True or False"]),
+        ({"experiment": "../elsewhere"}, ["experiment='../elsewhere'"]),
+        ({"threads": 0}, ["threads=0", "at least 1"]),
+    ],
+)
+def test_a_bad_value_gets_one_line_with_the_value_and_what_is_valid(parameters, words, logs):
+    with pytest.raises(ParameterError) as error:
+        RunRequest.from_parameters({"variant": "short_all", **parameters})
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert not logs.exists()
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), (True, True)])
+def test_overwrite_as_papermill_passes_it(text, value):
+    request = RunRequest.from_parameters({"variant": "short_all", "overwrite": text})
+    assert request.overwrite is value
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({}, "shapes"),
+        ({"dataset": "tiny-imagenet-200"}, "tiny-imagenet-200"),
+        (
+            {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5},
+            "tiny-imagenet-200-10pct-5ep",
+        ),
+        ({"dataset": "tiny-imagenet-200", "fraction": 0.07}, "tiny-imagenet-200-7pct"),
+        ({"protocol": "tuned", "augment": False}, "shapes-tuned-augment-false"),
+        ({"precision": "fp32", "decay": "one_cycle"}, "shapes-one-cycle-fp32"),
+        ({"seed": 5, "variant": "long_norm"}, "shapes"),
+        (DATASET_DEFAULTS["shapes"], "shapes"),
+    ],
+)
+def test_an_experiments_name_holds_what_differs_from_the_defaults(parameters, name):
+    assert recipe(**parameters).experiment == name
+
+
+def test_every_shared_field_shows_in_the_experiments_name():
+    """Two recipes that can't be compared never get the same derived name."""
+    changed = {
+        "dataset": "tiny-imagenet-200",
+        "protocol": "tuned",
+        "decay": "one_cycle",
+        "precision": "fp32",
+    }
+    base = recipe()
+    for field, value in base.shared.items():
+        if field in changed:
+            new = changed[field]
+        elif isinstance(value, bool):
+            new = not value
+        elif isinstance(value, int):
+            new = value + 1
+        else:
+            new = value / 2 if value else 0.125
+        assert recipe(**{field: new}).experiment != base.experiment, field
+
+
+def test_a_recipe_is_frozen_and_survives_json():
+    made = recipe(fraction=0.5)
+    with pytest.raises(Exception, match="frozen"):
+        made.epochs = 3
+    assert Recipe.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_requests_folder(logs):
+    request = RunRequest.from_parameters({"variant": "long_norm", "dataset": "shapes", "seed": 3})
+    assert request.folder.path == logs / "shapes" / "long_norm" / "seed3"
+    named = RunRequest.from_parameters({"variant": "long_norm", "experiment": "mine"})
+    assert named.folder.path == logs / "mine" / "long_norm" / "seed0"

@@ -1,0 +1,82 @@
+import json
+
+import pytest
+
+from labcnn.errors import RunError
+from labcnn.files import write_atomically, write_text
+from labcnn.request import RunRequest
+from labcnn.runs import TABLE_COLUMNS, load_runs, read_result
+from labcnn.training.loop import fit
+
+
+@pytest.fixture
+def folders(small_data):
+    made = []
+    for variant, seed in (("short_norm", 0), ("short_baseline", 0), ("short_norm", 1)):
+        request = RunRequest.from_parameters(
+            {"variant": variant, "seed": seed, "dataset": "shapes", "width": 4, "epochs": 1}
+        )
+        fit(request, small_data)
+        made.append(request.folder)
+    return made
+
+
+def test_all_runs_as_one_tidy_table(folders, logs):
+    runs = load_runs(logs)
+    assert runs.problems == []
+    assert tuple(runs.table.columns) == TABLE_COLUMNS
+    assert list(zip(runs.table.variant, runs.table.seed, strict=True)) == [
+        ("short_baseline", 0), ("short_norm", 0), ("short_norm", 1),
+    ]  # fmt: skip
+    for row in runs.table.itertuples():
+        result = row.folder.result()
+        assert row.test_accuracy == result.test.accuracy
+        assert row.label.startswith("Shortbaseline")
+    assert len(load_runs(logs, folders[0].path.parents[1].name).table) == 3
+    assert load_runs(logs, "another").table.empty
+    assert load_runs(logs / "nowhere").table.empty
+
+
+def test_files_that_are_cut_or_foreign_are_named_and_left_out(folders, logs):
+    cut, foreign, misplaced = (folder.path / "result.json" for folder in folders)
+    cut.write_bytes(cut.read_bytes()[:200])
+    foreign.write_text('{"accuracy": 0.99}', encoding="utf-8")
+    text = json.loads(misplaced.read_text(encoding="utf-8"))
+    text["recipe"]["seed"] = 7
+    misplaced.write_text(json.dumps(text), encoding="utf-8")
+    runs = load_runs(logs)
+    assert runs.table.empty
+    assert len(runs.problems) == 3
+    for path in (cut, foreign, misplaced):
+        assert sum(str(path) in problem for problem in runs.problems) == 1
+    assert all("\n" not in problem for problem in runs.problems)
+
+
+def test_a_run_with_a_missing_file_or_another_format_is_named(folders, logs):
+    (folders[0].path / "predictions.npz").unlink()
+    path = folders[1].path / "result.json"
+    text = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(text | {"format": 99}), encoding="utf-8")
+    runs = load_runs(logs)
+    assert len(runs.table) == 1
+    assert any("predictions.npz missing" in problem for problem in runs.problems)
+    assert any("format 99" in problem for problem in runs.problems)
+
+
+def test_missing_result(tmp_path):
+    with pytest.raises(RunError, match="can't be read"):
+        read_result(tmp_path / "result.json")
+
+
+def test_writing_is_all_or_nothing(tmp_path):
+    path = tmp_path / "folder" / "结果.txt"
+    write_text(path, "旧")
+
+    def fails(to):
+        to.write_text("新", encoding="utf-8")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fails)
+    assert path.read_text(encoding="utf-8") == "旧"
+    assert [p.name for p in path.parent.iterdir()] == ["结果.txt"]

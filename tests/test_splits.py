@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from labcnn.data import ImageData, load_dataset, resolve_dataset
+from labcnn.data.images import Split
+from labcnn.data.splits import split_official
+from labcnn.errors import DataError, ParameterError
+
+
+@pytest.fixture
+def official():
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(20), 50))
+    return Split(np.zeros((1000, 1, 1, 3), np.uint8), labels)
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.6, 0.2])
+def test_split_is_disjoint_and_stratified(official, fraction):
+    train, val = split_official(official, fraction, 0.1)
+    assert not set(train.rows) & set(val.rows)
+    assert len(set(train.rows)) == len(train) == 900 * fraction
+    assert len(set(val.rows)) == len(val) == 100 * fraction
+    for split in (train, val):
+        counts = np.bincount(official.labels[split.rows], minlength=20)
+        assert set(counts) == {len(split) // 20}
+
+
+def test_split_is_always_the_same(official):
+    first = split_official(official, 1.0, 0.1)
+    np.random.default_rng().random(5)
+    second = split_official(official, 1.0, 0.1)
+    for one, two in zip(first, second, strict=True):
+        assert np.array_equal(one.rows, two.rows)
+
+
+def test_a_smaller_fraction_is_part_of_a_larger_one(official):
+    large, small = split_official(official, 0.6, 0.1), split_official(official, 0.2, 0.1)
+    for one, two in zip(large, small, strict=True):
+        assert set(two.rows) < set(one.rows)
+    assert not set(small[0].rows) & set(large[1].rows)
+
+
+def test_a_fraction_that_empties_a_class_is_refused(official):
+    with pytest.raises(DataError, match=r"fraction=0\.05 .*smallest that works here is 0\.2"):
+        split_official(official, 0.05, 0.1)
+
+
+def test_split_of_the_demo_set():
+    data = load_dataset("shapes")
+    assert isinstance(data, ImageData)
+    assert (len(data.train), len(data.val), len(data.test)) == (4000, 1000, 1000)
+    assert data.classes == 20
+    assert set(data.test.labels) == set(data.train.labels) == set(range(20))
+
+
+def test_auto_takes_shapes_where_tiny_imagenet_is_not_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABCNN_DATA", str(tmp_path))
+    assert resolve_dataset("auto") == "shapes"
+    with pytest.raises(ParameterError, match="'mnist' is unknown; valid: auto, tiny-imagenet-200"):
+        resolve_dataset("mnist")
+    with pytest.raises(DataError, match="labcnn data fetch"):
+        load_dataset("tiny-imagenet-200")

@@ -1,0 +1,50 @@
+import pytest
+
+from labcnn.errors import ParameterError
+from labcnn.variants import ABLATIONS, REPORT_VARIANTS, VARIANTS, Variant, get_variant, label
+
+
+def test_eighteen_variants_thirteen_in_the_report():
+    assert len(VARIANTS) == 18
+    assert len(set(REPORT_VARIANTS)) == 13
+    assert set(REPORT_VARIANTS) <= set(VARIANTS)
+    assert [v for v in VARIANTS if v.startswith("mid") and v in REPORT_VARIANTS] == ["mid_all"]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_its_baseline_with_exactly_the_named_switches(name):
+    depth, suffix = name.split("_")
+    on = {"lrdecay": {"lr_decay"}, "baseline": set()}.get(suffix, {suffix})
+    if suffix == "all":
+        on = {"lr_decay", "norm", "dropout", "residual"}
+    assert set(VARIANTS[name].switches) == on
+    assert VARIANTS[name] == Variant(depth, **dict.fromkeys(on, True))
+
+
+def test_depths_add_one_double_convolution_a_stage():
+    assert [VARIANTS[f"{d}_baseline"].blocks_per_stage for d in ("short", "mid", "long")] == [
+        1,
+        2,
+        3,
+    ]
+
+
+def test_labels_are_the_original_tables():
+    assert label("short_baseline") == "Shortbaseline"
+    assert label("long_lrdecay") == "Longbaseline+learningratedecay"
+    assert label("short_norm") == "Shortbaseline+normalization"
+    assert label("long_residual") == "Longbaseline+residualblock"
+    assert label("mid_all") == "Midbaseline+all"
+    assert len({label(name) for name in VARIANTS}) == 3 * len(ABLATIONS)
+
+
+@pytest.mark.parametrize("name", ["shrot_all", "", "short", 7, None])
+def test_unknown_variant_lists_the_valid_ones(name):
+    with pytest.raises(ParameterError, match="long_baseline") as error:
+        get_variant(name)
+    assert repr(name) in str(error.value)
+
+
+def test_typo_gets_a_suggestion():
+    with pytest.raises(ParameterError, match="did you mean 'short_all'"):
+        get_variant("shrot_all")
