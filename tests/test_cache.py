@@ -100,6 +100,22 @@ def test_what_a_killed_fetch_left_is_no_proof_and_no_obstacle(tiny: Path, folder
     assert not left.exists()
 
 
+def test_a_kill_while_the_arrays_are_exchanged_leaves_no_proof(
+    tiny: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.name == "test_images.npy":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_imagenet.fetch(str(tiny), force=True)
+    assert not tiny_imagenet.prepared()
+
+
 def test_too_full_a_disk_is_said_before_anything_is_written(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

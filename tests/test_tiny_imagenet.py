@@ -235,7 +235,7 @@ def test_class_without_val_images(tiny: Path) -> None:
 def test_val_label_of_unknown_class(tiny: Path) -> None:
     path = tiny / "val/val_annotations.txt"
     write(path, path.read_text(encoding="utf-8").replace(WNIDS[0], "n88888888"))
-    assert "n88888888" in refused(tiny)
+    assert "in val/ but not in wnids.txt: n88888888" in refused(tiny)
 
 
 def test_val_image_without_label(tiny: Path) -> None:
