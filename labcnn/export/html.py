@@ -53,7 +53,9 @@ def _letters(words: str) -> bytes:
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
-    chosen = subset.Options(flavor="woff2", hinting=False, layout_features=["kern", "locl", "ccmp"])
+    chosen = subset.Options(
+        flavor="woff2", hinting=False, layout_features=["kern", "locl", "ccmp", "halt"]
+    )
     with TTFont(fonts()["sans"].path, fontNumber=0, lazy=True, recalcTimestamp=False) as font:
         cutter = subset.Subsetter(chosen)
         cutter.populate(text=words + "".join(map(chr, range(32, 127))))
