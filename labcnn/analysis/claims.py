@@ -43,6 +43,7 @@ class Claim:
     """
 
     id: str
+    title: str
     sections: tuple[str, ...]
     text: str
     parts: tuple[Part, ...]
@@ -57,15 +58,21 @@ def _both_depths(measure: str, switch: str, *, above: bool) -> tuple[Part, ...]:
     )
 
 
+def _depths(first: str, second: str) -> str:
+    return f"{first.split('_')[0]} 与 {second.split('_')[0]}"
+
+
 _DEPTHS = ("short_all", "mid_all", "long_all")
-_BEST = tuple(Part("test", "short_all", v) for v in REPORT_VARIANTS if v != "short_all")
+_BEST = tuple(
+    Part("test", "short_all", v, name=f"最好：对 {v}") for v in REPORT_VARIANTS if v != "short_all"
+)
 _WORST = tuple(
-    Part("test", v, "short_residual")
+    Part("test", v, "short_residual", name=f"最差：对 {v}")
     for v in REPORT_VARIANTS
     if v not in {"short_all", "short_residual"}
 )
 _MATCHED = tuple(
-    Part("test", f"short_{v.split('_')[1]}", v)
+    Part("test", f"short_{v.split('_')[1]}", v, name=f"short 与 {v}")
     for v in REPORT_VARIANTS
     if not v.startswith("short")
 )
@@ -73,95 +80,110 @@ _MATCHED = tuple(
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         "depth-order",
+        "越浅越准",
         ("3.1",),
         "测试集准确率：short 高于 mid，mid 高于 long（均加全部模块）",
-        tuple(Part("test", a, b) for a, b in pairwise(_DEPTHS)),
+        tuple(Part("test", a, b, name=_depths(a, b)) for a, b in pairwise(_DEPTHS)),
     ),
     Claim(
         "depth-underfit",
+        "long 欠拟合",
         ("3.1",),
         "long 落后是因为学不会，而不是过拟合：其训练集准确率也低于 short",
-        (Part("train", "long_all", "short_all", above=False),),
+        (Part("train", "long_all", "short_all", above=False, name="long 与 short"),),
     ),
     Claim(
         "depth-gradient",
+        "深层梯度衰减",
         ("3.1", "3.5"),
         "原因是梯度在深层网络中回传时衰减",
         (
             Part("fading", "long_all", above=False),
-            Part("fading", "long_all", "short_all", above=False),
+            Part("fading", "long_all", "short_all", above=False, name="比 short_all"),
             Part("fading", "long_baseline", above=False),
-            Part("fading", "long_baseline", "short_baseline", above=False),
+            Part(
+                "fading", "long_baseline", "short_baseline", above=False, name="比 short_baseline"
+            ),
         ),
     ),
     Claim(
         "lrdecay-helps",
+        "学习率衰减有效",
         ("3.2",),
         "学习率衰减提高测试集准确率（short 与 long）",
         _both_depths("test", "lrdecay", above=True),
     ),
     Claim(
         "lrdecay-longer",
+        "训练轮数更多",
         ("3.2",),
         "原因是学习率衰减使训练的轮数更多",
         _both_depths("epochs", "lrdecay", above=True),
-        original="轮数更多（未列数字）",
+        original="未列",
     ),
     Claim(
         "norm-helps",
+        "归一化有效",
         ("3.3",),
         "归一化小幅提高测试集准确率（short 与 long）",
         _both_depths("test", "norm", above=True),
     ),
     Claim(
         "norm-faster",
+        "归一化收敛快",
         ("3.3",),
         "归一化收敛更快、用时更少（达到基线最佳验证集准确率所需的轮数与时间）",
         (
             *_both_depths("epochs_to_reach", "norm", above=False),
             *_both_depths("seconds_to_reach", "norm", above=False),
         ),
-        original="训练时间减少（未列数字）",
+        original="未列",
     ),
     Claim(
         "dropout-helps",
+        "Dropout 有效",
         ("3.4",),
         "Dropout 明显提高测试集准确率（short 与 long）",
         _both_depths("test", "dropout", above=True),
     ),
     Claim(
         "dropout-overfit",
+        "Dropout 减轻过拟合",
         ("3.4",),
         "原因是 Dropout 减轻了过拟合（训练集与测试集准确率之差变小）",
         _both_depths("gap", "dropout", above=False),
     ),
     Claim(
         "residual-long",
+        "残差解救 long",
         ("3.5",),
         "残差连接使 long 摆脱梯度问题（测试集准确率提高，梯度衰减减轻）",
         (
-            Part("test", "long_residual", "long_baseline"),
-            Part("fading", "long_residual", "long_baseline"),
+            Part("test", "long_residual", "long_baseline", name="long"),
+            Part("fading", "long_residual", "long_baseline", name="long"),
         ),
     ),
     Claim(
         "residual-slower",
+        "残差更耗时",
         ("3.5",),
         "残差连接使每轮用时变长",
         _both_depths("seconds_per_epoch", "residual", above=True),
-        original="用时更长（未列数字）",
+        original="未列",
     ),
     Claim(
         "residual-short",
+        "short 残差发散",
         ("3.5",),
         "short 无归一化而学习率固定时，残差连接使训练发散，准确率停在随机水平",
         (
             Part("test", "short_residual", above=False, times_chance=CHANCE_MULTIPLE),
-            Part("gradient", "short_residual", "short_baseline", decides=False),
+            Part("gradient", "short_residual", "short_baseline", decides=False, name="比基线"),
         ),
     ),
     Claim(
         "best-worst",
+        "最好与最差",
         ("3.6",),
         "13 个模型中 Shortbaseline+all 最好，Shortbaseline+residualblock 最差",
         _BEST + _WORST,
@@ -169,6 +191,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "shallow-better",
+        "浅层整体更好",
         ("3.6",),
         "整体上 long 与 mid 的测试集准确率低于 short（逐对比较）",
         _MATCHED,
@@ -176,6 +199,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "no-overfit",
+        "最好者不过拟合",
         ("3.6",),
         "Shortbaseline+all 没有过拟合"
         f"（训练集与测试集准确率之差小于 {GAP_TOLERANCE * 100:g} 个百分点）",

@@ -25,7 +25,7 @@ def test_interval(study: Study, variant: str) -> tuple[float, float, float]:
 
 def section(study: Study, variants: Sequence[str]) -> Figure:
     """A section's comparison: validation curves in one panel, test accuracies in the other."""
-    figure, [[left, right]] = looks.figure(1, 2, height=3.1, width_ratios=[1.15, 1])
+    figure, [[left, right]] = looks.figure(1, 2, height=2.9, width_ratios=[1.15, 1])
     curves.validation(left, study, variants)
     _dots(right, study, variants)
     if looks.there(study, variants):

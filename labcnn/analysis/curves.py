@@ -33,7 +33,7 @@ def _draw(axes: Axes, table: pd.DataFrame, style: Mapping[str, Any]) -> None:
 
 def training(study: Study, variants: Sequence[str]) -> Figure:
     """Loss (above) and accuracy (below) of each variant: training dashed, validation solid."""
-    figure, rows = looks.figure(2, len(variants), height=3.9, sharex="col", sharey="row")
+    figure, rows = looks.figure(2, len(variants), height=3.4, sharex="col", sharey="row")
     for column, variant in enumerate(variants):
         for row, measure in zip(rows, ("loss", "accuracy"), strict=True):
             axes = row[column]
@@ -97,8 +97,9 @@ def learning_rate(study: Study, variants: Sequence[str]) -> Figure:
             "color": looks.colour(variant),
             "linestyle": looks.line(variant),
             # Rates often coincide: a later, thinner line leaves the earlier one to be seen.
-            "linewidth": 1.2 + 1.2 * (len(shown) - 1 - place),
+            "linewidth": 1.2 + 0.9 * (len(shown) - 1 - place),
             "solid_capstyle": "butt",
+            "drawstyle": "steps-mid",
             "label": label(variant),
         }
         _draw(axes, histories(study, variant, "learning_rate"), style)

@@ -2,7 +2,6 @@
 
 import html
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,20 +33,16 @@ class Prose:
 class Table:
     """Plain-text cells, shown as a pipe table (the report) and as HTML (JupyterLab).
 
-    ``align`` has a letter per column: ``l``, ``c`` or ``r``. Where a line is long, pandoc takes the
-    columns' relative widths from the dashes: they are as long as the columns' longest cells.
+    ``align`` has a letter per column: ``l``, ``c`` or ``r``.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     align: str
-    widest: int = 36
 
     def _repr_markdown_(self) -> str:
         marks = {"l": ":{}-", "c": ":{}:", "r": "-{}:"}
-        columns = zip(self.columns, *self.rows, strict=True)
-        widths = [min(self.widest, max(map(_width, column))) for column in columns]
-        rule = [marks[a].format("-" * w) for a, w in zip(self.align, widths, strict=True)]
+        rule = [marks[a].format("---") for a in self.align]
         lines = [[escape(c) for c in self.columns], rule]
         lines += [[_markdown(cell) for cell in row] for row in self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -63,11 +58,6 @@ class Table:
         body = "\n".join(line("td", row) for row in self.rows)
         head = line("th", self.columns)
         return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-
-def _width(text: str) -> int:
-    """Width in half-width characters: a Chinese one counts two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _markdown(cell: str) -> str:

@@ -6,7 +6,7 @@ from labcnn.analysis.claims import Part
 from labcnn.analysis.formats import interval, number, percent
 from labcnn.analysis.measures import MEASURES
 from labcnn.analysis.study import original
-from labcnn.analysis.verdicts import Finding, Verdict
+from labcnn.analysis.verdicts import Finding
 from labcnn.variants import label
 
 NOUNS = {
@@ -19,6 +19,18 @@ NOUNS = {
     "seconds_per_epoch": "每轮用时",
     "fading": "首末阶段梯度范数之比",
     "gradient": "梯度范数",
+}
+#: The same in a table, where the test accuracy goes without saying.
+SHORT = {
+    "test": "",
+    "train": "训练集",
+    "gap": "训练减测试",
+    "epochs": "轮数",
+    "epochs_to_reach": "轮数",
+    "seconds_to_reach": "用时比",
+    "seconds_per_epoch": "用时比",
+    "fading": "首末比",
+    "gradient": "梯度比",
 }
 UNITS = {"points": " 个百分点", "epochs": " 轮", "ratio": " 倍"}
 
@@ -70,40 +82,29 @@ def _bracket(finding: Finding, unit: str, *, sign: bool = True) -> str:
     return f"（95% 区间 {shown}）" if shown else f"（{finding.estimate.method}）"
 
 
-def shown_effects(verdict: Verdict) -> str:
-    """A claim's effects for the table: ``short：+3.9 [+3.0, +4.8]；long：…``."""
-    return "；".join(_short(finding) for finding in verdict.shown)
+def compared(finding: Finding) -> str:
+    """What a finding compares, for the table: ``short``, ``训练集：long 与 short``."""
+    part = finding.part
+    name = part.name or " 与 ".join(part.variants)
+    return f"{SHORT[part.measure]}：{name}" if SHORT[part.measure] else name
 
 
-def _short(finding: Finding) -> str:
+def effect(finding: Finding) -> str:
+    """``+3.90 [+3.00, +4.80]``, or why there is none."""
     part, estimate = finding.part, finding.estimate
     if estimate is None:
-        return f"{_pair(part)}：{finding.reason}"
+        return finding.reason
     unit = MEASURES[part.measure].unit
-    suffix = {"points": "", "epochs": " 轮", "ratio": ""}[unit]
     sign = not (part.second is None and part.measure == "test")
-    what = "" if part.measure == "test" else f"{NOUNS[part.measure]} "
     bounds = interval(estimate, unit, sign=sign) or "[无区间]"
-    return f"{_pair(part)}：{what}{number(estimate.effect, unit, sign=sign)}{suffix} {bounds}"
+    return f"{number(estimate.effect, unit, sign=sign)} {bounds}"
 
 
-def _pair(part: Part) -> str:
-    """The compared variants by short name: ``short_all − mid_all``, ``short_norm / …`` (ratio)."""
-    if part.second is None or part.name:
-        return part.name or part.first
-    joint = " / " if MEASURES[part.measure].unit == "ratio" else " − "
-    return part.first + joint + part.second
-
-
-def original_effects(verdict: Verdict) -> str:
-    """The original's number for each shown comparison, where its table has one."""
-    found = [(f.part, _original(f.part)) for f in verdict.shown]
-    numbers = [
-        f"{_pair(part)}：{number(value, MEASURES[part.measure].unit, sign=part.second is not None)}"
-        for part, value in found
-        if value is not None
-    ]
-    return "；".join(numbers) or verdict.claim.original or "—"
+def original_effect(finding: Finding) -> str:
+    """The same number of the original's table; empty where it has none."""
+    value = _original(finding.part)
+    unit = MEASURES[finding.part.measure].unit
+    return "" if value is None else number(value, unit, sign=finding.part.second is not None)
 
 
 def _original(part: Part) -> float | None:

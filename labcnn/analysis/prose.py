@@ -64,7 +64,7 @@ def section(study: Study, verdicts: list[Verdict], number: str, variants: list[s
             blocks.append(judged(verdict))
         elif number in verdict.claim.sections:
             blocks.append(
-                f"论断“{escape(verdict.claim.text)}”已在第 {verdict.claim.sections[0]} 节核验："
+                f"论断“{escape(verdict.claim.title)}”已在第 {verdict.claim.sections[0]} 节核验："
                 f"**{verdict.verdict}**。"
             )
     return Prose("\n\n".join(block for block in blocks if block))
@@ -128,7 +128,8 @@ def judged(verdict: Verdict) -> str:
         FAILS: f"这与原报告的说法相反（校正后 p {_equals(p)}）。",
         UNDECIDED: f"现有数据不足以判断：{escape(verdict.reason)}。",
     }[verdict.verdict]
-    return f"论断“{claim}”：**{verdict.verdict}**。{evidence}。{end}"
+    title = escape(verdict.claim.title)
+    return f"**{title}**　论断“{claim}”：**{verdict.verdict}**。{evidence}。{end}"
 
 
 def _equals(p: str) -> str:

@@ -58,7 +58,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
     """Difference of two nets' accuracies on the same images.
 
     Newcombe's square-and-add interval for paired proportions (Newcombe 1998, Statistics in
-    Medicine 17, 2635-2650, without continuity correction) and McNemar's mid-p test (Fagerland,
+    Medicine 17, 2635-2650, method 10) and McNemar's mid-p test (Fagerland,
     Lydersen, Laake 2013, BMC Medical Research Methodology 13:91).
 
     Parameters
@@ -75,7 +75,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
         wilson(both + only_second, count),
     )
     margins = a * (1 - a) * b * (1 - b)
-    association = both * neither - only_first * only_second
+    association: float = both * neither - only_first * only_second
+    if association > 0:  # Newcombe's correction for continuity
+        association = max(association - count / 2, 0.0)
     phi = association / count**2 / np.sqrt(margins) if margins > 0 else 0.0
 
     def spread(x: float, y: float) -> float:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from labcnn.analysis import statistics
 from labcnn.analysis.document import Strong, Table
-from labcnn.analysis.findings import original_effects, shown_effects
+from labcnn.analysis.findings import compared, effect, original_effect
 from labcnn.analysis.formats import DATASETS, STATUS, p_value, percent
 from labcnn.analysis.study import Study, original
 from labcnn.analysis.verdicts import Verdict
@@ -39,7 +38,7 @@ def parameters(study: Study) -> Table:
         ("标签平滑", f"{recipe.label_smoothing:g}"),
         ("随机种子", "、".join(map(str, study.all_seeds))),
     ]
-    return Table(("项目", "取值"), rows, "ll", widest=60)
+    return Table(("项目", "取值"), rows, "ll")
 
 
 def networks(study: Study) -> Table:
@@ -71,7 +70,10 @@ def networks(study: Study) -> Table:
 
 
 def results(study: Study) -> Table:
-    """The 13 rows: accuracies in percent, the best of each column marked, the original beside."""
+    """The 13 rows: accuracies in percent, the best of each column marked, the original beside.
+
+    Means over seeds; where there are several, the test accuracy with its standard deviation.
+    """
     old = original()
     best = {s: max(study.mean(v, f"{s}_accuracy") for v in study.present) for s in SPLITS}
     rows: list[Sequence[str]] = []
@@ -80,53 +82,31 @@ def results(study: Study) -> Table:
         for split in SPLITS:
             mean = study.mean(variant, f"{split}_accuracy")
             cells.append((Strong if mean == best[split] else str)(percent(mean)))
+        if len(study.seeds(variant)) > 1:
+            deviation = study.table.loc[study.table["variant"] == variant, "test_accuracy"].std()
+            cells[-1] = type(cells[-1])(f"{cells[-1]} ± {percent(deviation)}")
         status = study.failed(variant) or ("ok" if study.seeds(variant) else "missing")
         past = [percent(old[f"{split}_accuracy"][variant]) for split in SPLITS]
-        rows.append((label(variant), *cells, _spread(study, variant), STATUS[status], *past))
-    columns = (
-        "网络模型",
-        *SPLITS.values(),
-        spread_title(study),
-        "状态",
-        "原训练",
-        "原验证",
-        "原测试",
-    )
-    return Table(columns, rows, "lrrrclrrr")
-
-
-def spread_title(study: Study) -> str:
-    return "测试集标准差" if len(study.all_seeds) > 1 else "测试集 95% 区间"
-
-
-def _spread(study: Study, variant: str) -> str:
-    """One seed: Wilson's interval over the test images; several: standard deviation over seeds."""
-    runs = study.runs(variant)
-    if not runs:
-        return "—"
-    if len(study.all_seeds) > 1:
-        deviation = study.table.loc[study.table["variant"] == variant, "test_accuracy"].std()
-        return f"{percent(float(deviation))}（n = {len(runs)}）"
-    test = runs[0].test
-    low, high = statistics.wilson(round(test.accuracy * test.count), test.count)
-    return f"{percent(low)}–{percent(high)}"
+        rows.append((label(variant), *cells, STATUS[status], *past))
+    columns = ("网络模型", *SPLITS.values(), "状态", "原训练", "原验证", "原测试")
+    return Table(columns, rows, "lrrrlrrr")
 
 
 def claims(verdicts: list[Verdict]) -> Table:
-    """The 15 claims: our effect with its interval, adjusted p-value and verdict; the original's."""
-    rows = [
-        (
-            str(number),
-            v.claim.text,
-            shown_effects(v),
-            p_value(v.p_adjusted),
-            Strong(v.verdict),
-            original_effects(v),
+    """The claims, a row per comparison shown: effect with its interval, the original's, verdict."""
+    rows: list[Sequence[str]] = []
+    for verdict in verdicts:
+        claim = verdict.claim
+        first = (
+            f"{claim.sections[0]} {claim.title}",
+            p_value(verdict.p_adjusted),
+            Strong(verdict.verdict),
         )
-        for number, v in enumerate(verdicts, 1)
-    ]
-    columns = ("序号", "论断", "本实验的效应 [95% 区间]", "校正后 p", "结论", "原报告的数字")
-    return Table(columns, rows, "rllrll")
+        for place, finding in enumerate(verdict.shown):
+            text, p, word = ("", "", "") if place else first
+            past = original_effect(finding) or ("" if place else claim.original or "—")
+            rows.append((text, compared(finding), effect(finding), past, p, word))
+    return Table(("论断", "比较", "效应 [95% 区间]", "原报告", "p", "结论"), rows, "lllrrl")
 
 
 def reproduction(study: Study) -> Table:
@@ -152,7 +132,7 @@ def reproduction(study: Study) -> Table:
         ),
         ("重新运行的命令", command(study)),
     ]
-    return Table(("项目", "取值"), rows, "ll", widest=60)
+    return Table(("项目", "取值"), rows, "ll")
 
 
 def _commit(commit: str | None, dirty: bool | None) -> str:

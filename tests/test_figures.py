@@ -1,0 +1,134 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from labcnn.analysis import comparison, curves, diagrams, gradient_figures, gradients, style
+from labcnn.analysis.study import Study, load_study
+from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS
+from tests.fake_runs import Fake, write_runs
+
+PAIRS = [f"{depth}_{switch}" for depth in ("short", "long") for switch in ("baseline", "residual")]
+
+
+@pytest.fixture(autouse=True)
+def _theme():
+    style.use()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    logs = tmp_path_factory.mktemp("whole")
+    write_runs(logs, seeds=(0, 1), images=200, parameters={"epochs": 4})
+    return load_study(logs)
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """long_all is missing, short_residual diverged in its first epoch, long_baseline is stuck."""
+    logs = tmp_path_factory.mktemp("broken")
+    fakes: list[str | Fake] = [
+        "short_all",
+        "short_baseline",
+        Fake("short_residual", status="diverged", epochs_run=1),
+        Fake("long_baseline", status="no_learning"),
+    ]
+    write_runs(logs, fakes, images=200, parameters={"epochs": 4})
+    return load_study(logs)
+
+
+FIGURES = {
+    "training": lambda study: curves.training(study, PAIRS),
+    "learning_rate": lambda study: curves.learning_rate(study, PAIRS),
+    "section": lambda study: comparison.section(study, PAIRS),
+    "ranking": comparison.ranking,
+    "gaps": lambda study: comparison.gaps(study, REPORT_VARIANTS),
+    "heat_map": lambda study: gradient_figures.heat_map(study, PAIRS),
+    "ratio": lambda study: gradient_figures.first_against_last(study, PAIRS),
+    "networks": lambda study: diagrams.networks(study.recipe.width),
+}
+
+
+def _texts(figure: Figure) -> list[str]:
+    from matplotlib.text import Text
+
+    return [t.get_text() for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("kind", ["whole", "broken"])
+def test_figures_draw_every_character(name, kind, tmp_path, request, caplog):
+    """A missing glyph warns (an error here) or, beside formulas, is only logged."""
+    study = request.getfixturevalue(kind)
+    with caplog.at_level(logging.INFO):
+        figure = FIGURES[name](study)
+        for ending in ("png", "svg"):
+            figure.savefig(tmp_path / f"figure.{ending}")
+            assert (tmp_path / f"figure.{ending}").stat().st_size > 5_000
+    logged = [r.getMessage() for r in caplog.records if r.name.startswith("matplotlib.mathtext")]
+    logged += [r.getMessage() for r in caplog.records if "findfont" in r.getMessage()]
+    assert logged == []
+
+
+@pytest.mark.parametrize("name", ["training", "section", "ranking", "heat_map", "gaps"])
+def test_figures_say_what_is_missing(name, broken):
+    assert any("未完成" in text for text in _texts(FIGURES[name](broken)))
+
+
+@pytest.mark.parametrize("name", ["training", "section", "ranking", "heat_map"])
+def test_figures_say_what_diverged(name, broken):
+    assert any("发散" in text for text in _texts(FIGURES[name](broken)))
+
+
+@pytest.mark.parametrize("variants", [["mid_all"], ["mid_all", "long_all"]])
+def test_figures_of_nothing_say_so(broken, variants):
+    for draw in (
+        curves.training,
+        curves.learning_rate,
+        comparison.section,
+        gradient_figures.heat_map,
+        gradient_figures.first_against_last,
+    ):
+        assert "未完成" in _texts(draw(broken, variants))
+
+
+def test_curves_show_the_history(whole):
+    figure = curves.training(whole, ["short_all"])
+    accuracy = [line.get_ydata() for line in figure.axes[1].lines]
+    history = whole.history("short_all", 0)
+    assert any(np.array_equal(np.ravel(y), history["val_accuracy"]) for y in accuracy)
+    mean = (history["val_accuracy"] + whole.history("short_all", 1)["val_accuracy"]) / 2
+    assert any(np.allclose(np.ravel(y), mean) for y in accuracy)
+
+
+def test_ranking_shows_all_thirteen_at_their_accuracy(whole):
+    figure = comparison.ranking(whole)
+    axes = figure.axes[0]
+    assert len([t for t in axes.get_yticklabels() if "baseline" in t.get_text()]) == 13
+    shown = {f"{whole.mean(v, 'test_accuracy') * 100:.1f}" for v in REPORT_VARIANTS}
+    assert shown <= set(_texts(figure))
+
+
+def test_interval_over_seeds_contains_the_mean(whole):
+    value, low, high = comparison.test_interval(whole, "short_all")
+    assert low < value < high
+
+
+def test_first_to_last_stage_by_hand(tmp_path: Path):
+    (folder,) = write_runs(tmp_path, ["short_all"], images=100)
+    rows = "epoch,layer,stage,gradient_norm,weight_norm\n"
+    rows += "0,a,1,3,1\n0,b,1,4,1\n0,c,4,10,1\n1,a,1,1,1\n1,b,1,1,1\n1,c,4,nan,1\n"
+    (folder.path / "gradients.csv").write_text(rows, encoding="utf-8")
+    found = gradients.first_to_last(load_study(tmp_path), "short_all", 0)
+    assert np.exp(found[0]) == pytest.approx(np.sqrt(12.5) / 10)
+    assert np.isnan(found[1])
+
+
+def test_diagrams_have_the_networks_convolutions():
+    texts = [text for text in _texts(diagrams.networks(16)) if text.startswith("3×3")]
+    convolutions = sum(8 * blocks + 1 for blocks in BLOCKS_PER_STAGE.values())
+    assert len(texts) == convolutions
+    per_width = 2 * sum(BLOCKS_PER_STAGE.values())
+    assert [texts.count(f"3×3 卷积，{w}") for w in (16, 32, 64, 128)] == [per_width] * 4

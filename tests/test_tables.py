@@ -1,0 +1,133 @@
+import html
+from pathlib import Path
+
+import pypandoc
+import pytest
+
+from labcnn.analysis import prose, tables
+from labcnn.analysis.document import DOCUMENT, FrontMatter, Strong, Table, escape
+from labcnn.analysis.study import Study, load_study
+from labcnn.analysis.verdicts import evaluate
+from labcnn.variants import REPORT_VARIANTS, label
+from tests.fake_runs import ACCURACIES, Fake, write_runs
+
+HOSTILE = 'a|b*c*_d_ <script>x</script> $e^2$ `f` [g](http://h) # @fig-i \\ ~~k~~ "q"\nnext'
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    write_runs(tmp_path)
+    return load_study(tmp_path)
+
+
+def _row(table: Table, first: str) -> list[str]:
+    return next(list(row) for row in table.rows if row[0] == first)
+
+
+def test_results_have_thirteen_rows_with_the_original_beside(study: Study):
+    table = tables.results(study)
+    assert [row[0] for row in table.rows] == [label(v) for v in REPORT_VARIANTS]
+    assert _row(table, "Longbaseline+dropout") == [
+        "Longbaseline+dropout", *(f"{a * 100:.2f}" for a in ACCURACIES["long_dropout"]),
+        "正常", "42.49", "28.70", "29.01",
+    ]  # fmt: skip
+
+
+def test_best_of_each_column_is_marked(study: Study):
+    marked = [
+        (row[0], place)
+        for row in tables.results(study).rows
+        for place, cell in enumerate(row)
+        if isinstance(cell, Strong)
+    ]
+    assert sorted(marked) == [
+        ("Shortbaseline+all", 2),
+        ("Shortbaseline+all", 3),
+        ("Shortbaseline+normalization", 1),
+    ]
+
+
+def test_results_of_several_seeds_show_their_spread(tmp_path: Path):
+    fakes = [Fake("short_all", seed, (0.9, 0.8, test)) for seed, test in enumerate((0.7, 0.8))]
+    write_runs(tmp_path, fakes)
+    row = _row(tables.results(load_study(tmp_path)), "Shortbaseline+all")
+    assert row[3] == "75.00 ± 7.07"
+
+
+def test_missing_and_failed_variants_are_told(tmp_path: Path):
+    write_runs(tmp_path, ["short_all", Fake("short_residual", status="diverged")])
+    table = tables.results(load_study(tmp_path))
+    assert _row(table, "Midbaseline+all")[1:5] == ["—", "—", "—", "未完成"]
+    assert _row(table, "Shortbaseline+residualblock")[4] == "发散"
+
+
+def test_parameters_are_the_recipes(tmp_path: Path):
+    write_runs(tmp_path, ["short_all"], parameters={"batch_size": 32, "learning_rate": 0.025})
+    values = dict(tables.parameters(load_study(tmp_path)).rows)
+    assert values["批大小"] == "32"
+    assert values["学习率"] == "0.025"
+    assert "测试集 1,000" in values["图像数"]
+
+
+def test_networks_are_the_runs(study: Study):
+    rows = {tuple(row[:2]): list(row[2:]) for row in tables.networks(study).rows}
+    assert rows["long", "—"] == ["3", "0.980", "60.0"]
+    assert ("mid", "—") not in rows
+
+
+def test_claims_table_shows_effects_beside_the_originals(study: Study):
+    rows = tables.claims(evaluate(study)).rows
+    assert len([row for row in rows if row[0]]) == 15
+    assert list(rows[0][:4]) == ["3.1 越浅越准", "short 与 mid", rows[0][2], "+6.85"]
+    assert rows[0][2].startswith("+7.00 [")
+
+
+def test_command_repeats_the_experiment(tmp_path: Path):
+    parameters = {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5}
+    write_runs(tmp_path, ["short_all"], seeds=(0, 1), parameters=parameters)
+    assert tables.command(load_study(tmp_path)) == (
+        'make report DATASET=tiny-imagenet-200 FRACTION=0.1 EPOCHS=5 SEEDS="0 1"'
+    )
+
+
+def test_reproduction_shows_differing_values(tmp_path: Path):
+    (first, _) = write_runs(tmp_path, ["short_all", "long_all"])
+    path = first.path / "result.json"
+    text = path.read_text(encoding="utf-8").replace('"threads": 1', '"threads": 2')
+    path.write_text(text, encoding="utf-8")
+    values = dict(tables.reproduction(load_study(tmp_path)).rows)
+    assert values["线程数"] == "1、2"
+
+
+def test_text_from_outside_is_no_markup():
+    table = Table(("x",), [(HOSTILE,), (Strong(HOSTILE),)], "l")
+    plain = " ".join(HOSTILE.split())
+    made = pypandoc.convert_text(table._repr_markdown_(), "html", "markdown", ["--wrap=none"])
+    made = made.replace("“", '"').replace("”", '"')
+    assert html.escape(plain, quote=False) in made.replace("&quot;", '"')
+    assert "<script" not in made
+    assert "<a " not in made
+    assert "<script" not in table._repr_html_()
+
+
+def test_escaped_text_survives_pandoc():
+    made = pypandoc.convert_text(escape(HOSTILE), "plain", "markdown", ["--wrap=none"])
+    assert made.strip() == " ".join(HOSTILE.split())
+
+
+def test_a_hostile_reason_stays_text(tmp_path: Path):
+    write_runs(tmp_path, ["short_all"])
+    study = load_study(tmp_path)
+    object.__setattr__(study, "problems", (HOSTILE,))
+    text = prose.completeness(study).text
+    made = pypandoc.convert_text(text, "html", "markdown")
+    assert "<script" not in made
+
+
+def test_front_matter_is_strings():
+    bundle = FrontMatter(title="报告", student_number=2024001)._repr_mimebundle_()  # type: ignore[arg-type]
+    assert bundle[DOCUMENT]["student_number"] == "2024001"
+    assert bundle[DOCUMENT]["author"] == ""
+    assert set(bundle[DOCUMENT]) == {
+        "title", "subtitle", "author", "student_number", "course", "date", "notice",
+    }  # fmt: skip
