@@ -6,10 +6,10 @@ from typing import Any
 import nbformat
 import papermill
 import pytest
+from fake_runs import Fake, write_runs
 
 from labcnn.analysis.document import DOCUMENT
 from labcnn.variants import REPORT_VARIANTS, label
-from tests.fake_runs import Fake, write_runs
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "analysis.ipynb"
 HEADINGS = (
@@ -58,21 +58,23 @@ def _cell(notebook: nbformat.NotebookNode, label: str) -> nbformat.NotebookNode:
 
 
 @pytest.mark.parametrize("kind", ["complete", "incomplete"])
-def test_runs_without_warnings_or_missing_glyphs(kind, request):
+def test_runs_without_warnings_or_missing_glyphs(kind: str, request: pytest.FixtureRequest) -> None:
     notebook = request.getfixturevalue(kind)
     streams = [o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream"]
     assert [stream.text for stream in streams] == []
 
 
 @pytest.mark.parametrize("kind", ["complete", "incomplete"])
-def test_results_table_has_the_thirteen_labels(kind, request):
+def test_results_table_has_the_thirteen_labels(kind: str, request: pytest.FixtureRequest) -> None:
     (output,) = _cell(request.getfixturevalue(kind), "tbl-results").outputs
     lines = output["data"]["text/markdown"].splitlines()
     names = [re.split(r"(?<!\\)\|", line)[1].strip() for line in lines[2:]]
     assert names == [label(variant) for variant in REPORT_VARIANTS]
 
 
-def test_incomplete_report_says_what_is_missing_and_failed(incomplete):
+def test_incomplete_report_says_what_is_missing_and_failed(
+    incomplete: nbformat.NotebookNode,
+) -> None:
     prose = "\n".join(_outputs(incomplete, "text/markdown"))
     top = next(text for text in _outputs(incomplete, "text/markdown"))
     assert "**未完成**" in top
@@ -80,7 +82,9 @@ def test_incomplete_report_says_what_is_missing_and_failed(incomplete):
     assert "发散" in prose
 
 
-def test_every_figure_is_svg_and_png_and_every_reference_resolves(complete):
+def test_every_figure_is_svg_and_png_and_every_reference_resolves(
+    complete: nbformat.NotebookNode,
+) -> None:
     labels = [m[1] for c in complete.cells if (m := re.match(r"#\| label: (\S+)", c.source))]
     assert len(labels) == len(set(labels))
     for name in labels:
@@ -93,36 +97,36 @@ def test_every_figure_is_svg_and_png_and_every_reference_resolves(complete):
     assert set(references) == set(labels)
 
 
-def test_headings_follow_the_outline(complete):
+def test_headings_follow_the_outline(complete: nbformat.NotebookNode) -> None:
     sources = [c.source for c in complete.cells if c.cell_type == "markdown"]
     found = [line.lstrip("# ") for s in sources for line in s.splitlines() if line.startswith("#")]
     assert found == list(HEADINGS)
 
 
-def test_front_matter(complete):
+def test_front_matter(complete: nbformat.NotebookNode) -> None:
     (front,) = _outputs(complete, DOCUMENT)
     assert (front["author"], front["student_number"], front["date"]) == ("张三", "7", "")
     assert "演示数据" in front["notice"]
 
 
-def test_no_number_of_a_result_is_typed(complete):
+def test_no_number_of_a_result_is_typed(complete: nbformat.NotebookNode) -> None:
     sources = "\n".join(c.source for c in complete.cells if c.cell_type == "markdown")
     assert re.findall(r"\d+\.\d{2}|\d\s*%", sources.replace("95%", "")) == []
 
 
-def test_unknown_parameter_is_refused(tmp_path: Path):
+def test_unknown_parameter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(papermill.PapermillExecutionError, match=r"experimnet.*experiment"):
         _run(tmp_path, experimnet="shapes")
 
 
-def test_no_runs_is_one_readable_line(tmp_path: Path):
+def test_no_runs_is_one_readable_line(tmp_path: Path) -> None:
     with pytest.raises(papermill.PapermillExecutionError) as error:
         _run(tmp_path)
     assert error.value.ename == "ReportError"
     assert "make report" in error.value.evalue
 
 
-def test_notebook_is_stored_clean_and_narrates_only():
+def test_notebook_is_stored_clean_and_narrates_only() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3"
     assert [c.id for c in notebook.cells if not re.fullmatch(r"[a-z][a-z-]*", c.id)] == []
@@ -132,7 +136,7 @@ def test_notebook_is_stored_clean_and_narrates_only():
         assert not [n for n in nodes if isinstance(n, ast.ClassDef | ast.For | ast.FunctionDef)]
 
 
-def test_parameters_are_literals_with_a_type():
+def test_parameters_are_literals_with_a_type() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     for statement in ast.parse(cell.source).body:

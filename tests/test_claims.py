@@ -2,9 +2,11 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from fake_runs import Fake, write_runs
 
 from labcnn.analysis import prose
 from labcnn.analysis.claims import CLAIMS
@@ -12,8 +14,8 @@ from labcnn.analysis.measures import MEASURES
 from labcnn.analysis.study import Study, load_study, original
 from labcnn.analysis.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, evaluate
 from labcnn.errors import ReportError
+from labcnn.runs import Status
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
-from tests.fake_runs import Fake, write_runs
 
 
 def _original_runs(seeds: tuple[int, ...] = (0,)) -> list[Fake]:
@@ -23,7 +25,7 @@ def _original_runs(seeds: tuple[int, ...] = (0,)) -> list[Fake]:
         Fake(
             v,
             seed,
-            tuple(table.loc[v, ["train_accuracy", "val_accuracy", "test_accuracy"]]),  # type: ignore[arg-type]
+            tuple(table.loc[v, ["train_accuracy", "val_accuracy", "test_accuracy"]]),
         )
         for v in REPORT_VARIANTS
         for seed in seeds
@@ -40,14 +42,14 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     return {v.claim.id: v for v in evaluate(load_study(logs))}
 
 
-def test_fifteen_claims_that_name_what_exists():
+def test_fifteen_claims_that_name_what_exists() -> None:
     assert len(CLAIMS) == 15 == len({claim.id for claim in CLAIMS})
     for part in (part for claim in CLAIMS for part in claim.parts):
         assert part.measure in MEASURES
         assert set(part.variants) <= set(VARIANTS)
 
 
-def test_original_table_is_that_of_the_thirteen():
+def test_original_table_is_that_of_the_thirteen() -> None:
     assert tuple(original().index) == REPORT_VARIANTS
     assert original()["test_accuracy"]["short_all"] == pytest.approx(0.4302)
 
@@ -67,11 +69,13 @@ def test_original_table_is_that_of_the_thirteen():
         ("lrdecay-longer", UNDECIDED),  # one seed
     ],
 )
-def test_verdicts_on_the_original_numbers(verdicts: dict[str, Verdict], claim: str, verdict: str):
+def test_verdicts_on_the_original_numbers(
+    verdicts: dict[str, Verdict], claim: str, verdict: str
+) -> None:
     assert verdicts[claim].verdict == verdict
 
 
-def test_effects_are_those_of_the_table(verdicts: dict[str, Verdict]):
+def test_effects_are_those_of_the_table(verdicts: dict[str, Verdict]) -> None:
     found = [f.estimate.effect for f in verdicts["depth-order"].findings if f.estimate]
     assert found == pytest.approx([0.4302 - 0.3617, 0.3617 - 0.2762])
     (gap,) = verdicts["no-overfit"].findings
@@ -79,14 +83,14 @@ def test_effects_are_those_of_the_table(verdicts: dict[str, Verdict]):
     assert gap.estimate.effect == pytest.approx(0.8218 - 0.4302, abs=1e-4)
 
 
-def _verdict(tmp_path: Path, claim: str, fakes: list[Fake | str], **options) -> Verdict:
+def _verdict(tmp_path: Path, claim: str, fakes: list[Fake | str], **options: Any) -> Verdict:
     write_runs(tmp_path, fakes, **options)
     chosen = tuple(c for c in CLAIMS if c.id == claim)
     (verdict,) = evaluate(load_study(tmp_path), chosen)
     return verdict
 
 
-def test_more_epochs_with_several_seeds(tmp_path: Path):
+def test_more_epochs_with_several_seeds(tmp_path: Path) -> None:
     fakes = [
         Fake(f"{depth}_{switch}", seed, epochs_run=5 + (3 + seed % 2) * (switch == "lrdecay"))
         for depth in ("short", "long")
@@ -96,7 +100,7 @@ def test_more_epochs_with_several_seeds(tmp_path: Path):
     assert _verdict(tmp_path, "lrdecay-longer", [*fakes]).verdict == HOLDS
 
 
-def test_runs_that_were_all_capped_say_nothing_of_epochs(tmp_path: Path):
+def test_runs_that_were_all_capped_say_nothing_of_epochs(tmp_path: Path) -> None:
     fakes = [
         Fake(f"{d}_{s}", stopped="cap") for d in ("short", "long") for s in ("baseline", "lrdecay")
     ]
@@ -105,7 +109,7 @@ def test_runs_that_were_all_capped_say_nothing_of_epochs(tmp_path: Path):
     assert "上限" in verdict.reason
 
 
-def test_slower_by_seconds_of_the_epochs(tmp_path: Path):
+def test_slower_by_seconds_of_the_epochs(tmp_path: Path) -> None:
     fakes = [
         Fake(f"{d}_{s}", seconds_per_epoch=3.0 if s == "residual" else 2.0)
         for d in ("short", "long")
@@ -118,7 +122,7 @@ def test_slower_by_seconds_of_the_epochs(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("first_stage", "verdict"), [(0.01, HOLDS), (30.0, FAILS)])
-def test_gradients_that_fade_or_grow(tmp_path: Path, first_stage: float, verdict: str):
+def test_gradients_that_fade_or_grow(tmp_path: Path, first_stage: float, verdict: str) -> None:
     fakes = [
         Fake(f"{d}_{s}", first_stage_gradient=first_stage if d == "long" else 1.0)
         for d in ("short", "long")
@@ -129,18 +133,18 @@ def test_gradients_that_fade_or_grow(tmp_path: Path, first_stage: float, verdict
     )
 
 
-def test_missing_runs_leave_a_claim_undecided(tmp_path: Path):
+def test_missing_runs_leave_a_claim_undecided(tmp_path: Path) -> None:
     verdict = _verdict(tmp_path, "depth-order", ["short_all", "long_all"])
     assert verdict.verdict == UNDECIDED
     assert verdict.reason == "未完成：Midbaseline+all"
 
 
-def test_what_is_there_can_refute_in_spite_of_missing_runs(tmp_path: Path):
+def test_what_is_there_can_refute_in_spite_of_missing_runs(tmp_path: Path) -> None:
     verdict = _verdict(tmp_path, "best-worst", ["short_all", "short_residual", "long_baseline"])
     assert verdict.verdict == FAILS  # long_baseline is far below short_residual
 
 
-def test_other_test_images_are_not_compared(tmp_path: Path):
+def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
     folders = write_runs(tmp_path, ["short_norm", "short_baseline", "long_norm", "long_baseline"])
     arrays = folders[0].predictions()
     arrays["test_label"] = arrays["test_label"][::-1]
@@ -150,25 +154,25 @@ def test_other_test_images_are_not_compared(tmp_path: Path):
 
 
 @pytest.mark.parametrize("status", ["diverged", "no_learning"])
-def test_failed_runs_are_told(tmp_path: Path, status):
+def test_failed_runs_are_told(tmp_path: Path, status: Status) -> None:
     write_runs(tmp_path, ["short_baseline", Fake("short_residual", status=status)])
     study = load_study(tmp_path)
     text = prose.section(study, evaluate(study), "3.5", ["short_baseline", "short_residual"]).text
     assert {"diverged": "发散", "no_learning": "没有学到"}[status] in text
 
 
-def test_prose_of_every_verdict(verdicts: dict[str, Verdict]):
+def test_prose_of_every_verdict(verdicts: dict[str, Verdict]) -> None:
     for name, word in (("depth-order", HOLDS), ("no-overfit", FAILS), ("residual-long", UNDECIDED)):
         assert f"**{word}**" in prose.judged(verdicts[name])
     assert "高 6.85 个百分点" in prose.judged(verdicts["depth-order"])
 
 
-def _study(tmp_path: Path, **options) -> Study:
+def _study(tmp_path: Path, **options: Any) -> Study:
     write_runs(tmp_path, ["short_all"], **options)
     return load_study(tmp_path)
 
 
-def test_one_seed_is_said_to_cover_images_only(tmp_path: Path):
+def test_one_seed_is_said_to_cover_images_only(tmp_path: Path) -> None:
     assert "只反映测试图像" in prose.scope(_study(tmp_path)).text
     assert "只反映测试图像" not in prose.scope(_study(tmp_path, seeds=(0, 1))).text
 
@@ -183,28 +187,30 @@ def test_one_seed_is_said_to_cover_images_only(tmp_path: Path):
         ),
     ],
 )
-def test_notice_of_what_is_not_the_full_experiment(tmp_path: Path, parameters, words):
+def test_notice_of_what_is_not_the_full_experiment(
+    tmp_path: Path, parameters: dict[str, Any], words: list[str]
+) -> None:
     notice = prose.notice(_study(tmp_path, parameters=parameters))
     assert all(word in notice for word in words)
 
 
-def test_full_protocol_needs_no_notice(tmp_path: Path):
+def test_full_protocol_needs_no_notice(tmp_path: Path) -> None:
     assert prose.notice(_study(tmp_path, parameters={"dataset": "tiny-imagenet-200"})) == ""
 
 
-def test_no_runs_is_one_line_that_says_what_to_run(tmp_path: Path):
+def test_no_runs_is_one_line_that_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="make report") as error:
         load_study(tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_unknown_experiment_lists_the_known(tmp_path: Path):
+def test_unknown_experiment_lists_the_known(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"])
     with pytest.raises(ReportError, match=r"'shape'.*shapes"):
         load_study(tmp_path, "shape")
 
 
-def test_newest_experiment_is_taken(tmp_path: Path):
+def test_newest_experiment_is_taken(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"])
     (newer,) = write_runs(tmp_path, ["short_all"], parameters={"epochs": 3})
     path = newer.path / "result.json"
@@ -213,14 +219,14 @@ def test_newest_experiment_is_taken(tmp_path: Path):
     assert load_study(tmp_path).experiment == "shapes-3ep"
 
 
-def test_data_that_differ_are_refused(tmp_path: Path):
+def test_data_that_differ_are_refused(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"])
     write_runs(tmp_path, ["long_all"], fingerprint="beef" * 16)
     with pytest.raises(ReportError, match="data_fingerprint"):
         load_study(tmp_path)
 
 
-def test_files_left_out_are_named_without_the_machine(tmp_path: Path):
+def test_files_left_out_are_named_without_the_machine(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all", "long_all"])
     (tmp_path / "shapes/long_all/seed0/result.json").write_text("{", encoding="utf-8")
     study = load_study(tmp_path)
@@ -230,14 +236,25 @@ def test_files_left_out_are_named_without_the_machine(tmp_path: Path):
     assert str(tmp_path) not in text
 
 
-def test_original_table_is_the_one_in_the_package():
+@pytest.mark.parametrize("name", ["history.csv", "gradients.csv", "predictions.npz"])
+@pytest.mark.parametrize("size", [0, 60])
+def test_runs_with_a_cut_file_are_left_out_by_name(tmp_path: Path, name: str, size: int) -> None:
+    write_runs(tmp_path, ["short_all", "long_all"])
+    path = tmp_path / "shapes/long_all/seed0" / name
+    path.write_bytes(path.read_bytes()[:size])
+    study = load_study(tmp_path)
+    assert study.present == ("short_all",)
+    assert f"shapes/long_all/seed0/{name}" in study.problems[0]
+
+
+def test_original_table_is_the_one_in_the_package() -> None:
     path = Path(prose.__file__).with_name("original.csv")
     with path.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == list(REPORT_VARIANTS)
 
 
-def test_analysis_needs_no_torch():
+def test_analysis_needs_no_torch() -> None:
     code = (
         "import sys, importlib, pkgutil, labcnn.analysis as a\n"
         "names = [m.name for m in pkgutil.iter_modules(a.__path__)]\n"

@@ -3,18 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_runs import Fake, write_runs
 from matplotlib.figure import Figure
 
 from labcnn.analysis import comparison, curves, diagrams, gradient_figures, gradients, style
 from labcnn.analysis.study import Study, load_study
 from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS
-from tests.fake_runs import Fake, write_runs
 
 PAIRS = [f"{depth}_{switch}" for depth in ("short", "long") for switch in ("baseline", "residual")]
 
 
 @pytest.fixture(autouse=True)
-def _theme():
+def _theme() -> None:
     style.use()
 
 
@@ -59,7 +59,13 @@ def _texts(figure: Figure) -> list[str]:
 
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("kind", ["whole", "broken"])
-def test_figures_draw_every_character(name, kind, tmp_path, request, caplog):
+def test_figures_draw_every_character(
+    name: str,
+    kind: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """A missing glyph warns (an error here) or, beside formulas, is only logged."""
     study = request.getfixturevalue(kind)
     with caplog.at_level(logging.INFO):
@@ -73,17 +79,17 @@ def test_figures_draw_every_character(name, kind, tmp_path, request, caplog):
 
 
 @pytest.mark.parametrize("name", ["training", "section", "ranking", "heat_map", "gaps"])
-def test_figures_say_what_is_missing(name, broken):
+def test_figures_say_what_is_missing(name: str, broken: Study) -> None:
     assert any("未完成" in text for text in _texts(FIGURES[name](broken)))
 
 
 @pytest.mark.parametrize("name", ["training", "section", "ranking", "heat_map"])
-def test_figures_say_what_diverged(name, broken):
+def test_figures_say_what_diverged(name: str, broken: Study) -> None:
     assert any("发散" in text for text in _texts(FIGURES[name](broken)))
 
 
 @pytest.mark.parametrize("variants", [["mid_all"], ["mid_all", "long_all"]])
-def test_figures_of_nothing_say_so(broken, variants):
+def test_figures_of_nothing_say_so(broken: Study, variants: list[str]) -> None:
     for draw in (
         curves.training,
         curves.learning_rate,
@@ -94,7 +100,7 @@ def test_figures_of_nothing_say_so(broken, variants):
         assert "未完成" in _texts(draw(broken, variants))
 
 
-def test_curves_show_the_history(whole):
+def test_curves_show_the_history(whole: Study) -> None:
     figure = curves.training(whole, ["short_all"])
     accuracy = [line.get_ydata() for line in figure.axes[1].lines]
     history = whole.history("short_all", 0)
@@ -103,7 +109,7 @@ def test_curves_show_the_history(whole):
     assert any(np.allclose(np.ravel(y), mean) for y in accuracy)
 
 
-def test_ranking_shows_all_thirteen_at_their_accuracy(whole):
+def test_ranking_shows_all_thirteen_at_their_accuracy(whole: Study) -> None:
     figure = comparison.ranking(whole)
     axes = figure.axes[0]
     assert len([t for t in axes.get_yticklabels() if "baseline" in t.get_text()]) == 13
@@ -111,12 +117,12 @@ def test_ranking_shows_all_thirteen_at_their_accuracy(whole):
     assert shown <= set(_texts(figure))
 
 
-def test_interval_over_seeds_contains_the_mean(whole):
+def test_interval_over_seeds_contains_the_mean(whole: Study) -> None:
     value, low, high = comparison.test_interval(whole, "short_all")
     assert low < value < high
 
 
-def test_first_to_last_stage_by_hand(tmp_path: Path):
+def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
     (folder,) = write_runs(tmp_path, ["short_all"], images=100)
     rows = "epoch,layer,stage,gradient_norm,weight_norm\n"
     rows += "0,a,1,3,1\n0,b,1,4,1\n0,c,4,10,1\n1,a,1,1,1\n1,b,1,1,1\n1,c,4,nan,1\n"
@@ -126,7 +132,7 @@ def test_first_to_last_stage_by_hand(tmp_path: Path):
     assert np.isnan(found[1])
 
 
-def test_diagrams_have_the_networks_convolutions():
+def test_diagrams_have_the_networks_convolutions() -> None:
     texts = [text for text in _texts(diagrams.networks(16)) if text.startswith("3×3")]
     convolutions = sum(8 * blocks + 1 for blocks in BLOCKS_PER_STAGE.values())
     assert len(texts) == convolutions

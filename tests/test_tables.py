@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pypandoc
 import pytest
+from fake_runs import ACCURACIES, Fake, write_runs
 
 from labcnn.analysis import prose, tables
 from labcnn.analysis.document import DOCUMENT, FrontMatter, Strong, Table, escape
 from labcnn.analysis.study import Study, load_study
 from labcnn.analysis.verdicts import evaluate
 from labcnn.variants import REPORT_VARIANTS, label
-from tests.fake_runs import ACCURACIES, Fake, write_runs
 
 HOSTILE = 'a|b*c*_d_ <script>x</script> $e^2$ `f` [g](http://h) # @fig-i \\ ~~k~~ "q"\nnext'
 
@@ -24,7 +24,11 @@ def _row(table: Table, first: str) -> list[str]:
     return next(list(row) for row in table.rows if row[0] == first)
 
 
-def test_results_have_thirteen_rows_with_the_original_beside(study: Study):
+def _pairs(table: Table) -> dict[str, str]:
+    return {row[0]: row[1] for row in table.rows}
+
+
+def test_results_have_thirteen_rows_with_the_original_beside(study: Study) -> None:
     table = tables.results(study)
     assert [row[0] for row in table.rows] == [label(v) for v in REPORT_VARIANTS]
     assert _row(table, "Longbaseline+dropout") == [
@@ -33,7 +37,7 @@ def test_results_have_thirteen_rows_with_the_original_beside(study: Study):
     ]  # fmt: skip
 
 
-def test_best_of_each_column_is_marked(study: Study):
+def test_best_of_each_column_is_marked(study: Study) -> None:
     marked = [
         (row[0], place)
         for row in tables.results(study).rows
@@ -47,42 +51,42 @@ def test_best_of_each_column_is_marked(study: Study):
     ]
 
 
-def test_results_of_several_seeds_show_their_spread(tmp_path: Path):
+def test_results_of_several_seeds_show_their_spread(tmp_path: Path) -> None:
     fakes = [Fake("short_all", seed, (0.9, 0.8, test)) for seed, test in enumerate((0.7, 0.8))]
     write_runs(tmp_path, fakes)
     row = _row(tables.results(load_study(tmp_path)), "Shortbaseline+all")
     assert row[3] == "75.00 ± 7.07"
 
 
-def test_missing_and_failed_variants_are_told(tmp_path: Path):
+def test_missing_and_failed_variants_are_told(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all", Fake("short_residual", status="diverged")])
     table = tables.results(load_study(tmp_path))
     assert _row(table, "Midbaseline+all")[1:5] == ["—", "—", "—", "未完成"]
     assert _row(table, "Shortbaseline+residualblock")[4] == "发散"
 
 
-def test_parameters_are_the_recipes(tmp_path: Path):
+def test_parameters_are_the_recipes(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"], parameters={"batch_size": 32, "learning_rate": 0.025})
-    values = dict(tables.parameters(load_study(tmp_path)).rows)
+    values = _pairs(tables.parameters(load_study(tmp_path)))
     assert values["批大小"] == "32"
     assert values["学习率"] == "0.025"
     assert "测试集 1,000" in values["图像数"]
 
 
-def test_networks_are_the_runs(study: Study):
+def test_networks_are_the_runs(study: Study) -> None:
     rows = {tuple(row[:2]): list(row[2:]) for row in tables.networks(study).rows}
     assert rows["long", "—"] == ["3", "0.980", "60.0"]
     assert ("mid", "—") not in rows
 
 
-def test_claims_table_shows_effects_beside_the_originals(study: Study):
+def test_claims_table_shows_effects_beside_the_originals(study: Study) -> None:
     rows = tables.claims(evaluate(study)).rows
     assert len([row for row in rows if row[0]]) == 15
     assert list(rows[0][:4]) == ["3.1 越浅越准", "short 与 mid", rows[0][2], "+6.85"]
     assert rows[0][2].startswith("+7.00 [")
 
 
-def test_command_repeats_the_experiment(tmp_path: Path):
+def test_command_repeats_the_experiment(tmp_path: Path) -> None:
     parameters = {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5}
     write_runs(tmp_path, ["short_all"], seeds=(0, 1), parameters=parameters)
     assert tables.command(load_study(tmp_path)) == (
@@ -90,16 +94,16 @@ def test_command_repeats_the_experiment(tmp_path: Path):
     )
 
 
-def test_reproduction_shows_differing_values(tmp_path: Path):
+def test_reproduction_shows_differing_values(tmp_path: Path) -> None:
     (first, _) = write_runs(tmp_path, ["short_all", "long_all"])
     path = first.path / "result.json"
     text = path.read_text(encoding="utf-8").replace('"threads": 1', '"threads": 2')
     path.write_text(text, encoding="utf-8")
-    values = dict(tables.reproduction(load_study(tmp_path)).rows)
+    values = _pairs(tables.reproduction(load_study(tmp_path)))
     assert values["线程数"] == "1、2"
 
 
-def test_text_from_outside_is_no_markup():
+def test_text_from_outside_is_no_markup() -> None:
     table = Table(("x",), [(HOSTILE,), (Strong(HOSTILE),)], "l")
     plain = " ".join(HOSTILE.split())
     made = pypandoc.convert_text(table._repr_markdown_(), "html", "markdown", ["--wrap=none"])
@@ -110,12 +114,12 @@ def test_text_from_outside_is_no_markup():
     assert "<script" not in table._repr_html_()
 
 
-def test_escaped_text_survives_pandoc():
+def test_escaped_text_survives_pandoc() -> None:
     made = pypandoc.convert_text(escape(HOSTILE), "plain", "markdown", ["--wrap=none"])
     assert made.strip() == " ".join(HOSTILE.split())
 
 
-def test_a_hostile_reason_stays_text(tmp_path: Path):
+def test_a_hostile_reason_stays_text(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"])
     study = load_study(tmp_path)
     object.__setattr__(study, "problems", (HOSTILE,))
@@ -124,7 +128,7 @@ def test_a_hostile_reason_stays_text(tmp_path: Path):
     assert "<script" not in made
 
 
-def test_front_matter_is_strings():
+def test_front_matter_is_strings() -> None:
     bundle = FrontMatter(title="报告", student_number=2024001)._repr_mimebundle_()  # type: ignore[arg-type]
     assert bundle[DOCUMENT]["student_number"] == "2024001"
     assert bundle[DOCUMENT]["author"] == ""

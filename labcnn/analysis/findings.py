@@ -95,16 +95,21 @@ def effect(finding: Finding) -> str:
     if estimate is None:
         return finding.reason
     unit = MEASURES[part.measure].unit
-    sign = not (part.second is None and part.measure == "test")
+    sign = _signed(part)
     bounds = interval(estimate, unit, sign=sign) or "[无区间]"
     return f"{number(estimate.effect, unit, sign=sign)} {bounds}"
+
+
+def _signed(part: Part) -> bool:
+    """Is it a difference? An accuracy by itself has no sign."""
+    return part.second is not None or part.measure != "test"
 
 
 def original_effect(finding: Finding) -> str:
     """The same number of the original's table; empty where it has none."""
     value = _original(finding.part)
     unit = MEASURES[finding.part.measure].unit
-    return "" if value is None else number(value, unit, sign=finding.part.second is not None)
+    return "" if value is None else number(value, unit, sign=_signed(finding.part))
 
 
 def _original(part: Part) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from labcnn.analysis.damage import damage
 from labcnn.errors import ReportError
 from labcnn.paths import logs_folder
 from labcnn.recipe import Recipe
@@ -126,8 +127,14 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     chosen = {(r.recipe.variant, r.recipe.seed): r for r in results if r.experiment == experiment}
     _refuse_mixture(list(chosen.values()))
     ours = [p for p in problems if p.startswith(str(folder / experiment))]
-    kept = table[table["experiment"] == experiment].reset_index(drop=True)
-    return Study(experiment, kept, chosen, tuple(_relative(ours, folder)))
+    kept = table[table["experiment"] == experiment]
+    damaged = {row: damage(run) for row, run in kept["folder"].items()}
+    ours += [line for line in damaged.values() if line]
+    kept = kept[[not line for line in damaged.values()]].reset_index(drop=True)
+    if kept.empty:
+        raise ReportError(f"no whole run; left out: {'; '.join(_relative(ours, folder))}")
+    whole = {(v, s): chosen[v, s] for v, s in zip(kept["variant"], kept["seed"], strict=True)}
+    return Study(experiment, kept, whole, tuple(_relative(ours, folder)))
 
 
 def _relative(problems: Iterable[str], folder: Path) -> list[str]:
