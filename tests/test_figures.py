@@ -123,7 +123,7 @@ def test_interval_over_seeds_contains_the_mean(whole: Study) -> None:
 
 
 def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
-    (folder,) = write_runs(tmp_path, ["short_all"], images=100)
+    (folder,) = write_runs(tmp_path, [Fake("short_all", epochs_run=1)], images=100)
     rows = "epoch,layer,stage,gradient_norm,weight_norm\n"
     rows += "0,a,1,3,1\n0,b,1,4,1\n0,c,4,10,1\n1,a,1,1,1\n1,b,1,1,1\n1,c,4,nan,1\n"
     (folder.path / "gradients.csv").write_text(rows, encoding="utf-8")

@@ -86,11 +86,18 @@ def test_claims_table_shows_effects_beside_the_originals(study: Study) -> None:
     assert rows[0][2].startswith("+7.00 [")
 
 
+def test_claims_without_any_run_keep_their_row(tmp_path: Path) -> None:
+    write_runs(tmp_path, ["mid_baseline", "short_all"])
+    verdicts = evaluate(load_study(tmp_path))
+    assert len([row for row in tables.claims(verdicts).rows if row[0]]) == 15
+    assert "未完成" in prose.judged(verdicts[0])
+
+
 def test_command_repeats_the_experiment(tmp_path: Path) -> None:
-    parameters = {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5}
+    parameters = {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5, "width": 8}
     write_runs(tmp_path, ["short_all"], seeds=(0, 1), parameters=parameters)
     assert tables.command(load_study(tmp_path)) == (
-        'make report DATASET=tiny-imagenet-200 FRACTION=0.1 EPOCHS=5 SEEDS="0 1"'
+        'make report DATASET=tiny-imagenet-200 FRACTION=0.1 EPOCHS=5 PARAMS="width=8" SEEDS="0 1"'
     )
 
 

@@ -59,7 +59,7 @@ def _dots(axes: Axes, study: Study, variants: Sequence[str]) -> None:
     )  # fmt: skip
     for place, variant in enumerate(variants):
         if not study.seeds(variant):
-            axes.text(0.02, place, STATUS["missing"], color=looks.GREY, va="center", fontsize=8)
+            looks.missing(axes, place)
             continue
         value, low, high = test_interval(study, variant)
         axes.errorbar(
@@ -85,7 +85,7 @@ def gaps(study: Study, variants: Sequence[str]) -> Figure:
     figure, [[axes]] = looks.figure(height=0.9 + 0.26 * len(variants))
     for place, variant in enumerate(variants):
         if not study.seeds(variant):
-            axes.text(0.02, place, STATUS["missing"], color=looks.GREY, va="center", fontsize=8)
+            looks.missing(axes, place)
             continue
         train, test = (study.mean(variant, f"{s}_accuracy") for s in ("train", "test"))
         colour = looks.colour(variant)

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from labcnn.analysis.formats import STATUS
 from labcnn.analysis.study import Study
 from labcnn.analysis.style import HEIGHT, PALETTE, WIDTH
 from labcnn.variants import VARIANTS, label
@@ -59,6 +60,14 @@ def note(axes: Axes, text: str) -> None:
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, bbox=box
     )
+
+
+def missing(axes: Axes, place: int) -> None:
+    """未完成 at the left of a row."""
+    axes.text(
+        0.02, place, STATUS["missing"], transform=axes.get_yaxis_transform(), color=GREY,
+        va="center", fontsize=8,
+    )  # fmt: skip
 
 
 def there(study: Study, variants: Sequence[str]) -> list[str]:

@@ -120,7 +120,9 @@ def _failures(study: Study, variants: list[str]) -> str:
 
 def judged(verdict: Verdict) -> str:
     """One claim: its text, the findings, and what they amount to."""
-    evidence = "；".join(escape(sentence(finding)) for finding in verdict.shown)
+    told = [f for f in verdict.shown if f.estimate or f.reason not in verdict.reason]
+    evidence = "；".join(escape(sentence(finding)) for finding in told)
+    evidence += "。" if evidence else ""
     claim = escape(verdict.claim.text)
     p = escape(p_value(verdict.p_adjusted))
     end = {
@@ -129,7 +131,7 @@ def judged(verdict: Verdict) -> str:
         UNDECIDED: f"现有数据不足以判断：{escape(verdict.reason)}。",
     }[verdict.verdict]
     title = escape(verdict.claim.title)
-    return f"**{title}**　论断“{claim}”：**{verdict.verdict}**。{evidence}。{end}"
+    return f"**{title}**　论断“{claim}”：**{verdict.verdict}**。{evidence}{end}"
 
 
 def _equals(p: str) -> str:

@@ -143,10 +143,13 @@ def command(study: Study) -> str:
     """The command that makes these runs and this report again."""
     recipe = study.recipe
     parts = [f"make report DATASET={recipe.dataset}"]
-    if recipe.fraction != recipe.defaults["fraction"]:
-        parts.append(f"FRACTION={recipe.fraction:g}")
-    if recipe.epochs != recipe.defaults["epochs"]:
-        parts.append(f"EPOCHS={recipe.epochs}")
+    usual = {**recipe.defaults, "protocol": "course"}
+    changed = {k: getattr(recipe, k) for k, v in usual.items() if getattr(recipe, k) != v}
+    for name in ("fraction", "epochs"):
+        if name in changed:
+            parts.append(f"{name.upper()}={changed.pop(name):g}")
+    if changed:
+        parts.append(f'PARAMS="{" ".join(f"{k}={v}" for k, v in changed.items())}"')
     if study.all_seeds != [0]:
         parts.append(f'SEEDS="{" ".join(map(str, study.all_seeds))}"')
     return " ".join(parts)

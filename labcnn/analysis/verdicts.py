@@ -54,7 +54,7 @@ class Verdict:
         """The findings to show: all, or for a long list the ones that decide."""
         if not self.claim.shown:
             return self.findings
-        found = [f for f in self.findings if f.estimate]
+        found = [f for f in self.findings if f.estimate] or [self.findings[0]]
         key = (lambda f: -f.p_against) if self.verdict == FAILS else _closeness
         return tuple(sorted(found, key=key)[-self.claim.shown :][::-1])
 
