@@ -16,13 +16,17 @@ from labcnn.variants import Variant, get_variant
 
 def convolution(
     in_width: int, out_width: int, kernel: int, norm: bool, stride: int = 1
-) -> nn.Module:
+) -> nn.Sequential:
     """A convolution that keeps (or, by ``stride``, divides) the size, and its normalisation.
 
     The bias is left out where batch normalisation follows: its own shift takes that place.
     """
     layer = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, bias=not norm)
     return nn.Sequential(layer, nn.BatchNorm2d(out_width)) if norm else nn.Sequential(layer)
+
+
+#: Standard deviation of the head's initial weights.
+HEAD_STD = 0.01
 
 
 class DoubleConv(nn.Module):
@@ -40,6 +44,11 @@ class DoubleConv(nn.Module):
         if residual:
             same = in_width == out_width
             self.shortcut = nn.Identity() if same else convolution(in_width, out_width, 1, norm)
+
+    @property
+    def sums_unnormalised(self) -> bool:
+        """Whether the branch is added to the shortcut as the convolution gives it."""
+        return self.shortcut is not None and len(self.second) == 1
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(F.relu(self.first(x), inplace=True))
@@ -80,7 +89,12 @@ class ConvNet(nn.Module):
 
     The stem is a 3x3 convolution of stride 2. Every convolution starts from He et al. 2015
     (arXiv:1502.01852), fan-in: the mode under which a plain net of 25 layers starts to learn.
-    Each layer's initial weights depend on the seed and the layer's name alone, so variants of one
+    Where shortcuts add up without normalisation, each of the L branches ends in weights divided by
+    the square root of L: else every block doubles the variance, and the long net starts with a loss
+    in the hundreds (Hayou et al. 2021, arXiv:2010.12859). The head starts near zero, so every
+    net's first loss is about ln C.
+
+    Each layer's initial draw depends on the seed and the layer's name alone, so variants of one
     seed start from the same weights wherever they have the same layer.
     """
 
@@ -107,11 +121,14 @@ class ConvNet(nn.Module):
         """Draw all weights anew from ``seed``."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                gain = 2.0 if isinstance(module, nn.Conv2d) else 1.0
-                fan_in = module.weight[0].numel()
-                module.weight.normal_(0, math.sqrt(gain / fan_in), generator=_generator(seed, name))
+                std = HEAD_STD if module is self.head else math.sqrt(2 / module.weight[0].numel())
+                module.weight.normal_(0, std, generator=_generator(seed, name))
                 if module.bias is not None:
                     module.bias.zero_()
+        blocks = [module for module in self.modules() if isinstance(module, DoubleConv)]
+        for block in blocks:
+            if block.sums_unnormalised:
+                block.get_parameter("second.0.weight").div_(math.sqrt(len(blocks)))
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
