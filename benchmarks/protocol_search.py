@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pandas as pd
@@ -46,10 +47,12 @@ INITIALISATIONS: dict[str, Callable[[ConvNet, int], None]] = {
 }
 
 
-def adamw(parameters, learning_rate, momentum, *, weight_decay, nesterov, fused):
+def adamw(
+    parameters: Any, learning_rate: float, momentum: float, *, weight_decay: float, **_: Any
+) -> torch.optim.Optimizer:
     """AdamW in the place of SGD; momentum becomes its first beta."""
     return torch.optim.AdamW(
-        parameters, learning_rate, (momentum, 0.999), weight_decay=weight_decay, fused=fused
+        parameters, learning_rate, (momentum, 0.999), weight_decay=weight_decay
     )
 
 

@@ -26,12 +26,13 @@ def read_parameters(known: Sequence[str]) -> dict[str, Any]:
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
-    sources: list[str] = shell.user_ns["In"] if shell else []
+    namespace: dict[str, Any] = shell.user_ns if shell else {"In": []}
+    sources: list[str] = namespace["In"]
     latest = {cell.split("\n", 1)[0].strip(): cell for cell in sources}
     names = [n for mark in MARKERS if mark in latest for n in assigned_names(latest[mark])]
     if not names:
         raise ParameterError(f"no parameters: run the cell that begins with {MARKERS[0]!r} first")
-    values = {name: shell.user_ns[name] for name in names}
+    values = {name: namespace[name] for name in names}
     refuse_unknown(values, list(known))
     return values
 
