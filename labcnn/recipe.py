@@ -31,8 +31,8 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "augment": False,
         "decay": "plateau",
         "decay_factor": 0.2,
-        "decay_patience": 2,
-        "patience": 6,
+        "decay_patience": 3,
+        "patience": 8,
         "width": 32,
     },
     "tuned": {
@@ -56,7 +56,13 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 #: What a data set changes in every protocol: the demo set is small and must be quick.
 DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     "tiny-imagenet-200": {},
-    "shapes": {"epochs": 8, "width": 16},
+    "shapes": {
+        "epochs": 7,
+        "batch_size": 32,
+        "learning_rate": 0.02,
+        "width": 16,
+        "dropout_rate": 0.1,
+    },
 }
 
 #: How a value that differs from the protocol's appears in an experiment's name.

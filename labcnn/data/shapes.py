@@ -78,8 +78,8 @@ def _paint(
     turn = rng.uniform(0, 2 * np.pi)
     c, s = np.float32(np.cos(turn) / scale), np.float32(np.sin(turn) / scale)
     u, v = c * dx + s * dy, c * dy - s * dx
-    ink, paper = rng.uniform(0, 1, (2, 3)).astype(np.float32)
-    paper = np.where(abs(paper - ink) < 0.3, 1 - ink, paper)
+    dark, light = rng.uniform(0, 0.4, 3), rng.uniform(0.6, 1, 3)
+    ink, paper = rng.permutation(np.stack([dark, light]).astype(np.float32))
     pattern = _pattern(label[1], u, v, rng.uniform(0.45, 0.7))[..., None]
     window = image[low[1] : high[1], low[0] : high[0]]
     inside = _inside(label[0], u, v)[..., None]
@@ -92,12 +92,12 @@ def _render(label: int, rng: Random) -> np.ndarray:
     ramp = np.sin(
         axis * rng.uniform(0.5, 4) + axis[:, None] * rng.uniform(0.5, 4) + rng.uniform(0, 6)
     )
-    tint = rng.uniform(-0.25, 0.25, 3).astype(np.float32)
-    image = rng.uniform(0.2, 0.8, 3).astype(np.float32) + ramp[..., None] * tint
+    tint = rng.uniform(-0.2, 0.2, 3).astype(np.float32)
+    image = rng.uniform(0.3, 0.7, 3).astype(np.float32) + ramp[..., None] * tint
     for _ in range(rng.integers(2, 5)):  # clutter: too small to be taken for the object
         _paint(image, divmod(int(rng.integers(20)), 4), rng.uniform(0.1, 0.2), 0.9, rng)
-    _paint(image, divmod(label, len(TEXTURES)), rng.uniform(0.5, 0.8), 0.25, rng)
-    image += np.float32(0.06) * rng.standard_normal(IMAGE_SHAPE, np.float32)
+    _paint(image, divmod(label, len(TEXTURES)), rng.uniform(0.6, 0.9), 0.2, rng)
+    image += np.float32(0.05) * rng.standard_normal(IMAGE_SHAPE, np.float32)
     return np.clip(image * 255, 0, 255).astype(np.uint8)
 
 
