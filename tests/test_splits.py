@@ -40,8 +40,18 @@ def test_a_smaller_fraction_is_part_of_a_larger_one(official):
 
 
 def test_a_fraction_that_empties_a_class_is_refused(official):
-    with pytest.raises(DataError, match=r"fraction=0\.05 .*smallest that works here is 0\.2"):
+    with pytest.raises(DataError, match=r"fraction=0\.05 .*; 0\.2 works here"):
         split_official(official, 0.05, 0.1)
+
+
+def test_classes_too_small_to_be_split_are_refused():
+    tiny = Split(np.zeros((8, 1, 1, 3), np.uint8), np.repeat([0, 1], 4))
+    with pytest.raises(DataError, match=r"only 4 official training images.* 10 are enough"):
+        split_official(tiny, 1.0, 0.1)
+
+
+def test_a_data_set_knows_its_fraction():
+    assert load_dataset("shapes", 0.5).fraction == 0.5
 
 
 def test_split_of_the_demo_set():

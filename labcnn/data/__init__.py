@@ -45,4 +45,4 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
         official, test, classes, fingerprint = tiny_imagenet.load()
         held_out = 0.1
     train, val = split_official(official, fraction, held_out)
-    return ImageData(name, classes, train, val, test, fingerprint)
+    return ImageData(name, classes, train, val, test, fingerprint, fraction)

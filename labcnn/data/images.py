@@ -29,7 +29,8 @@ class ImageData:
     """A data set: train and validation come from the official training images.
 
     ``class_names`` has one readable name per label; ``fingerprint`` is a hexadecimal digest of the
-    content (images, labels, class order): the same digest means the same data.
+    content before the split: the same digest means the same images; ``fraction`` is the part of the
+    official training images that train and validation were taken from.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ImageData:
     val: Split
     test: Split
     fingerprint: str
+    fraction: float = 1.0
 
     @property
     def classes(self) -> int:

@@ -1,5 +1,7 @@
 """Train and validation from the official training images."""
 
+import math
+
 import numpy as np
 
 from labcnn.data.images import Split
@@ -33,10 +35,15 @@ def split_official(official: Split, fraction: float, held_out: float) -> tuple[S
         rows = rng.permutation(np.flatnonzero(official.labels == label))
         border = round(len(rows) * held_out)
         counts = round(border * fraction), round((len(rows) - border) * fraction)
+        if not border:
+            raise DataError(
+                f"a class has only {len(rows)} official training images, too few to hold one out "
+                f"for validation; {math.ceil(1 / held_out)} are enough"
+            )
         if 0 in counts:
             raise DataError(
                 f"fraction={fraction:g} leaves none of a class's {len(rows)} images in train or "
-                f"validation; the smallest that works here is {1 / border:g}"
+                f"validation; {1 / border:g} works here"
             )
         val.append(rows[: counts[0]])
         train.append(rows[border : border + counts[1]])
