@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from labcnn.errors import ParameterError
 from labcnn.variants import VARIANTS, Variant, get_variant
@@ -121,6 +121,14 @@ class Recipe(BaseModel):
         get_variant(name)
         return name
 
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "Recipe":
+        if self.nesterov and not self.momentum:
+            raise ParameterError(
+                "momentum=0.0 isn't valid with nesterov=True; it must be above 0, or nesterov False"
+            )
+        return self
+
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "Recipe":
         """A recipe from what a user gave; ``None`` stands for the protocol's value.
@@ -132,6 +140,8 @@ class Recipe(BaseModel):
         """
         given = {name: value for name, value in parameters.items() if value is not None}
         refuse_unknown(given, cls.model_fields)
+        variant: Any = given.get("variant")
+        get_variant(variant)
         base = {
             **PROTOCOLS.get(str(given.get("protocol", "course")), PROTOCOLS["course"]),
             **DATASET_DEFAULTS.get(str(given.get("dataset", "shapes")), {}),
@@ -208,6 +218,8 @@ def valid_values(model: type[BaseModel], name: str) -> str:
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "True or False"}
     options = schema.get("anyOf", [schema])
     chosen = next(option for option in options if option.get("type") != "null")
+    if "description" in chosen:
+        return str(chosen["description"])
     if "enum" in chosen:
         return "one of " + ", ".join(chosen["enum"])
     words = {
@@ -215,7 +227,6 @@ def valid_values(model: type[BaseModel], name: str) -> str:
         "exclusiveMinimum": "above",
         "maximum": "at most",
         "exclusiveMaximum": "below",
-        "pattern": "matching",
     }
     limits = [f"{word} {chosen[key]}" for key, word in words.items() if key in chosen]
     kind = kinds.get(chosen.get("type", ""), "a text")

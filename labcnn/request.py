@@ -32,7 +32,17 @@ class RunRequest(BaseModel):
     recipe: Recipe
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    experiment: Annotated[str, Field(pattern=r"^[\w][\w.+-]*$")] | None = None
+    experiment: (
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[\w][\w.+-]*$",
+                description="a text of letters, digits, '_', '.', '+' and '-' that doesn't begin "
+                "with one of the last three",
+            ),
+        ]
+        | None
+    ) = None
     overwrite: bool = False
     logs: str | None = None
 

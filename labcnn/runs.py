@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from labcnn.errors import RunError
+from labcnn.errors import ParameterError, RunError
 from labcnn.recipe import Recipe
 from labcnn.variants import label
 
@@ -135,6 +135,8 @@ def read_result(path: Path) -> RunResult:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RunError(f"{path}: not a labcnn result ({where}: {first['msg']})") from None
+    except ParameterError as error:  # the recipe's: a variant that this labcnn doesn't have
+        raise RunError(f"{path}: not a result of this labcnn ({error})") from None
     except OSError as error:
         raise RunError(f"{path}: can't be read ({error.strerror})") from None
     if result.format != FORMAT:

@@ -14,14 +14,14 @@ from labcnn.runs import RunFolder
 from labcnn.variants import label
 
 DEMO = (
-    "> **Demo data.** Tiny ImageNet isn't prepared here, so this run uses the embedded set "
-    "`shapes`; its numbers say nothing about ImageNet. `labcnn data fetch` gets the real images. "
-    "· **演示数据**:未找到 Tiny ImageNet,本次训练使用内置的 `shapes`。\n\n"
+    "> **Demo data.** This run uses the embedded set `shapes`, not Tiny ImageNet; its numbers say "
+    "nothing about ImageNet. `labcnn data fetch` gets the real images. "
+    "· **演示数据**:本次训练使用内置的 `shapes`,不是 Tiny ImageNet。\n\n"
 )
 
 
 def describe(request: RunRequest) -> Markdown:
-    """What will run: loud about demo data, then every choice that differs from the defaults."""
+    """What will run: loud about demo data, then the recipe."""
     recipe = request.recipe
     notice = DEMO if recipe.dataset == "shapes" else ""
     values = {k: v for k, v in recipe.model_dump().items() if k not in ("variant", "seed")}
@@ -56,10 +56,11 @@ def sample_images(data: ImageData, count: int = 20) -> Figure:
 
 
 def summary(folder: RunFolder) -> pd.DataFrame:
-    """Accuracy and loss of the best epoch's weights on the three splits."""
+    """Accuracy and loss on the three splits: the best epoch's weights, or the last if none."""
     result = folder.result()
     print(f"{result.status}: {result.reason}")
-    print(f"best epoch {result.best_epoch} of {result.epochs_run}, stopped by: {result.stopped}")
+    best = "none" if result.best_epoch is None else result.best_epoch
+    print(f"best epoch {best} of {result.epochs_run}, stopped by: {result.stopped}")
     splits = {"train": result.train, "validation": result.val, "test": result.test}
     return pd.DataFrame(
         {

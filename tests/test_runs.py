@@ -44,10 +44,15 @@ def test_files_that_are_cut_or_foreign_are_named_and_left_out(folders, logs):
     text = json.loads(misplaced.read_text(encoding="utf-8"))
     text["recipe"]["seed"] = 7
     misplaced.write_text(json.dumps(text), encoding="utf-8")
+    unknown = logs / "mine" / "wide_all" / "seed0" / "result.json"
+    unknown.parent.mkdir(parents=True)
+    unknown.write_text(
+        json.dumps(text | {"recipe": text["recipe"] | {"variant": "wide_all"}}), "utf-8"
+    )
     runs = load_runs(logs)
     assert runs.table.empty
-    assert len(runs.problems) == 3
-    for path in (cut, foreign, misplaced):
+    assert len(runs.problems) == 4
+    for path in (cut, foreign, misplaced, unknown):
         assert sum(str(path) in problem for problem in runs.problems) == 1
     assert all("\n" not in problem for problem in runs.problems)
 
