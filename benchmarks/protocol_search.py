@@ -75,7 +75,8 @@ def table() -> pd.DataFrame:
     rows = []
     for path in sorted(FOLDER.glob("*/*/seed*/history.csv")):
         history = pd.read_csv(path, encoding="utf-8")
-        optimiser, rate, initialisation, size = path.parts[-4].split("-", 3)
+        optimiser, rest = path.parts[-4].split("-", 1)
+        rate, initialisation, size = rest.rsplit("-", 2)  # a rate like 5e-05 has a hyphen itself
         cells = [
             f"{loss:.2f} / {100 * accuracy:.1f}"
             for loss, accuracy in zip(history.train_loss, history.val_accuracy, strict=True)
