@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -24,9 +26,10 @@ from labcnn.runs import (
     RunFolder,
     load_runs,
 )
-from labcnn.training import loop
+from labcnn.training import loop, provenance
+from labcnn.training.checkpoint import load_checkpoint, save_checkpoint
 from labcnn.training.evaluate import evaluate
-from labcnn.training.hardware import choose_hardware
+from labcnn.training.hardware import choose_hardware, kept_random_state
 from labcnn.training.journal import tag
 from labcnn.training.loop import fit
 from labcnn.training.schedules import BestEpoch, Decay
@@ -262,6 +265,70 @@ def test_overwrite_replaces_a_run_only_when_the_new_one_is_complete(small_data, 
     assert left <= {"seed0", ".seed0.lock"}
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("new_is_whole", [False, True])
+@pytest.mark.parametrize("started_again", [False, True])
+def test_an_overwrite_stopped_between_its_two_renames_loses_no_run(
+    small_data, monkeypatch, new_is_whole, started_again, overwrite
+):
+    fit(request(), small_data)
+    path = request().folder.path
+    old, new = (path.with_name(f".seed0.{name}") for name in ("old", "new"))
+    path.rename(old)
+    shutil.copytree(old, new)
+    text = (old / "result.json").read_text(encoding="utf-8")
+    (new / "result.json").write_text(
+        text.replace('"total_seconds": ', '"total_seconds": 1'), "utf-8"
+    )
+    if not new_is_whole:
+        (new / "result.json").unlink()
+    expected = RunFolder(new if new_is_whole else old).result()
+    if started_again:  # a workflow writes the executed notebook before the kernel starts
+        path.mkdir()
+        (path / "train.ipynb").write_text("{}", "utf-8")
+
+    trained = []
+
+    def train(wanted, hardware, data, work):
+        assert not work.finished
+        trained.append((wanted.folder.result(), work.path.name))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", train)
+    if overwrite:
+        with pytest.raises(KeyboardInterrupt):
+            fit(request(overwrite=True), small_data)
+        assert trained == [(expected, ".seed0.new")]
+    else:
+        assert fit(request(), small_data) == expected
+        assert not trained
+    assert request().folder.result() == expected
+    assert (request().folder.path / "tensorboard").is_dir()
+    assert not old.exists()
+
+
+def test_a_stopped_overwrites_result_is_not_taken_for_the_next_ones(small_data, monkeypatch):
+    fit(request(), small_data)
+    path = request().folder.path
+    shutil.copytree(path, path.with_name(".seed0.new"))
+
+    def train(wanted, hardware, data, work):
+        assert work.path.name == ".seed0.new" and not work.finished
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        fit(request(overwrite=True), small_data)
+    assert request().folder.finished
+
+
+def test_data_of_another_fraction_is_refused(small_data, logs):
+    """In a notebook the cell that loads the data may be older than the request."""
+    with pytest.raises(RunError, match=r"fraction=1.* fraction=0\.5; load the data again"):
+        fit(request(fraction=0.5), small_data)
+    assert not logs.exists()
+
+
 def test_same_seed_same_bits_other_seed_other_bits(small_data, logs):
     for name in ("one", "two"):
         fit(request(variant="short_all", experiment=name), small_data)
@@ -279,11 +346,15 @@ def test_same_seed_same_bits_other_seed_other_bits(small_data, logs):
     "parameters",
     [{"variant": "mid_all"}, {"variant": "short_all", "decay": "one_cycle", "augment": True}],
 )
-def test_an_interrupted_run_resumes_to_the_same_bits(small_data, logs, monkeypatch, parameters):
+def test_an_interrupted_run_resumes_to_the_same_bits(small_data, monkeypatch, capsys, parameters):
     whole = request(**parameters, epochs=4, experiment="whole")
     fit(whole, small_data)
     cut = request(**parameters, epochs=4, experiment="cut")
     real, calls = loop.train_epoch, itertools.count(1)
+    closed = []
+    monkeypatch.setattr(
+        loop.Journal, "close", lambda journal: closed.append(journal.events.close())
+    )
 
     def killed_in_epoch_3(*arguments):
         if next(calls) == 3:
@@ -293,9 +364,17 @@ def test_an_interrupted_run_resumes_to_the_same_bits(small_data, logs, monkeypat
     monkeypatch.setattr(loop, "train_epoch", killed_in_epoch_3)
     with pytest.raises(KeyboardInterrupt):
         fit(cut, small_data)
+    assert len(closed) == 1
     assert not cut.folder.finished and (cut.folder.path / CHECKPOINT).exists()
     torch.manual_seed(99)
-    fit(cut, small_data)
+    saved = torch.load(cut.folder.path / CHECKPOINT, weights_only=True)
+    saved["state"]["clock"] = {"started": "2001-02-03T04:05:06+00:00", "seconds": 1000.0}
+    torch.save(saved, cut.folder.path / CHECKPOINT)
+    capsys.readouterr()
+    result = fit(cut, small_data)
+    assert capsys.readouterr().out.count("train loss/acc") == 1  # the lines have a header again
+    assert result.provenance.started == "2001-02-03T04:05:06+00:00"
+    assert result.timing.total_seconds > 1000
     assert next(calls) == 6  # 1 to 3, then 3 and 4 again as calls 4 and 5
     assert without_times(whole.folder.history()).equals(without_times(cut.folder.history()))
     assert whole.folder.gradients().equals(cut.folder.gradients())
@@ -331,6 +410,58 @@ def test_an_experiment_takes_only_runs_that_can_be_compared(small_data):
         fit(request(experiment="mine", seed=4), other)
     recorded = request(experiment="mine").folder.path.parents[1] / EXPERIMENT
     assert json.loads(recorded.read_text(encoding="utf-8"))["epochs"] == 2
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "<<<<<<< ours"])
+def test_a_damaged_record_of_an_experiment_is_named(small_data, text):
+    path = request().folder.path.parents[1] / EXPERIMENT
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RunError, match=r"experiment\.json: cut or foreign; delete it"):
+        fit(request(), small_data)
+
+
+def test_a_checkpoint_is_read_onto_the_cpu(tmp_path):
+    """A full device must not make a whole checkpoint look like a cut one."""
+    path = tmp_path / CHECKPOINT
+    save_checkpoint(path, "a run", {"x": torch.ones(2)}, torch.device("cpu"))
+    state = load_checkpoint(path, "a run", torch.device("meta"))
+    assert state is not None and state["x"].device.type == "cpu"
+
+
+def test_an_accelerators_random_state_is_kept(monkeypatch):
+    """torch.manual_seed also seeds Apple's MPS, which torch's fork_rng would leave so."""
+    states = [torch.tensor([7])]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+    with kept_random_state(torch.device("mps")):
+        states.append(torch.tensor([0]))
+    assert states[-1].item() == 7
+
+
+def test_the_code_of_a_run_is_the_one_before_training(small_data, monkeypatch):
+    """What is committed while it trains isn't what ran."""
+    commits = iter(["before", "after"])
+    answers = {"rev-parse": lambda: next(commits), "status": str, "ls-files": str}
+    monkeypatch.setattr(provenance, "_git", lambda command, *_: answers[command]())
+    real = loop.train_epoch
+
+    def commits_meanwhile(*arguments):
+        assert next(commits) == "after"
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "train_epoch", commits_meanwhile)
+    result = fit(request(epochs=1), small_data)
+    assert result.provenance.git_commit == "before" and result.provenance.git_dirty is False
+
+
+def test_a_repository_that_does_not_hold_the_package_is_not_its_commit(tmp_path, monkeypatch):
+    for command in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q",
+                    "--allow-empty", "-m", "not ours"]):  # fmt: skip
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    monkeypatch.setattr(provenance, "project_root", lambda: tmp_path)
+    code = provenance.running_code()
+    assert (code.commit, code.dirty) == (None, None)
 
 
 def test_two_processes_never_train_one_run(small_data, monkeypatch):
@@ -369,6 +500,16 @@ def test_early_stopping_and_decay_follow_validation_accuracy():
         decay.after_epoch(accuracy)
         rates.append(optimizer.param_groups[0]["lr"] / recipe.learning_rate)
     assert rates == [1, 1, 1, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("steps", range(1, 9))
+def test_one_cycle_of_few_steps(steps):
+    recipe = request(variant="short_lrdecay", decay="one_cycle", epochs=1).recipe
+    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), recipe.learning_rate)
+    decay = Decay(optimizer, recipe, steps)
+    for _ in range(steps):
+        optimizer.step()
+        decay.after_step()
 
 
 @pytest.mark.parametrize("variant", ["short_norm", "short_lrdecay"])

@@ -7,17 +7,15 @@ from typing import Any
 import torch
 
 from labcnn.files import write_atomically
+from labcnn.training.hardware import random_state, set_random_state
 
 #: Changes when an older checkpoint can't be read any more.
 FORMAT = 1
 
 
-def save_checkpoint(path: Path, key: str, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, key: str, state: dict[str, Any], device: torch.device) -> None:
     """Write ``state`` and the random state, atomically; ``key`` says which run it belongs to."""
-    random = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["cuda"] = torch.cuda.get_rng_state()
-    content = {"format": FORMAT, "key": key, "state": state, "random": random}
+    content = {"format": FORMAT, "key": key, "state": state, "random": random_state(device)}
     write_atomically(path, lambda to: torch.save(content, to))
 
 
@@ -25,12 +23,13 @@ def load_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
     """The saved state of the run ``key``, after restoring the random state; None if there is none.
 
     A checkpoint that is cut, of another format or of another run is set aside under another name,
-    and the run starts from the beginning.
+    and the run starts from the beginning. Its tensors are on the CPU: a device without memory for
+    them must not make a whole checkpoint look like a cut one.
     """
     if not path.exists():
         return None
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
         fits = (content["format"], content["key"]) == (FORMAT, key)
     except (RuntimeError, EOFError, OSError, KeyError, TypeError, pickle.UnpicklingError):
         fits = False
@@ -39,7 +38,5 @@ def load_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
         path.replace(aside)
         print(f"{path.name} is cut or of another run: set aside as {aside.name}, starting anew")
         return None
-    torch.set_rng_state(content["random"]["cpu"].cpu())
-    if device.type == "cuda" and "cuda" in content["random"]:
-        torch.cuda.set_rng_state(content["random"]["cuda"].cpu())
+    set_random_state(content["random"], device)
     return content["state"]

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from labcnn.errors import RunError
 from labcnn.files import write_text
 from labcnn.request import RunRequest
-from labcnn.runs import EXPERIMENT, RunFolder
+from labcnn.runs import EXPERIMENT, RESULT, RunFolder
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
     Raises
     ------
     RunError
-        A shared field differs: names it with both values.
+        A shared field differs: names it with both values. Or the record is cut or foreign.
     """
     path = request.folder.path.parents[1] / EXPERIMENT
     mine: dict[str, Any] = {
@@ -57,7 +57,12 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
         if not path.exists():
             write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
             return
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            theirs = dict(json.loads(path.read_bytes()))
+        except (ValueError, TypeError):
+            raise RunError(
+                f"{path}: cut or foreign; delete it, the next run writes it anew"
+            ) from None
     require_equal(request.experiment_name, theirs, mine)
 
 
@@ -71,16 +76,30 @@ def require_equal(experiment: str, theirs: dict[str, Any], mine: dict[str, Any])
             )
 
 
+def restore(request: RunRequest) -> None:
+    """Finish a :func:`publish` that was stopped between its two renames; the lock is held.
+
+    The new run is complete then, and takes the place; whatever happened to it, the old one does.
+    """
+    path = request.folder.path
+    if request.folder.finished or not _old(path).exists():
+        return
+    source = _new(path) if RunFolder(_new(path)).finished else _old(path)
+    path.mkdir(exist_ok=True)  # it may be there: a workflow puts the executed notebook into it
+    for item in sorted(source.iterdir(), key=lambda item: item.name == RESULT):
+        if not (path / item.name).exists():
+            item.replace(path / item.name)
+    for left in (source, _old(path)):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def working_folder(request: RunRequest) -> RunFolder:
     """Where this run writes: its folder, or one beside it if that holds a finished run."""
-    path = request.folder.path
-    if not path.exists() and _old(path).exists():  # stopped between the two renames of `publish`
-        _old(path).replace(path)
-    return (
-        RunFolder(path.with_name(f".{path.name}.new"))
-        if request.folder.finished
-        else request.folder
-    )
+    if not request.folder.finished:
+        return request.folder
+    work = RunFolder(_new(request.folder.path))
+    (work.path / RESULT).unlink(missing_ok=True)  # of a run that was stopped before `publish`
+    return work
 
 
 def publish(work: RunFolder, request: RunRequest) -> None:
@@ -92,6 +111,10 @@ def publish(work: RunFolder, request: RunRequest) -> None:
     path.replace(_old(path))
     work.path.replace(path)
     shutil.rmtree(_old(path))
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
 
 
 def _old(path: Path) -> Path:

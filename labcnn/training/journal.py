@@ -30,6 +30,7 @@ class Journal:
         self.folder = folder
         self.history: list[dict[str, Any]] = []
         self.gradients: list[dict[str, Any]] = []
+        self._headed = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history, "gradients": self.gradients}
@@ -39,8 +40,9 @@ class Journal:
 
     def add(self, row: dict[str, Any], gradients: list[dict[str, Any]]) -> None:
         """Add an epoch's row and its layers' norms, write the files and print a line."""
-        if not self.history:
+        if not self._headed:
             print(HEADER)
+            self._headed = True
         self.history.append(row)
         self.gradients.extend(gradients)
         self.write()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from datetime import UTC, datetime
+from contextlib import closing
 from typing import Any, Literal
 
 import torch
@@ -12,22 +12,26 @@ from torch.optim import SGD, Optimizer
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
+from labcnn.errors import RunError
 from labcnn.network import ConvNet
 from labcnn.recipe import Recipe
 from labcnn.request import RunRequest
 from labcnn.runs import CHECKPOINT, RunFolder, RunResult
 from labcnn.training.checkpoint import load_checkpoint, save_checkpoint
+from labcnn.training.clock import Clock
 from labcnn.training.evaluate import evaluate
 from labcnn.training.experiment import (
     join_experiment,
     only_process,
     publish,
     require_equal,
+    restore,
     working_folder,
 )
 from labcnn.training.hardware import Hardware, choose_hardware
 from labcnn.training.journal import Journal
 from labcnn.training.probes import PROBE_SIZE, layer_norms
+from labcnn.training.provenance import running_code
 from labcnn.training.results import save_result
 from labcnn.training.schedules import BestEpoch, Decay
 
@@ -54,7 +58,9 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
         return saved(request)
     if data is None:
         data = load_dataset(request.recipe.dataset, request.recipe.fraction)
+    require_data(request.recipe, data)
     with only_process(request):
+        restore(request)
         if request.folder.finished and not request.overwrite:  # by another process, meanwhile
             return saved(request)
         join_experiment(request, hardware.precision, data.fingerprint)
@@ -62,6 +68,18 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
         result = train(request, hardware, data, work)
         publish(work, request)
     return result
+
+
+def require_data(recipe: Recipe, data: ImageData) -> None:
+    """Raise a :class:`RunError` if ``data`` isn't what the recipe says it is.
+
+    A notebook's cells run in any order: a result must not name a fraction it wasn't trained on.
+    """
+    if (data.name, data.fraction) != (recipe.dataset, recipe.fraction):
+        raise RunError(
+            f"the data given is {data.name} with fraction={data.fraction:g}, the run is of "
+            f"{recipe.dataset} with fraction={recipe.fraction:g}; load the data again"
+        )
 
 
 def saved(request: RunRequest) -> RunResult:
@@ -81,7 +99,7 @@ def saved(request: RunRequest) -> RunResult:
 def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunFolder) -> RunResult:
     """Train a run, or the rest of an interrupted one, and write all its files into ``folder``."""
     recipe, device = request.recipe, hardware.device
-    started, clock = datetime.now(UTC), time.perf_counter()
+    clock, code = Clock(), running_code()
     mean, std = channel_statistics(data.train)
     batches = {
         name: Batches(split, mean, std, device)
@@ -109,31 +127,33 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     if state := load_checkpoint(checkpoint, key, device):
         for name, part in parts.items():
             part.load_state_dict(state[name])
+        if "clock" in state:
+            clock.load_state_dict(state["clock"])
         print(f"Resuming after epoch {len(journal.history)}.")
     else:
         journal.gradients = layer_norms(model, *probe, epoch=0)
     journal.open_events()
 
-    while (stopped := reason_to_stop(journal, best, recipe)) is None:
-        epoch = len(journal.history) + 1
-        begin = time.perf_counter()
-        row = train_epoch(model, batches["train"], optimizer, decay, recipe, epoch, hardware)
-        val = evaluate(model, batches["val"], hardware).metrics
-        row |= {"val_loss": nan_if_none(val.loss), "val_accuracy": val.accuracy}
-        row["seconds"] = time.perf_counter() - begin
-        if math.isfinite(row["train_loss"]):
-            best.update(epoch, val.accuracy, model)
-            decay.after_epoch(val.accuracy)
-        journal.add(row, layer_norms(model, *probe, epoch=epoch))
-        save_checkpoint(checkpoint, key, {name: part.state_dict() for name, part in parts.items()})
-    journal.close()
+    with closing(journal):
+        while (stopped := reason_to_stop(journal, best, recipe)) is None:
+            epoch = len(journal.history) + 1
+            begin = time.perf_counter()
+            row = train_epoch(model, batches["train"], optimizer, decay, recipe, epoch, hardware)
+            val = evaluate(model, batches["val"], hardware).metrics
+            row |= {"val_loss": nan_if_none(val.loss), "val_accuracy": val.accuracy}
+            row["seconds"] = time.perf_counter() - begin
+            if math.isfinite(row["train_loss"]):
+                best.update(epoch, val.accuracy, model)
+                decay.after_epoch(val.accuracy)
+            journal.add(row, layer_norms(model, *probe, epoch=epoch))
+            states = {name: part.state_dict() for name, part in (parts | {"clock": clock}).items()}
+            save_checkpoint(checkpoint, key, states, device)
 
     if best.weights:
         model.load_state_dict(best.weights)
     evaluations = {name: evaluate(model, split, hardware) for name, split in batches.items()}
-    seconds = time.perf_counter() - clock
     result = save_result(
-        folder, request, hardware, data, evaluations, journal, best, stopped, started, seconds
+        folder, request, hardware, data, evaluations, journal, best, stopped, clock, code
     )
     checkpoint.unlink(missing_ok=True)
     return result

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labcnn.training.hardware import kept_random_state
+
 PROBE_SIZE = 128
 
 
@@ -27,8 +29,7 @@ def layer_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict
         A row per layer from the stem to the head, with :data:`labcnn.runs.GRADIENT_COLUMNS`.
     """
     model = copy.deepcopy(model).train()
-    devices = [x.device] if x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+    with kept_random_state(x.device), torch.enable_grad():
         torch.manual_seed(0)
         F.cross_entropy(model(x), y).backward()
     return [

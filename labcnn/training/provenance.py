@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import subprocess
+from typing import NamedTuple
 
 from labcnn import __version__
 from labcnn.paths import project_root
@@ -27,15 +28,39 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def describe(hardware: Hardware, fingerprint: str, started: str, finished: str) -> Provenance:
-    """Provenance of a run on ``hardware`` with the data of ``fingerprint``; times in ISO 8601."""
+class Code(NamedTuple):
+    """The commit, whether files differ from it (both None without one), and versions."""
+
+    commit: str | None
+    dirty: bool | None
+    versions: dict[str, str]
+
+
+def running_code() -> Code:
+    """Look before training: what is committed or edited meanwhile isn't what runs.
+
+    A commit counts only if it holds this package: a plain install, or a copy that lies in
+    somebody's own repository, has none.
+    """
+    tracked = _git("ls-files", "--error-unmatch", "--", "labcnn/__init__.py") is not None
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", "labcnn", "notebooks")
+    return Code(
+        _git("rev-parse", "HEAD") if tracked else None,
+        bool(changes) if tracked and changes is not None else None,
+        {"labcnn": __version__, "python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+    )
+
+
+def describe(
+    hardware: Hardware, fingerprint: str, code: Code, started: str, finished: str
+) -> Provenance:
+    """Provenance of a run on ``hardware`` with the data of ``fingerprint``; times in ISO 8601."""
     return Provenance(
         data_fingerprint=fingerprint,
-        git_commit=_git("rev-parse", "HEAD"),
-        git_dirty=None if changes is None else bool(changes),
-        versions={"labcnn": __version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        git_commit=code.commit,
+        git_dirty=code.dirty,
+        versions=code.versions,
         device=hardware.device.type,
         device_name=hardware.name,
         precision=hardware.precision,

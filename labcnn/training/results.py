@@ -1,6 +1,5 @@
 """Writing a finished run's predictions and result."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +10,11 @@ from labcnn.files import write_atomically, write_text
 from labcnn.network import model_size
 from labcnn.request import RunRequest
 from labcnn.runs import PREDICTIONS, RESULT, ModelSize, RunFolder, RunResult, Timing
+from labcnn.training.clock import Clock, now
 from labcnn.training.evaluate import Evaluation
 from labcnn.training.hardware import Hardware
 from labcnn.training.journal import Journal
-from labcnn.training.provenance import describe
+from labcnn.training.provenance import Code, describe
 from labcnn.training.schedules import BestEpoch
 from labcnn.training.verdict import judge
 
@@ -28,8 +28,8 @@ def save_result(
     journal: Journal,
     best: BestEpoch,
     stopped: Literal["diverged", "early", "cap"],
-    started: datetime,
-    seconds: float,
+    clock: Clock,
+    code: Code,
 ) -> RunResult:
     """Write ``predictions.npz``, then ``result.json``, whose presence proves the run whole."""
     verdict = judge(stopped == "diverged", evaluations["test"], data.classes)
@@ -50,14 +50,14 @@ def save_result(
         chance_p_value=verdict.p_value,
         timing=Timing(
             train_seconds=train_seconds,
-            total_seconds=seconds,
+            total_seconds=clock.seconds,
             seconds_per_epoch=train_seconds / len(epochs),
             images_per_second=float(np.mean([row["images_per_second"] for row in epochs])),
         ),
         model=ModelSize(
             **model_size(request.recipe.variant, request.recipe.width, data.classes)._asdict()
         ),
-        provenance=describe(hardware, data.fingerprint, _iso(started), _iso(datetime.now(UTC))),
+        provenance=describe(hardware, data.fingerprint, code, clock.started, now()),
     )
     arrays = {
         f"{name}_{column}": getattr(evaluations[name], column)
@@ -72,7 +72,3 @@ def save_result(
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat(timespec="seconds")

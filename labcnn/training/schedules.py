@@ -28,10 +28,13 @@ class Decay:
                 optimizer, "max", recipe.decay_factor, recipe.decay_patience, threshold=0
             )
         elif recipe.network.lr_decay:
+            steps = recipe.epochs * steps_per_epoch
+            if steps * WARM_UP == 1:  # torch divides by the number of the warm-up's last step: 0
+                steps += 1
             self.by_step = OneCycleLR(
                 optimizer,
                 recipe.learning_rate,
-                total_steps=recipe.epochs * steps_per_epoch,
+                total_steps=steps,
                 pct_start=WARM_UP,
                 div_factor=1 / START,
                 final_div_factor=START / END,

@@ -1,0 +1,33 @@
+"""When a run began, and how long it has been at work."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+
+class Clock:
+    """Counts over all sessions of a run that was interrupted.
+
+    ``started`` is the first session's beginning, in ISO 8601; ``seconds`` leaves out the time
+    between the sessions, and what a session did after its last checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.started = now()
+        self._begin = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._begin
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"started": self.started, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.started = state["started"]
+        self._begin -= state["seconds"]
+
+
+def now() -> str:
+    """The time in ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
