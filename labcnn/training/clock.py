@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Clock:
-    """Counts over all sessions of a run that was interrupted.
+    """Counts over all the processes that an interrupted run took.
 
-    ``started`` is the first session's beginning, in ISO 8601; ``seconds`` leaves out the time
-    between the sessions, and what a session did after its last checkpoint.
+    ``started`` is the beginning of the first, in ISO 8601; ``seconds`` leaves out the time between
+    them, and what one of them did after its last checkpoint.
     """
 
     def __init__(self) -> None:
