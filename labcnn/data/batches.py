@@ -15,14 +15,19 @@ MAX_SHIFT = 6
 def channel_statistics(split: Split, most: int = 5000) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel, 3 and 3, on the scale 0-255.
 
-    Taken from at most ``most`` images, evenly spaced over the split.
+    Taken from at most ``most`` images, evenly spaced over the split. Counts how often each of the
+    256 values occurs, which takes a tenth of the time and memory of pixels as float64.
     """
     rows = np.arange(len(split.labels)) if split.rows is None else split.rows
-    pixels = split.images[rows[:: max(1, -(-len(rows) // most))]].reshape(-1, 3)
-    return (
-        torch.from_numpy(pixels.mean(0, dtype=np.float64)).float(),
-        torch.from_numpy(pixels.std(0, dtype=np.float64)).float(),
-    )
+    rows = rows[:: max(1, -(-len(rows) // most))]
+    counts = np.zeros((3, 256), np.int64)
+    for some in np.array_split(rows, -(-len(rows) // 250)):
+        for count, channel in zip(counts, np.moveaxis(split.images[some], 3, 0), strict=True):
+            count += np.bincount(channel.ravel(), minlength=256)
+    values, pixels = np.arange(256), counts.sum(1)
+    mean = counts @ values / pixels
+    std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(1) / pixels)
+    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
 
 
 class Batches:
