@@ -382,7 +382,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(small_data, monkeypatch, ca
     assert not (cut.folder.path / CHECKPOINT).exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "altered", "foreign"])
 def test_an_unusable_checkpoint_is_set_aside(small_data, damage, capsys):
     wanted = request()
     path = wanted.folder.path / CHECKPOINT
@@ -390,6 +390,9 @@ def test_an_unusable_checkpoint_is_set_aside(small_data, damage, capsys):
     if damage == "cut":
         torch.save({"format": 1}, path)
         path.write_bytes(path.read_bytes()[:100])
+    elif damage == "altered":  # a name that isn't UTF-8 any more
+        torch.save({"format": 1}, path)
+        path.write_bytes(path.read_bytes().replace(b"format", b"form\xff\xff"))
     else:
         torch.save({"format": 1, "key": "another run", "state": {}, "random": {}}, path)
     fit(wanted, small_data)

@@ -31,7 +31,15 @@ def load_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         fits = (content["format"], content["key"]) == (FORMAT, key)
-    except (RuntimeError, EOFError, OSError, KeyError, TypeError, pickle.UnpicklingError):
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ):
         fits = False
     if not fits:
         aside = path.with_name(f"{path.name}.unusable")
