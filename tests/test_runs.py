@@ -1,9 +1,12 @@
 import json
+import shutil
+import subprocess
 
 import pytest
 
 from labcnn.errors import RunError
 from labcnn.files import write_atomically, write_text
+from labcnn.paths import project_root
 from labcnn.request import RunRequest
 from labcnn.runs import TABLE_COLUMNS, load_runs, read_result
 from labcnn.training.loop import fit
@@ -66,6 +69,33 @@ def test_a_run_with_a_missing_file_or_another_format_is_named(folders, logs):
     assert len(runs.table) == 1
     assert any("predictions.npz missing" in problem for problem in runs.problems)
     assert any("format 99" in problem for problem in runs.problems)
+
+
+def test_git_takes_a_runs_results_and_nothing_else(tmp_path):
+    """Also not what a killed process leaves behind: temporary files, an unfinished overwrite."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    shutil.copy(project_root() / ".gitignore", tmp_path)
+    run = "report/logs/shapes/short_all/seed0/"
+    results = {
+        run + name for name in ("result.json", "history.csv", "gradients.csv", "predictions.npz")
+    } | {"report/logs/shapes/experiment.json"}
+    others = [
+        run + name
+        for name in (
+            "train.ipynb", "tensorboard/events.1", "checkpoint.pt", "checkpoint.pt.unusable",
+            ".checkpoint.pt.x1", "../.seed0.new/result.json", "../.seed0.old/history.csv",
+            "../.seed0.lock", "../../.experiment.lock",
+        )
+    ]  # fmt: skip
+    for name in [*results, *others]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    listed = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard", "report"],
+        cwd=tmp_path, check=True, capture_output=True, encoding="utf-8",
+    )  # fmt: skip
+    assert set(listed.stdout.splitlines()) == results
 
 
 def test_missing_result(tmp_path):
