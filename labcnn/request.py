@@ -46,6 +46,11 @@ class RunRequest(BaseModel):
     overwrite: bool = False
     logs: str | None = None
 
+    @field_validator("experiment", mode="before")
+    @classmethod
+    def _papermill_reads_digits_as_a_number(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value
+
     @field_validator("overwrite", mode="before")
     @classmethod
     def _papermill_writes_true_as_text(cls, value: Any) -> Any:

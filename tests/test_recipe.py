@@ -122,3 +122,5 @@ def test_a_requests_folder(logs):
     assert request.folder.path == logs / "shapes" / "long_norm" / "seed3"
     named = RunRequest.from_parameters({"variant": "long_norm", "experiment": "mine"})
     assert named.folder.path == logs / "mine" / "long_norm" / "seed0"
+    digits = RunRequest.from_parameters({"variant": "long_norm", "experiment": 2024})
+    assert digits.experiment_name == "2024"

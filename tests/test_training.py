@@ -194,6 +194,28 @@ def test_a_loss_that_is_not_finite_gives_diverged(small_data):
     assert wanted.folder.finished and len(load_runs(wanted.folder.path.parents[2]).table) == 1
 
 
+def test_a_validation_loss_that_is_not_finite_gives_diverged(small_data, monkeypatch):
+    """The last step's update can break the weights while every training loss was a number."""
+    real = loop.train_epoch
+
+    def broken(model, *arguments):
+        row = real(model, *arguments)
+        with torch.no_grad():
+            model.head.weight.fill_(math.nan)
+        return row
+
+    monkeypatch.setattr(loop, "train_epoch", broken)
+    result = fit(request(), small_data)
+    assert (result.status, result.epochs_run, result.best_epoch) == ("diverged", 1, None)
+
+
+def test_a_run_alone_in_its_experiment_may_change_what_is_shared(small_data, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "train_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit(request(experiment="mine", epochs=9), small_data)
+    assert fit(request(experiment="mine", epochs=1), small_data).recipe.epochs == 1
+
+
 def test_a_diverging_run_stops_within_the_epoch(small_data, monkeypatch):
     monkeypatch.setattr(loop, "STEPS_PER_LOOK", 3)
     steps = []
@@ -418,7 +440,7 @@ def test_an_experiment_takes_only_runs_that_can_be_compared(small_data):
 @pytest.mark.parametrize("text", ["{", "[1]", "<<<<<<< ours"])
 def test_a_damaged_record_of_an_experiment_is_named(small_data, text):
     path = request().folder.path.parents[1] / EXPERIMENT
-    path.parent.mkdir(parents=True)
+    fit(request(seed=7), small_data)
     path.write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match=r"experiment\.json: cut or foreign; delete it"):
         fit(request(), small_data)

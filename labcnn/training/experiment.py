@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from labcnn.errors import RunError
 from labcnn.files import write_text
 from labcnn.request import RunRequest
-from labcnn.runs import EXPERIMENT, RESULT, RunFolder
+from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder
 
 
 @contextmanager
@@ -41,6 +41,8 @@ def only_process(request: RunRequest) -> Iterator[None]:
 def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> None:
     """Record what the experiment's runs share, or check that this run shares it.
 
+    A run that is alone in its experiment may change what is shared.
+
     Raises
     ------
     RunError
@@ -54,7 +56,7 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(".experiment.lock")):
-        if not path.exists():
+        if not path.exists() or not _others(request):
             write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
             return
         try:
@@ -66,13 +68,20 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
     require_equal(request.experiment_name, theirs, mine)
 
 
+def _others(request: RunRequest) -> bool:
+    """Whether the experiment has another run, finished or begun."""
+    mine = request.folder.path
+    found = (p for name in (RESULT, HISTORY) for p in mine.parents[1].glob(f"*/seed*/{name}"))
+    return any(path.parent != mine for path in found)
+
+
 def require_equal(experiment: str, theirs: dict[str, Any], mine: dict[str, Any]) -> None:
     """Raise a :class:`RunError` for the first field of ``mine`` that differs from ``theirs``."""
     for name, value in mine.items():
         if theirs.get(name) != value:
             raise RunError(
                 f"{name}={value!r} can't join experiment {experiment!r}, which has "
-                f"{name}={theirs.get(name)!r}; choose another name with the parameter experiment"
+                f"{name}={theirs.get(name)!r}; give that value, or another name by experiment=..."
             )
 
 

@@ -142,7 +142,7 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
             val = evaluate(model, batches["val"], hardware).metrics
             row |= {"val_loss": nan_if_none(val.loss), "val_accuracy": val.accuracy}
             row["seconds"] = time.perf_counter() - begin
-            if math.isfinite(row["train_loss"]):
+            if is_finite(row):
                 best.update(epoch, val.accuracy, model)
                 decay.after_epoch(val.accuracy)
             journal.add(row, layer_norms(model, *probe, epoch=epoch))
@@ -175,7 +175,7 @@ def train_epoch(
     the loss isn't finite.
     """
     model.train()
-    begin = time.perf_counter()
+    begin, rate = time.perf_counter(), optimizer.param_groups[0]["lr"]
     loss_sum = torch.zeros((), device=hardware.device)
     correct = torch.zeros((), device=hardware.device, dtype=torch.int64)
     seen = 0
@@ -198,7 +198,7 @@ def train_epoch(
         "epoch": epoch,
         "train_loss": loss_sum.item() / seen,
         "train_accuracy": correct.item() / seen,
-        "learning_rate": optimizer.param_groups[0]["lr"],
+        "learning_rate": rate,
         "images_per_second": seen / (time.perf_counter() - begin),
     }
 
@@ -207,11 +207,16 @@ def reason_to_stop(
     journal: Journal, best: BestEpoch, recipe: Recipe
 ) -> Literal["diverged", "early", "cap"] | None:
     """Why training is over after the epochs in ``journal``; None if it isn't."""
-    if journal.history and not math.isfinite(journal.history[-1]["train_loss"]):
+    if journal.history and not is_finite(journal.history[-1]):
         return "diverged"
     if best.exhausted:
         return "early"
     return "cap" if len(journal.history) >= recipe.epochs else None
+
+
+def is_finite(row: dict[str, Any]) -> bool:
+    """Whether an epoch's losses, of train and validation, are numbers."""
+    return math.isfinite(row["train_loss"]) and math.isfinite(row["val_loss"])
 
 
 def nan_if_none(value: float | None) -> float:

@@ -1,6 +1,7 @@
 """Writing a finished run's predictions and result."""
 
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Literal
 
 import numpy as np
@@ -52,7 +53,7 @@ def save_result(
             train_seconds=train_seconds,
             total_seconds=clock.seconds,
             seconds_per_epoch=train_seconds / len(epochs),
-            images_per_second=float(np.mean([row["images_per_second"] for row in epochs])),
+            images_per_second=harmonic_mean(row["images_per_second"] for row in epochs),
         ),
         model=ModelSize(
             **model_size(request.recipe.variant, request.recipe.width, data.classes)._asdict()
