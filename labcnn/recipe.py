@@ -57,7 +57,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     "tiny-imagenet-200": {},
     "shapes": {
-        "epochs": 7,
+        "epochs": 6,
         "batch_size": 32,
         "learning_rate": 0.02,
         "width": 16,

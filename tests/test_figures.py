@@ -109,6 +109,21 @@ def test_curves_show_the_history(whole: Study) -> None:
     assert any(np.allclose(np.ravel(y), mean) for y in accuracy)
 
 
+@pytest.mark.parametrize("name", ["training", "section", "ranking", "gaps"])
+def test_no_two_ticks_say_the_same(name: str, tmp_path: Path) -> None:
+    """Short runs on hard data end at a few percent: whole percents would repeat on the axis."""
+    low = {v: (0.02 + k / 500, 0.015 + k / 900, 0.012 + k / 900) for k, v in enumerate(PAIRS)}
+    fakes = [Fake(variant, accuracies=accuracies) for variant, accuracies in low.items()]
+    write_runs(tmp_path, fakes, images=1000, parameters={"epochs": 4})
+    figure = FIGURES[name](load_study(tmp_path))
+    figure.canvas.draw()
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_visible()]
+    assert axes
+    for axis in axes:
+        labels = [text for text in (t.get_text() for t in axis.get_ticklabels()) if text]
+        assert len(labels) == len(set(labels)), labels
+
+
 def test_ranking_shows_all_thirteen_at_their_accuracy(whole: Study) -> None:
     figure = comparison.ranking(whole)
     axes = figure.axes[0]

@@ -75,7 +75,7 @@ def _dots(axes: Axes, study: Study, variants: Sequence[str]) -> None:
     axes.set_ylim(len(variants) - 0.5, -0.5)
     axes.set_xlim(0, 1.16 * axes.dataLim.x1)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("测试集准确率")
     axes.grid(axis="y", visible=False)
 
@@ -104,7 +104,7 @@ def gaps(study: Study, variants: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(variants)), [label(v) for v in variants])
     axes.set_ylim(len(variants) - 0.5, -0.5)
     axes.set_xlim(0, 1.12 * axes.dataLim.x1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("准确率（数字为训练集减测试集，百分点）")
     axes.grid(axis="y", visible=False)
     handles, labels = axes.get_legend_handles_labels()
