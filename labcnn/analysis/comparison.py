@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from labcnn.analysis import curves, looks, repeated, statistics
 from labcnn.analysis.formats import STATUS
@@ -75,7 +75,7 @@ def _dots(axes: Axes, study: Study, variants: Sequence[str]) -> None:
     axes.set_ylim(len(variants) - 0.5, -0.5)
     axes.set_xlim(0, 1.16 * axes.dataLim.x1)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    looks.percent(axes.xaxis)
     axes.set_xlabel("测试集准确率")
     axes.grid(axis="y", visible=False)
 
@@ -104,7 +104,7 @@ def gaps(study: Study, variants: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(variants)), [label(v) for v in variants])
     axes.set_ylim(len(variants) - 0.5, -0.5)
     axes.set_xlim(0, 1.12 * axes.dataLim.x1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    looks.percent(axes.xaxis)
     axes.set_xlabel("准确率（数字为训练集减测试集，百分点）")
     axes.grid(axis="y", visible=False)
     handles, labels = axes.get_legend_handles_labels()

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from labcnn.analysis import looks
 from labcnn.analysis.formats import STATUS
@@ -51,7 +51,7 @@ def training(study: Study, variants: Sequence[str]) -> Figure:
         _epochs(rows[1][column])
     rows[0][0].set_ylabel("损失")
     rows[1][0].set_ylabel("准确率")
-    rows[1][0].yaxis.set_major_formatter(PercentFormatter(1))
+    looks.percent(rows[1][0].yaxis)
     _split_legend(figure)
     return figure
 
@@ -84,7 +84,7 @@ def validation(axes: Axes, study: Study, variants: Sequence[str]) -> None:
         table = histories(study, variant, "val_accuracy")
         _draw(axes, table, {**style, "markevery": looks.every(len(table))})
     axes.set_ylabel("验证集准确率")
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    looks.percent(axes.yaxis)
     _epochs(axes)
 
 

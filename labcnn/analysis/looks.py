@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from labcnn.analysis.formats import STATUS
@@ -20,6 +21,11 @@ ORIGINAL: dict[str, Any] = {
     "color": GREY,
     "linestyle": "none",
 }
+
+
+def percent(axis: Axis) -> None:
+    """Write an axis of fractions in percent, with the decimals that its ticks need."""
+    axis.set_major_formatter(lambda value, position: f"{100 * value:.4g}%")
 
 
 def colour(variant: str) -> str:

@@ -1,0 +1,75 @@
+"""What the READMEs say is true: the table is that of the runs in the repository, links resolve."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labcnn.analysis.study import load_study, original
+from labcnn.analysis.verdicts import evaluate
+from labcnn.paths import project_root
+from labcnn.runs import load_runs
+from labcnn.variants import REPORT_VARIANTS, label
+
+ROOT = project_root()
+READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+EXPERIMENT = "tiny-imagenet-200-10pct-5ep"
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_the_table_of_results_is_that_of_the_runs(readme: Path) -> None:
+    runs = load_runs(ROOT / "report" / "logs", EXPERIMENT)
+    assert runs.problems == []
+    baseline: Any = original()
+    table: Any = runs.table.set_index("variant")
+    assert set(table.index) == set(REPORT_VARIANTS)
+    rows = dict(re.findall(r"^\| (\w+baseline\S*) \| (.+) \|$", text(readme), re.MULTILINE))
+    assert list(rows) == [label(variant) for variant in REPORT_VARIANTS]
+    for variant in REPORT_VARIANTS:
+        accuracies = [float(table.at[variant, f"{s}_accuracy"]) for s in ("train", "val", "test")]
+        accuracies.append(float(baseline.at[variant, "test_accuracy"]))
+        assert rows[label(variant)].split(" | ") == [f"{100 * a:.2f}" for a in accuracies]
+
+
+def test_the_count_of_verdicts_is_that_of_the_report() -> None:
+    found = [verdict.verdict for verdict in evaluate(load_study(ROOT / "report/logs", EXPERIMENT))]
+    counts = [found.count(outcome) for outcome in ("成立", "不成立", "证据不足")]
+    english = r"confirms (\d+), contradicts (\d+), and calls (\d+) undecided"
+    chinese = r"判定 (\d+) 条成立、(\d+) 条不成立、(\d+) 条证据不足"
+    for readme, pattern in zip(READMES, (english, chinese), strict=True):
+        match = re.search(pattern, text(readme))
+        assert match and [int(number) for number in match.groups()] == counts
+
+
+def test_learning_rate_never_fell_so_lrdecay_is_its_baseline_to_the_bit() -> None:
+    for depth in ("short", "long"):
+        runs = ROOT / "report" / "logs" / EXPERIMENT
+        one, two = (
+            (runs / f"{depth}_{switch}" / "seed0" / "gradients.csv").read_bytes()
+            for switch in ("baseline", "lrdecay")
+        )
+        assert one == two
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_links_resolve(readme: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", text(readme))
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_both_languages_show_the_same_commands() -> None:
+    """Comments are translated, commands aren't."""
+
+    def commands(path: Path) -> list[str]:
+        blocks = re.findall(r"```bash\n(.*?)```", text(path), re.DOTALL)
+        lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+        return [line for line in lines if line]
+
+    assert commands(READMES[0]) == commands(READMES[1]) != []
