@@ -28,9 +28,13 @@ option = $(if $(strip $($(1))),$(2)"$(strip $($(1)))")
 RUNS = $(call option,DATASET,dataset=) $(call option,FRACTION,fraction=) \
 	$(call option,EPOCHS,epochs=) $(PARAMS) \
 	$(call option,SEEDS,--seeds=) $(call option,VARIANTS,--variants=)
-COVER = $(call option,TITLE,--title=) $(call option,AUTHOR,--author=) \
-	$(call option,STUDENT_NUMBER,--student-number=) $(call option,COURSE,--course=) \
-	$(call option,DATE,--date=) $(call option,FORMATS,--formats=)
+
+# Texts for people go through the environment: no shell reads their quotes, dollars and backticks.
+export LABCNN_TITLE = $(value TITLE)
+export LABCNN_AUTHOR = $(value AUTHOR)
+export LABCNN_STUDENT_NUMBER = $(value STUDENT_NUMBER)
+export LABCNN_COURSE = $(value COURSE)
+export LABCNN_DATE = $(value DATE)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup report sweep test lint lab clean
@@ -58,7 +62,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 # with 1 too. Anything else (a wrong parameter, Ctrl-C) ends here.
 report: setup ## run what has no result yet, then export the report to report/
 	@$(BIN)/labcnn sweep $(RUNS) $(call option,JOBS,--jobs=) || [ $$? -eq 1 ]
-	@$(BIN)/labcnn report $(RUNS) $(COVER)
+	@$(BIN)/labcnn report $(RUNS) $(call option,FORMATS,--formats=)
 
 sweep: setup ## run what has no result yet
 	@$(BIN)/labcnn sweep $(RUNS) $(call option,JOBS,--jobs=)

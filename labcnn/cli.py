@@ -6,7 +6,7 @@ Each command imports what it needs when it runs, so that ``labcnn --help`` answe
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,23 @@ Variants = Annotated[
 ]
 Seeds = Annotated[str | None, typer.Option(help="Seeds, separated by spaces. None: 0.")]
 Logs = Annotated[Path | None, typer.Option(help="Folder of results. None: report/logs.")]
+
+
+def cover(what: str) -> Any:
+    """An option for a line of the title block; the Makefile gives it by the environment."""
+    name = what.split(",")[0].upper().replace(" ", "_")
+    return typer.Option(help=f"The report's {what}.", envvar=f"LABCNN_{name}")
+
+
+def config(parameters: list[str] | None, **own: Any) -> dict[str, Any]:
+    """NAME=VALUE arguments and options together; an option's name isn't a parameter."""
+    from labcnn.sweep import assignments
+
+    given = assignments(parameters or [])
+    for name in own:
+        if name in given:
+            raise ParameterError(f"{name}={given[name]!r}: write it as --{name}")
+    return given | own
 
 
 @app.callback()
@@ -104,11 +121,16 @@ def sweep(
     from rich.console import Console
 
     from labcnn.launch import run_sweep
-    from labcnn.sweep import Sweep, assignments
+    from labcnn.sweep import Sweep
 
-    own = {"variants": variants, "seeds": seeds, "logs": logs, "notebook": notebook}
-    chosen = Sweep.from_config({**assignments(parameters or []), **own})
-    missing = run_sweep(chosen, jobs or cores(), Console())
+    chosen = Sweep.from_config(
+        config(parameters, variants=variants, seeds=seeds, logs=logs, notebook=notebook)
+    )
+    try:
+        missing = run_sweep(chosen, jobs or cores(), Console())
+    except KeyboardInterrupt:
+        print("labcnn: stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
     for run, state in missing.items():
         print(f"labcnn: {run} failed: {state.text}; see {run.notebook}", file=sys.stderr)
     if missing:
@@ -121,13 +143,14 @@ def report(
     variants: Variants = None,
     seeds: Seeds = None,
     experiment: Annotated[
-        str | None, typer.Option(help="Folder in the logs. None: that of NAME=VALUE, or the only.")
+        str | None,
+        typer.Option(help="Folder in the logs. None: that of NAME=VALUE, or the newest."),
     ] = None,
-    title: Annotated[str | None, typer.Option()] = None,
-    author: Annotated[str | None, typer.Option()] = None,
-    student_number: Annotated[str | None, typer.Option()] = None,
-    course: Annotated[str | None, typer.Option()] = None,
-    date: Annotated[str | None, typer.Option()] = None,
+    title: Annotated[str | None, cover("title")] = None,
+    author: Annotated[str | None, cover("author")] = None,
+    student_number: Annotated[str | None, cover("student number")] = None,
+    course: Annotated[str | None, cover("course")] = None,
+    date: Annotated[str | None, cover("date, as 2026-01-31")] = None,
     formats: Annotated[str, typer.Option(help="Files to write.")] = "html pdf",
     logs: Logs = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
@@ -138,23 +161,23 @@ def report(
     and the exit code is 1: the report is built without them.
     """
     from labcnn.paths import logs_folder, project_root
-    from labcnn.report import build_report, only_experiment
-    from labcnn.sweep import Sweep, assignments
+    from labcnn.report import build_report, newest_experiment
+    from labcnn.sweep import Sweep
 
     expected: list[Path] = []
     results = logs_folder(logs)
     if parameters or variants or seeds:
         if experiment:
             raise ParameterError("--experiment and a sweep's parameters: give one of them")
-        own = {"variants": variants, "seeds": seeds, "logs": logs}
-        chosen = Sweep.from_config({**assignments(parameters or []), **own})
+        chosen = Sweep.from_config(config(parameters, variants=variants, seeds=seeds, logs=logs))
         experiment = chosen.experiment
         expected = [run.result for run in chosen.runs]
-    experiment = experiment or only_experiment(results)
+    experiment = experiment or newest_experiment(results)
     given = {
         "title": title, "author": author, "student_number": student_number, "course": course,
         "date": date,
     }  # fmt: skip
+    print(f"experiment {experiment}")
     exported = build_report(
         results,
         experiment,

@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from labcnn.errors import ReportError
+from labcnn.errors import ReportError, RunError
 from labcnn.execute import execute
 from labcnn.paths import project_root
-from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT
+from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT, read_result
 
 STEM = "report"
 DIGEST = ".report.sha256"
@@ -89,10 +89,15 @@ def fingerprint(files: Iterable[Path], settings: object) -> str:
     return digest.hexdigest()
 
 
-def only_experiment(logs: Path) -> str:
-    """The experiment in ``logs`` if there is one; a :class:`ReportError` lists several."""
-    names = sorted({path.parents[2].name for path in logs.glob(f"*/*/seed*/{RESULT}")})
-    if len(names) != 1:
-        there = f"choose with --experiment: {', '.join(names)}" if names else "run a sweep first"
-        raise ReportError(f"{len(names)} experiments with results in {logs}; {there}")
-    return names[0]
+def newest_experiment(logs: Path) -> str:
+    """The experiment that finished a run last; a :class:`ReportError` where there is no run."""
+    finished: dict[str, str] = {}
+    for path in logs.glob(f"*/*/seed*/{RESULT}"):
+        try:
+            result = read_result(path)
+        except RunError:  # the report names what can't be read
+            continue
+        finished[result.provenance.finished] = result.experiment
+    if not finished:
+        raise ReportError(f"no finished run in {logs}; run a sweep first")
+    return finished[max(finished)]

@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, and that it starts at once."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -7,13 +8,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from fake_runs import write_runs
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
-from labcnn.cli import app
+from labcnn.cli import app, config
 from labcnn.doctor import findings
-from labcnn.errors import ReportError, RunError
-from labcnn.report import build_report, only_experiment
+from labcnn.errors import ParameterError, ReportError, RunError
+from labcnn.paths import project_root
+from labcnn.report import build_report, newest_experiment
 from labcnn.runs import RESULT
 from labcnn.variants import VARIANTS
 
@@ -136,14 +139,36 @@ def test_a_report_is_built_again_only_when_something_changed(
     assert build() is None
 
 
-def test_the_experiment_need_not_be_named_when_there_is_one(tmp_path: Path, results: Path) -> None:
-    logs = tmp_path / "logs"
-    assert only_experiment(logs) == "shapes"
-    other = logs / "other" / "mid_all" / "seed1"
-    other.mkdir(parents=True)
-    assert only_experiment(logs) == "shapes"
-    (other / RESULT).write_text("{}", encoding="utf-8")
-    with pytest.raises(ReportError, match="other, shapes"):
-        only_experiment(logs)
+def test_the_report_is_about_the_newest_experiment(tmp_path: Path) -> None:
+    (folder,) = write_runs(tmp_path, ["mid_all"])
+    text = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))
+    assert newest_experiment(tmp_path) == "shapes"
+    other = tmp_path / "other" / "mid_all" / "seed0" / RESULT
+    other.parent.mkdir(parents=True)
+    other.write_text("{}", encoding="utf-8")
+    assert newest_experiment(tmp_path) == "shapes"
+    text["experiment"] = "other"
+    text["provenance"]["finished"] = "2999-01-01T00:00:00+00:00"
+    other.write_text(json.dumps(text), encoding="utf-8")
+    assert newest_experiment(tmp_path) == "other"
     with pytest.raises(ReportError, match="sweep"):
-        only_experiment(tmp_path / "nowhere")
+        newest_experiment(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["logs", "seeds", "variants", "notebook"])
+def test_an_options_name_is_not_taken_as_a_parameter(name: str) -> None:
+    with pytest.raises(ParameterError, match=f"{name}='x': write it as --{name}"):
+        config([f"{name}=x"], **{name: None})
+
+
+def test_make_passes_texts_on_as_they_are(tmp_path: Path) -> None:
+    """No quote, dollar or backtick of a title is read by make or the shell."""
+    text = """王"小"明 `echo hi` $x $(HOME) # 'a' & 100%"""
+    show = """$(PYTHON) -c 'import os; print(os.environ["LABCNN_AUTHOR"])'"""
+    source = (project_root() / "Makefile").read_text(encoding="utf-8")
+    (tmp_path / "Makefile").write_text(f"{source}\nshow:\n\t@{show}\n", encoding="utf-8")
+    done = subprocess.run(
+        ["make", "-s", "show", f"AUTHOR={text}", f"PYTHON={sys.executable}"],
+        cwd=tmp_path, capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    assert done.stdout.rstrip("\n") == text

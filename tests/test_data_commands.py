@@ -69,6 +69,7 @@ def test_fetch_again_does_nothing_unless_forced(tiny: Path) -> None:
     again = labcnn_data("fetch", "--from", tiny)
     assert again.exit_code == 0 and "already prepared" in again.stdout
     assert "--force" in again.stdout
+    assert f"warning: {tiny} was not looked at" in again.stderr
     assert str(tiny) in fails("fetch", "--from", tiny, "--force")
     assert labcnn_data("status").exit_code == 0
 

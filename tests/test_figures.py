@@ -124,6 +124,13 @@ def test_no_two_ticks_say_the_same(name: str, tmp_path: Path) -> None:
         assert len(labels) == len(set(labels)), labels
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_of_one_single_run(name: str, tmp_path: Path) -> None:
+    """A newcomer's first report: one variant, so that most sections have nothing to show."""
+    write_runs(tmp_path, ["mid_all"], images=200, parameters={"epochs": 1})
+    FIGURES[name](load_study(tmp_path)).canvas.draw()
+
+
 def test_ranking_shows_all_thirteen_at_their_accuracy(whole: Study) -> None:
     figure = comparison.ranking(whole)
     axes = figure.axes[0]

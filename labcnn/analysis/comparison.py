@@ -73,7 +73,7 @@ def _dots(axes: Axes, study: Study, variants: Sequence[str]) -> None:
             fontsize=7.5, color=looks.colour(variant),
         )  # fmt: skip
     axes.set_ylim(len(variants) - 0.5, -0.5)
-    axes.set_xlim(0, 1.16 * axes.dataLim.x1)
+    looks.from_zero(axes, 1.16)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     looks.percent(axes.xaxis)
     axes.set_xlabel("测试集准确率")
@@ -103,7 +103,7 @@ def gaps(study: Study, variants: Sequence[str]) -> Figure:
     )  # fmt: skip
     axes.set_yticks(range(len(variants)), [label(v) for v in variants])
     axes.set_ylim(len(variants) - 0.5, -0.5)
-    axes.set_xlim(0, 1.12 * axes.dataLim.x1)
+    looks.from_zero(axes, 1.12)
     looks.percent(axes.xaxis)
     axes.set_xlabel("准确率（数字为训练集减测试集，百分点）")
     axes.grid(axis="y", visible=False)

@@ -1,5 +1,6 @@
 """How a variant looks in every figure: colour and marker say the depth, the line the switch."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,6 +67,12 @@ def note(axes: Axes, text: str) -> None:
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, bbox=box
     )
+
+
+def from_zero(axes: Axes, room: float) -> None:
+    """Let the x axis go from 0 to ``room`` times the largest value; to 1 where nothing is drawn."""
+    largest = axes.dataLim.x1
+    axes.set_xlim(0, room * largest if 0 < largest < math.inf else 1)
 
 
 def missing(axes: Axes, place: int) -> None:

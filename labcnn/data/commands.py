@@ -44,6 +44,8 @@ def fetch(
     state = f"prepared in {time.monotonic() - start:.0f} s" if new else "already prepared"
     typer.echo(f"{tiny_imagenet.NAME}: {state}: {tiny_imagenet.describe(meta)}")
     typer.echo(f"in {tiny_imagenet.folder()}" + ("" if new else "; --force does it again"))
+    if source and not new:
+        typer.echo(f"warning: {source} was not looked at; --force takes it instead", err=True)
 
 
 @data_app.command()
