@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then rename it into place."""
@@ -26,3 +28,14 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     write_atomically(path, lambda to: to.write_text(text, encoding="utf-8"))
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], *, compressed: bool) -> None:
+    """Write arrays by name as one ``.npz``, atomically."""
+    save = np.savez_compressed if compressed else np.savez
+
+    def write(to: Path) -> None:
+        with to.open("wb") as file:  # given a name without .npz, numpy would add it
+            save(file, allow_pickle=False, **arrays)
+
+    write_atomically(path, write)

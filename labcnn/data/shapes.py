@@ -13,7 +13,7 @@ import numpy as np
 
 from labcnn.data.images import IMAGE_SHAPE, Split
 from labcnn.errors import DataError
-from labcnn.files import write_atomically
+from labcnn.files import write_arrays
 from labcnn.paths import data_folder
 
 OUTLINES = ("circle", "square", "triangle", "star", "cross")
@@ -118,7 +118,7 @@ def load() -> tuple[Split, Split, str]:
         train, test = _make(TRAIN_PER_CLASS, 0), _make(TEST_PER_CLASS, 1)
         arrays = {"train": train.images, "train_labels": train.labels}
         arrays |= {"test": test.images, "test_labels": test.labels}
-        write_atomically(path, lambda to: _save(to, arrays))
+        write_arrays(path, arrays, compressed=False)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             train = Split(saved["train"], saved["train_labels"])
@@ -128,8 +128,3 @@ def load() -> tuple[Split, Split, str]:
     digest = hashlib.sha256(train.images.data)
     digest.update(test.images.data)
     return train, test, digest.hexdigest()
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)

@@ -1,5 +1,6 @@
 """What the exporters for nbconvert share."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ class ReportExporter(Exporter):
                 raise SystemExit(f"ReportError: {error}") from None
             raise
 
+    @abstractmethod
     def render(self, document: Document) -> str | bytes:
-        raise NotImplementedError
+        """The document in the exporter's format."""
 
     @default("file_extension")
     def _file_extension_default(self) -> str:

@@ -121,14 +121,12 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     probe = batches["train"].take(batches["train"].spread(PROBE_SIZE))
 
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
-    parts |= {"decay": decay, "best": best, "journal": journal}
+    parts |= {"decay": decay, "best": best, "journal": journal, "clock": clock}
     key = f"{recipe.digest} {data.fingerprint} {hardware.precision}"
     checkpoint = folder.path / CHECKPOINT
     if state := load_checkpoint(checkpoint, key, device):
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        if "clock" in state:
-            clock.load_state_dict(state["clock"])
         print(f"Resuming after epoch {len(journal.history)}.")
     else:
         journal.gradients = layer_norms(model, *probe, epoch=0)
@@ -146,7 +144,7 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
                 best.update(epoch, val.accuracy, model)
                 decay.after_epoch(val.accuracy)
             journal.add(row, layer_norms(model, *probe, epoch=epoch))
-            states = {name: part.state_dict() for name, part in (parts | {"clock": clock}).items()}
+            states = {name: part.state_dict() for name, part in parts.items()}
             save_checkpoint(checkpoint, key, states, device)
 
     if best.weights:

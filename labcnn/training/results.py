@@ -1,13 +1,10 @@
 """Writing a finished run's predictions and result."""
 
-from pathlib import Path
 from statistics import harmonic_mean
 from typing import Literal
 
-import numpy as np
-
 from labcnn.data import ImageData
-from labcnn.files import write_atomically, write_text
+from labcnn.files import write_arrays, write_text
 from labcnn.network import model_size
 from labcnn.request import RunRequest
 from labcnn.runs import PREDICTIONS, RESULT, ModelSize, RunFolder, RunResult, Timing
@@ -65,11 +62,6 @@ def save_result(
         for name in ("val", "test")
         for column in ("label", "predicted", "probability")
     }
-    write_atomically(folder.path / PREDICTIONS, lambda to: _save(to, arrays))
+    write_arrays(folder.path / PREDICTIONS, arrays, compressed=True)
     write_text(folder.path / RESULT, result.model_dump_json(indent=2) + "\n")
     return result
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
