@@ -61,7 +61,8 @@ class ModelSize(_Schema):
 class Provenance(_Schema):
     """What a result was made with; never a path, a user or a host name.
 
-    ``precision`` is what the recipe's ``auto`` became on this device.
+    ``precision`` is what the recipe's ``auto`` became on this device; ``interruptions`` is how
+    often the run was stopped and resumed.
     """
 
     data_fingerprint: str
@@ -74,6 +75,7 @@ class Provenance(_Schema):
     threads: int
     started: str
     finished: str
+    interruptions: int = 0
 
 
 class RunResult(_Schema):

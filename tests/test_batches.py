@@ -3,8 +3,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from labcnn.data.batches import MAX_SHIFT, Batches, augmented, channel_statistics
+from labcnn.data.batches import MAX_SHIFT, Batches, channel_statistics
 from labcnn.data.images import Split
 
 CPU = torch.device("cpu")
@@ -65,23 +66,58 @@ def test_shuffled_gives_each_image_once_in_an_order_of_seed_and_epoch(batches):
     assert len({tuple(order(s, e)) for s in (0, 1) for e in (1, 2)}) == 4
 
 
-def test_augmentation_mirrors_and_shifts_whole_images():
-    torch.manual_seed(0)
-    x = torch.randn(16, 3, 24, 24)  # two images a group
-    out = augmented(x, torch.Generator().manual_seed(1))
-    assert out.shape == x.shape
-    seen = set()
-    for image, result in zip(x, out, strict=True):
-        found = [
-            (mirrored, down, right)
-            for mirrored in (False, True)
-            for down in range(-MAX_SHIFT, MAX_SHIFT + 1)
-            for right in range(-MAX_SHIFT, MAX_SHIFT + 1)
-            if torch.equal(result, shifted(image.flip(2) if mirrored else image, down, right))
-        ]
-        assert len(found) == 1
-        seen.add(found[0])
-    assert len({down for _, down, _ in seen}) > 2 and {m for m, _, _ in seen} == {True, False}
+def test_augmentation_mirrors_and_shifts_whole_images(split, batches):
+    """Each image by one of the allowed moves; mirrored in every other epoch."""
+    plain = dict(zip(*reversed(batches.take(batches.rows)), strict=True))
+    plain = {int(label): image for label, image in plain.items()}
+    seen = []
+    for epoch in (1, 2, 3):
+        moves = {}
+        for x, y in batches.shuffled(16, 0, epoch, augment=True):
+            assert x.is_contiguous(memory_format=torch.channels_last)
+            for image, label in zip(x, y, strict=True):
+                moves[int(label)] = move_of(image, plain[int(label)])
+        seen.append(moves)
+    mirrored = [{label for label, (mirror, *_) in moves.items() if mirror} for moves in seen]
+    assert mirrored[0] | mirrored[1] == set(range(3, 43)) and not mirrored[0] & mirrored[1]
+    assert mirrored[2] == mirrored[0] and 8 < len(mirrored[0]) < 32
+    assert len({move[1] for move in seen[0].values()}) > 2
+    assert len({move[2] for move in seen[0].values()}) > 2
+
+
+def move_of(image, original):
+    """(mirrored, down, right) that make ``image`` of ``original``; there is exactly one."""
+    found = [
+        (mirrored, down, right)
+        for mirrored in (False, True)
+        for down in range(-MAX_SHIFT, MAX_SHIFT + 1)
+        for right in range(-MAX_SHIFT, MAX_SHIFT + 1)
+        if torch.equal(image, shifted(original.flip(2) if mirrored else original, down, right))
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_an_epoch_begun_in_the_middle_has_the_same_batches(batches):
+    for augment in (False, True):
+        whole = list(batches.shuffled(16, 5, 2, augment))
+        rest = list(batches.shuffled(16, 5, 2, augment, start=1))
+        assert len(rest) == len(whole) - 1
+        for (x, y), (x2, y2) in zip(whole[1:], rest, strict=True):
+            assert torch.equal(x, x2) and torch.equal(y, y2)
+
+
+def test_smaller_images_are_the_same_images(split, batches):
+    """Bilinear and antialiased, as Pillow does it."""
+    x, y = next(batches.shuffled(8, 0, 1, size=40))
+    assert x.shape == (8, 3, 40, 40)
+    mean, std = channel_statistics(split)
+    for image, label in zip(x, y, strict=True):
+        small = Image.fromarray(split.images[int(label)]).resize(
+            (40, 40), Image.Resampling.BILINEAR
+        )
+        shown = image.permute(1, 2, 0) * std + mean
+        assert (shown - torch.from_numpy(np.array(small))).abs().max() < 1.5
 
 
 def shifted(image, down, right):

@@ -76,7 +76,7 @@ def test_meta_of_another_format(folder: Path) -> None:
 def test_meta_says_what_the_arrays_are(folder: Path) -> None:
     meta = cache.read_meta(folder)
     assert meta.wnids == WNIDS
-    _, train, test = cache.read_arrays(folder)
+    _, train, test, _ = cache.read_arrays(folder)
     assert (meta.train_count, meta.test_count) == (len(train), len(test))
     assert meta.fingerprint == cache.fingerprint(train, test, meta.wnids)
 

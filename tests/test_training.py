@@ -1,7 +1,6 @@
 """The loop: averages, statuses, files, resuming. Tiny nets on tiny data, but the real thing."""
 
 import dataclasses
-import itertools
 import json
 import math
 import shutil
@@ -13,46 +12,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_requests import request, weights_of, without_times
 
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.errors import ParameterError, RunError
 from labcnn.network import ConvNet
-from labcnn.request import RunRequest
 from labcnn.runs import (
-    CHECKPOINT,
     EXPERIMENT,
     GRADIENT_COLUMNS,
     HISTORY_COLUMNS,
     RunFolder,
     load_runs,
 )
+from labcnn.training import epoch as epoch_module
 from labcnn.training import loop, provenance
-from labcnn.training.checkpoint import load_checkpoint, save_checkpoint
+from labcnn.training.epoch import Totals, train_epoch
 from labcnn.training.evaluate import evaluate
 from labcnn.training.hardware import choose_hardware, kept_random_state
 from labcnn.training.journal import tag
 from labcnn.training.loop import fit
 from labcnn.training.schedules import BestEpoch, Decay
 from labcnn.training.verdict import judge
-
-
-def request(**parameters):
-    small = {
-        "variant": "short_norm",
-        "dataset": "shapes",
-        "width": 4,
-        "epochs": 2,
-        "batch_size": 16,
-    }
-    return RunRequest.from_parameters(small | {"threads": 1} | parameters)
-
-
-def without_times(history):
-    return history.drop(columns=["seconds", "images_per_second"])
-
-
-def weights_of(folder):
-    return {name: array.tobytes() for name, array in folder.predictions().items()}
 
 
 class FixedLogits(torch.nn.Module):
@@ -96,9 +76,10 @@ def test_training_averages_over_images_with_a_short_last_batch(small_data):
     model = ConvNet(recipe.network, 4, 4, seed=0)
     batches = Batches(small_data.train, *channel_statistics(small_data.train), hardware.device)
     optimizer = torch.optim.SGD(model.parameters(), recipe.learning_rate)
-    row = loop.train_epoch(
-        model, batches, optimizer, Decay(optimizer, recipe, 3), recipe, 1, hardware
-    )
+    row = train_epoch(
+        model, batches, optimizer, Decay(optimizer, recipe, 3), recipe, 1, hardware,
+        Totals(hardware.device),
+    )  # fmt: skip
     (x, y), *rest = batches.in_order(120)
     assert not rest
     with torch.no_grad():
@@ -151,8 +132,8 @@ def test_the_best_epochs_weights_are_restored(small_data, monkeypatch):
     seen = []
     real = loop.evaluate
 
-    def scripted(model, batches, hardware):
-        result = real(model, batches, hardware)
+    def scripted(model, batches, *others):
+        result = real(model, batches, *others)
         if len(batches) == len(small_data.val) and (value := next(accuracies, None)):
             seen.append(model.head.weight.detach().clone())
             return result._replace(metrics=result.metrics.model_copy(update={"accuracy": value}))
@@ -170,9 +151,9 @@ def test_test_data_is_read_once_after_training(small_data, monkeypatch):
     order = []
     real_evaluate, real_epoch = loop.evaluate, loop.train_epoch
 
-    def evaluate_(model, batches, hardware):
+    def evaluate_(model, batches, *others):
         order.append({120: "train", 40: "val", 30: "test"}[len(batches)])
-        return real_evaluate(model, batches, hardware)
+        return real_evaluate(model, batches, *others)
 
     def epoch_(*arguments):
         order.append("epoch")
@@ -217,7 +198,7 @@ def test_a_run_alone_in_its_experiment_may_change_what_is_shared(small_data, mon
 
 
 def test_a_diverging_run_stops_within_the_epoch(small_data, monkeypatch):
-    monkeypatch.setattr(loop, "STEPS_PER_LOOK", 3)
+    monkeypatch.setattr(epoch_module, "STEPS_PER_LOOK", 3)
     steps = []
     real = F.cross_entropy
 
@@ -225,15 +206,16 @@ def test_a_diverging_run_stops_within_the_epoch(small_data, monkeypatch):
         steps.append(len(y))
         return real(logits, y, **options) * (math.nan if len(steps) == 4 else 1)
 
-    monkeypatch.setattr(loop.F, "cross_entropy", poisoned)
+    monkeypatch.setattr(epoch_module.F, "cross_entropy", poisoned)
     recipe = request(variant="short_baseline").recipe
     hardware = choose_hardware("cpu", "fp32", 1)
     model = ConvNet(recipe.network, 4, 4)
     batches = Batches(small_data.train, *channel_statistics(small_data.train), hardware.device)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    row = loop.train_epoch(
-        model, batches, optimizer, Decay(optimizer, recipe, 8), recipe, 1, hardware
-    )
+    row = train_epoch(
+        model, batches, optimizer, Decay(optimizer, recipe, 8), recipe, 1, hardware,
+        Totals(hardware.device),
+    )  # fmt: skip
     assert math.isnan(row["train_loss"])
     assert len(steps) == 6  # of 8: the look after step 6 is the first one after the fault
 
@@ -364,65 +346,6 @@ def test_same_seed_same_bits_other_seed_other_bits(small_data, logs):
     assert weights_of(one) == weights_of(two) != weights_of(other)
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [{"variant": "mid_all"}, {"variant": "short_all", "decay": "one_cycle", "augment": True}],
-)
-def test_an_interrupted_run_resumes_to_the_same_bits(small_data, monkeypatch, capsys, parameters):
-    whole = request(**parameters, epochs=4, experiment="whole")
-    fit(whole, small_data)
-    cut = request(**parameters, epochs=4, experiment="cut")
-    real, calls = loop.train_epoch, itertools.count(1)
-    closed = []
-    monkeypatch.setattr(
-        loop.Journal, "close", lambda journal: closed.append(journal.events.close())
-    )
-
-    def killed_in_epoch_3(*arguments):
-        if next(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "train_epoch", killed_in_epoch_3)
-    with pytest.raises(KeyboardInterrupt):
-        fit(cut, small_data)
-    assert len(closed) == 1
-    assert not cut.folder.finished and (cut.folder.path / CHECKPOINT).exists()
-    torch.manual_seed(99)
-    saved = torch.load(cut.folder.path / CHECKPOINT, weights_only=True)
-    saved["state"]["clock"] = {"started": "2001-02-03T04:05:06+00:00", "seconds": 1000.0}
-    torch.save(saved, cut.folder.path / CHECKPOINT)
-    capsys.readouterr()
-    result = fit(cut, small_data)
-    assert capsys.readouterr().out.count("train loss/acc") == 1  # the lines have a header again
-    assert result.provenance.started == "2001-02-03T04:05:06+00:00"
-    assert result.timing.total_seconds > 1000
-    assert next(calls) == 6  # 1 to 3, then 3 and 4 again as calls 4 and 5
-    assert without_times(whole.folder.history()).equals(without_times(cut.folder.history()))
-    assert whole.folder.gradients().equals(cut.folder.gradients())
-    assert weights_of(whole.folder) == weights_of(cut.folder)
-    assert not (cut.folder.path / CHECKPOINT).exists()
-
-
-@pytest.mark.parametrize("damage", ["cut", "altered", "foreign"])
-def test_an_unusable_checkpoint_is_set_aside(small_data, damage, capsys):
-    wanted = request()
-    path = wanted.folder.path / CHECKPOINT
-    path.parent.mkdir(parents=True)
-    if damage == "cut":
-        torch.save({"format": 1}, path)
-        path.write_bytes(path.read_bytes()[:100])
-    elif damage == "altered":  # a name that isn't UTF-8 any more
-        torch.save({"format": 1}, path)
-        path.write_bytes(path.read_bytes().replace(b"format", b"form\xff\xff"))
-    else:
-        torch.save({"format": 1, "key": "another run", "state": {}, "random": {}}, path)
-    fit(wanted, small_data)
-    assert wanted.folder.finished
-    assert "set aside" in capsys.readouterr().out
-    assert path.with_name("checkpoint.pt.unusable").exists()
-
-
 def test_an_experiment_takes_only_runs_that_can_be_compared(small_data):
     fit(request(experiment="mine"), small_data)
     fit(request(experiment="mine", variant="long_all", seed=3), small_data)
@@ -444,14 +367,6 @@ def test_a_damaged_record_of_an_experiment_is_named(small_data, text):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match=r"experiment\.json: cut or foreign; delete it"):
         fit(request(), small_data)
-
-
-def test_a_checkpoint_is_read_onto_the_cpu(tmp_path):
-    """A full device must not make a whole checkpoint look like a cut one."""
-    path = tmp_path / CHECKPOINT
-    save_checkpoint(path, "a run", {"x": torch.ones(2)}, torch.device("cpu"))
-    state = load_checkpoint(path, "a run", torch.device("meta"))
-    assert state is not None and state["x"].device.type == "cpu"
 
 
 def test_an_accelerators_random_state_is_kept(monkeypatch):

@@ -3,6 +3,7 @@
 from labcnn.data import shapes, tiny_imagenet
 from labcnn.data.images import ImageData, Split
 from labcnn.data.splits import split_official
+from labcnn.data.watch import Stamp
 from labcnn.errors import ParameterError
 from labcnn.recipe import DATASETS
 
@@ -38,11 +39,12 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
     DataError
         The data set isn't prepared or is damaged, or the fraction leaves a class without images.
     """
+    files: tuple[Stamp, ...] = ()
     if name == "shapes":
         official, test, fingerprint = shapes.load()
         classes, held_out = shapes.CLASS_NAMES, 0.2
     else:
-        official, test, classes, fingerprint = tiny_imagenet.load()
+        official, test, classes, fingerprint, files = tiny_imagenet.load()
         held_out = 0.1
     train, val = split_official(official, fraction, held_out)
-    return ImageData(name, classes, train, val, test, fingerprint, fraction)
+    return ImageData(name, classes, train, val, test, fingerprint, fraction, files)

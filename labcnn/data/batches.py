@@ -4,12 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from labcnn.data.images import Split
+from labcnn.data.images import IMAGE_SHAPE, Split
 
-#: Pixels by which augmentation shifts an image, at most.
+#: Of 64 pixels, those by which augmentation shifts an image, at most.
 MAX_SHIFT = 6
+#: Parts of a batch that are shifted each by its own draw.
+GROUPS = 8
 
 
 def channel_statistics(split: Split, most: int = 5000) -> tuple[Tensor, Tensor]:
@@ -59,43 +62,78 @@ class Batches:
         """At most ``count`` rows, evenly spaced over the split, for :meth:`take`."""
         return self.rows[:: -(-len(self.rows) // count)].to(self.device)
 
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Images N x 3 x 64 x 64 (float32, normalised, channels-last) and labels N of ``rows``."""
+    def take(self, rows: Tensor, size: int = IMAGE_SHAPE[0]) -> tuple[Tensor, Tensor]:
+        """Images N x 3 x ``size`` x ``size`` (float32, normalised, channels-last), labels N."""
         images = self.images.index_select(0, rows).permute(0, 3, 1, 2)
+        if size != images.shape[2]:
+            images = resized(images, size)
         return images.sub(self.mean).mul_(self.scale), self.labels.index_select(0, rows)
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images once, in the split's order; the last batch may be short."""
-        for rows in self.rows.to(self.device).split(batch_size):
+    def in_order(self, batch_size: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images from the one at ``start``, in the split's order; the last batch may be short.
+
+        With the same ``batch_size``, batches begun at a multiple of it are the same batches.
+        """
+        for rows in self.rows[start:].to(self.device).split(batch_size):
             yield self.take(rows)
 
     def shuffled(
-        self, batch_size: int, seed: int, epoch: int, augment: bool
+        self,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        augment: bool = False,
+        size: int = IMAGE_SHAPE[0],
+        start: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, in an order that ``seed`` and ``epoch`` alone decide.
 
-        With ``augment``, a random half of each batch is mirrored and the batch is shifted by up to
-        :data:`MAX_SHIFT` pixels in groups of images; a shift fills with the mean colour.
+        With ``augment``, each image is mirrored in every other epoch (which ones begin is drawn by
+        ``seed``; Jordan 2024, arXiv:2404.00498), and groups of a batch's images are shifted by up
+        to :data:`MAX_SHIFT` of 64 pixels; a shift fills with the mean colour.
+
+        Everything random is drawn before the first batch, so that the batches from ``start`` on
+        are those of an epoch that began at 0, and no step waits for the device.
+
+        Parameters
+        ----------
+        size : height and width of the images given.
+        start : batches to leave out at the beginning.
         """
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        order = self.rows[torch.randperm(len(self.rows), generator=generator)].to(self.device)
-        for rows in order.split(batch_size):
-            x, y = self.take(rows)
-            yield (augmented(x, generator) if augment else x), y
+        order = torch.randperm(len(self.rows), generator=generator)
+        batches = self.rows[order].to(self.device).split(batch_size)[start:]
+        if not augment:
+            for rows in batches:
+                yield self.take(rows, size)
+            return
+        most = max(1, round(MAX_SHIFT * size / IMAGE_SHAPE[0]))
+        shape = (-(-len(order) // batch_size), GROUPS, 2)
+        shifts = torch.randint(-most, most + 1, shape, generator=generator)[start:].tolist()
+        first = torch.randint(2, (len(order),), generator=torch.Generator().manual_seed(seed))
+        mirror = (first + epoch).remainder_(2).bool()[order]
+        mirrors = mirror.to(self.device).split(batch_size)[start:]
+        for rows, mirrored, shift in zip(batches, mirrors, shifts, strict=True):
+            x, y = self.take(rows, size)
+            x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x)
+            yield shifted(x, shift), y
 
 
-def augmented(x: Tensor, generator: torch.Generator, groups: int = 8) -> Tensor:
-    """Mirror and shift a batch, N x C x H x W, each of ``groups`` parts by its own random choice.
+def resized(images: Tensor, size: int) -> Tensor:
+    """Images N x 3 x H x W of uint8 as N x 3 x ``size`` x ``size``, bilinear and antialiased."""
+    x = images if images.device.type == "cpu" else images.float()  # only the CPU can do bytes
+    return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
+
+
+def shifted(x: Tensor, shifts: list[list[int]]) -> Tensor:
+    """A batch, N x C x H x W, in as many parts as ``shifts``, each moved by (down, right) pixels.
 
     Slices instead of one gather per image: as varied over the epochs, at a fraction of the cost.
     """
     result = torch.zeros_like(x)
     height, width = x.shape[2:]
-    shifts = torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (groups, 2), generator=generator).tolist()
-    mirrors = torch.randint(2, (groups,), generator=generator).tolist()
-    parts = zip(x.chunk(groups), result.chunk(groups), shifts, mirrors, strict=False)
-    for part, out, (down, right), mirror in parts:
-        source = part.flip(3) if mirror else part
+    parts = zip(x.chunk(len(shifts)), result.chunk(len(shifts)), shifts, strict=False)
+    for source, out, (down, right) in parts:
         to_rows, from_rows = _overlap(height, down)
         to_columns, from_columns = _overlap(width, right)
         out[:, :, to_rows, to_columns] = source[:, :, from_rows, from_columns]

@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from labcnn.data.archive import Tree
 from labcnn.data.images import IMAGE_SHAPE, Split
 from labcnn.data.layout import Layout, find_layout
+from labcnn.data.watch import Stamp, known, remember, stamps_of
 from labcnn.errors import DataError
 from labcnn.files import write_text
 
 FORMAT = 1
 #: Written last: its presence proves that the arrays beside it are whole.
 META = "meta.json"
+#: Under which sizes and times of change the arrays' content was last compared with ``meta.json``.
+VERIFIED = "verified.json"
 REDO = "run `labcnn data fetch --force`"
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -128,8 +131,11 @@ def read_meta(folder: Path) -> Meta:
     return meta
 
 
-def read_arrays(folder: Path) -> tuple[Meta, Split, Split]:
-    """Train and test split of ``folder``, memory-mapped.
+def read_arrays(folder: Path) -> tuple[Meta, Split, Split, tuple[Stamp, ...]]:
+    """Train and test split of ``folder``, memory-mapped, and the stamps of the files they lie in.
+
+    Reads all of them once (a second or two) if one's size or time of change isn't that of the last
+    time: a copy made of the folder, or a file changed by another hand.
 
     Raises
     ------
@@ -144,17 +150,23 @@ def read_arrays(folder: Path) -> tuple[Meta, Split, Split]:
         if found != meta.sizes[path.name]:
             state = "missing" if found is None else f"{found:,} bytes"
             raise DataError(f"{path}: {state} instead of {meta.sizes[path.name]:,} bytes; {REDO}")
+    stamps = stamps_of(folder / f"{name}.npy" for name in ARRAYS)
+    for stamp in stamps:
         try:
             # "c": torch wants arrays it could write to, and a write must not reach the disk
-            arrays[name] = np.load(path, mmap_mode="c")
+            arrays[stamp.path.stem] = np.load(stamp.path, mmap_mode="c")
         except ValueError:
-            raise DataError(f"{path}: changed, not the array that was written; {REDO}") from None
+            raise DataError(
+                f"{stamp.path}: changed, not the array that was written; {REDO}"
+            ) from None
     for split, count in (("train", meta.train_count), ("test", meta.test_count)):
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         if images.shape != (count, *IMAGE_SHAPE) or labels.shape != (count,):
             raise DataError(f"{folder / split}_images.npy: changed, other shape; {REDO}")
-    return (
-        meta,
-        Split(arrays["train_images"], arrays["train_labels"]),
-        Split(arrays["test_images"], arrays["test_labels"]),
-    )
+    train = Split(arrays["train_images"], arrays["train_labels"])
+    test = Split(arrays["test_images"], arrays["test_labels"])
+    if not known(folder / VERIFIED, stamps):
+        if fingerprint(train, test, meta.wnids) != meta.fingerprint:
+            raise DataError(f"{folder}: the images or labels were changed; {REDO}")
+        remember(folder / VERIFIED, stamps)
+    return meta, train, test, stamps

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labcnn.data.watch import Stamp
+
 #: Every image is 64 x 64 RGB, stored height, width, channel.
 IMAGE_SHAPE = (64, 64, 3)
 
@@ -30,7 +32,8 @@ class ImageData:
 
     ``class_names`` has one readable name per label; ``fingerprint`` is a hexadecimal digest of the
     content before the split: the same digest means the same images; ``fraction`` is the part of the
-    official training images that train and validation were taken from.
+    official training images that train and validation were taken from; ``files`` are the mapped
+    files, as they were when they were opened.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ImageData:
     test: Split
     fingerprint: str
     fraction: float = 1.0
+    files: tuple[Stamp, ...] = ()
 
     @property
     def classes(self) -> int:

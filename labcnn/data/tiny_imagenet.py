@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from labcnn.data import cache
 from labcnn.data.images import Split
+from labcnn.data.watch import Stamp
 from labcnn.errors import DataError
 from labcnn.paths import data_folder
 
@@ -23,6 +24,7 @@ class Official(NamedTuple):
     test: Split
     class_names: tuple[str, ...]
     fingerprint: str
+    files: tuple[Stamp, ...]
 
 
 def folder() -> Path:
@@ -48,8 +50,8 @@ def load() -> Official:
             f"{NAME} isn't prepared in {folder()}: run `labcnn data fetch` to download it, or "
             "`labcnn data fetch --from PATH_OR_URL` with an archive or folder you have"
         )
-    meta, train, test = cache.read_arrays(folder())
-    return Official(train, test, meta.class_names, meta.fingerprint)
+    meta, train, test, files = cache.read_arrays(folder())
+    return Official(train, test, meta.class_names, meta.fingerprint, files)
 
 
 def fetch(source: str | None = None, *, force: bool = False) -> bool:

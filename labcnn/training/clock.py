@@ -9,11 +9,13 @@ class Clock:
     """Counts over all the processes that an interrupted run took.
 
     ``started`` is the beginning of the first, in ISO 8601; ``seconds`` leaves out the time between
-    them, and what one of them did after its last checkpoint.
+    them, and what one of them did after its last checkpoint. ``interruptions`` is how many there
+    were before this one.
     """
 
     def __init__(self) -> None:
         self.started = now()
+        self.interruptions = 0
         self._begin = time.perf_counter()
 
     @property
@@ -21,10 +23,14 @@ class Clock:
         return time.perf_counter() - self._begin
 
     def state_dict(self) -> dict[str, Any]:
-        return {"started": self.started, "seconds": self.seconds}
+        return {
+            "started": self.started,
+            "seconds": self.seconds,
+            "interruptions": self.interruptions,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.started = state["started"]
+        self.started, self.interruptions = state["started"], state["interruptions"]
         self._begin -= state["seconds"]
 
 

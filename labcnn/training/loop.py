@@ -1,25 +1,25 @@
 """Training one run: from a request to a saved result."""
 
 import math
-import time
 from contextlib import closing
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
+from labcnn.data.watch import require_unchanged
 from labcnn.errors import RunError
+from labcnn.files import remove_leftovers
 from labcnn.network import ConvNet
 from labcnn.recipe import Recipe
 from labcnn.request import RunRequest
 from labcnn.runs import CHECKPOINT, RunFolder, RunResult
-from labcnn.training.checkpoint import load_checkpoint, save_checkpoint
+from labcnn.training.checkpoint import Checkpoint, Stateful
 from labcnn.training.clock import Clock
-from labcnn.training.evaluate import evaluate
+from labcnn.training.epoch import Totals, train_epoch
+from labcnn.training.evaluate import FinalOutputs, evaluate
 from labcnn.training.experiment import (
     join_experiment,
     only_process,
@@ -28,15 +28,13 @@ from labcnn.training.experiment import (
     restore,
     working_folder,
 )
+from labcnn.training.failures import in_one_line
 from labcnn.training.hardware import Hardware, choose_hardware
 from labcnn.training.journal import Journal
 from labcnn.training.probes import PROBE_SIZE, layer_norms
-from labcnn.training.provenance import running_code
+from labcnn.training.provenance import run_identity, run_maker, running_code
 from labcnn.training.results import save_result
 from labcnn.training.schedules import BestEpoch, Decay
-
-#: Steps between two looks at whether the loss is still finite: each look waits for the device.
-STEPS_PER_LOOK = 50
 
 
 def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
@@ -51,7 +49,9 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
     ------
     ParameterError, DataError, RunError
         Before any training: the device, the data or the experiment doesn't fit the request, or
-        another process trains the same run.
+        another process trains the same run. During it: the disk is full or can't be written, memory
+        is used up, or the data has changed; what is done up to then is kept, and the same request
+        goes on from there.
     """
     hardware = choose_hardware(request.device, request.recipe.precision, request.threads)
     if request.folder.finished and not request.overwrite:
@@ -59,12 +59,13 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
     if data is None:
         data = load_dataset(request.recipe.dataset, request.recipe.fraction)
     require_data(request.recipe, data)
-    with only_process(request):
+    with in_one_line(request), only_process(request):
         restore(request)
         if request.folder.finished and not request.overwrite:  # by another process, meanwhile
             return saved(request)
         join_experiment(request, hardware.precision, data.fingerprint)
         work = working_folder(request)
+        remove_leftovers(work.path)
         result = train(request, hardware, data, work)
         publish(work, request)
     return result
@@ -117,88 +118,58 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
         fused=device.type in ("cpu", "cuda"),
     )
     decay = Decay(optimizer, recipe, math.ceil(len(batches["train"]) / recipe.batch_size))
-    best, journal = BestEpoch(recipe.patience), Journal(folder)
+    best, journal, totals = BestEpoch(recipe.patience), Journal(folder), Totals(device)
+    outputs = FinalOutputs()
     probe = batches["train"].take(batches["train"].spread(PROBE_SIZE))
 
-    parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
-    parts |= {"decay": decay, "best": best, "journal": journal, "clock": clock}
-    key = f"{recipe.digest} {data.fingerprint} {hardware.precision}"
-    checkpoint = folder.path / CHECKPOINT
-    if state := load_checkpoint(checkpoint, key, device):
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        print(f"Resuming after epoch {len(journal.history)}.")
+    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "decay": decay}
+    parts |= {"best": best, "journal": journal, "clock": clock, "totals": totals}
+    parts |= {"outputs": outputs}
+    checkpoint = Checkpoint(
+        folder.path / CHECKPOINT,
+        run_identity(recipe, data, hardware),
+        run_maker(hardware, code),
+        parts,
+        device,
+        before_saving=lambda: require_unchanged(data.files),
+    )
+    if checkpoint.load():
+        clock.interruptions += 1
+        print(f"Resuming after epoch {len(journal.history)} and {totals.steps} steps.")
     else:
         journal.gradients = layer_norms(model, *probe, epoch=0)
+        totals.reset(rate=recipe.learning_rate)
     journal.open_events()
 
     with closing(journal):
         while (stopped := reason_to_stop(journal, best, recipe)) is None:
             epoch = len(journal.history) + 1
-            begin = time.perf_counter()
-            row = train_epoch(model, batches["train"], optimizer, decay, recipe, epoch, hardware)
+            row = train_epoch(
+                model, batches["train"], optimizer, decay, recipe, epoch, hardware, totals,
+                checkpoint,
+            )  # fmt: skip
             val = evaluate(model, batches["val"], hardware).metrics
             row |= {"val_loss": nan_if_none(val.loss), "val_accuracy": val.accuracy}
-            row["seconds"] = time.perf_counter() - begin
+            row["seconds"] = totals.seconds
             if is_finite(row):
                 best.update(epoch, val.accuracy, model)
                 decay.after_epoch(val.accuracy)
             journal.add(row, layer_norms(model, *probe, epoch=epoch))
-            states = {name: part.state_dict() for name, part in parts.items()}
-            save_checkpoint(checkpoint, key, states, device)
+            totals.reset(rate=optimizer.param_groups[0]["lr"])
+            checkpoint.save()
 
     if best.weights:
         model.load_state_dict(best.weights)
-    evaluations = {name: evaluate(model, split, hardware) for name, split in batches.items()}
+    evaluations = {
+        name: evaluate(model, split, hardware, outputs.of(name), checkpoint)
+        for name, split in batches.items()
+    }
+    require_unchanged(data.files)
     result = save_result(
         folder, request, hardware, data, evaluations, journal, best, stopped, clock, code
     )
-    checkpoint.unlink(missing_ok=True)
+    checkpoint.remove()
     return result
-
-
-def train_epoch(
-    model: nn.Module,
-    batches: Batches,
-    optimizer: Optimizer,
-    decay: Decay,
-    recipe: Recipe,
-    epoch: int,
-    hardware: Hardware,
-) -> dict[str, Any]:
-    """One pass over the training images; gives the training columns of the history's row.
-
-    Loss and accuracy are means over the images, each under the weights of its own step. They stay
-    on the device: the host looks only every :data:`STEPS_PER_LOOK` steps, and ends the epoch if
-    the loss isn't finite.
-    """
-    model.train()
-    begin, rate = time.perf_counter(), optimizer.param_groups[0]["lr"]
-    loss_sum = torch.zeros((), device=hardware.device)
-    correct = torch.zeros((), device=hardware.device, dtype=torch.int64)
-    seen = 0
-    steps = batches.shuffled(recipe.batch_size, recipe.seed, epoch, recipe.augment)
-    for step, (x, y) in enumerate(steps, 1):
-        with hardware.autocast():
-            logits = model(x).float()
-        loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        decay.after_step()
-        loss_sum += loss.detach() * len(y)
-        correct += (logits.detach().argmax(1) == y).sum()
-        seen += len(y)
-        if step % STEPS_PER_LOOK == 0 and not loss_sum.isfinite():
-            break
-    hardware.synchronise()
-    return {
-        "epoch": epoch,
-        "train_loss": loss_sum.item() / seen,
-        "train_accuracy": correct.item() / seen,
-        "learning_rate": rate,
-        "images_per_second": seen / (time.perf_counter() - begin),
-    }
 
 
 def reason_to_stop(

@@ -3,11 +3,14 @@
 import importlib.metadata
 import platform
 import subprocess
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from labcnn import __version__
+from labcnn.data import ImageData
 from labcnn.paths import project_root
+from labcnn.recipe import Recipe
 from labcnn.runs import Provenance
+from labcnn.training.clock import Clock, now
 from labcnn.training.hardware import Hardware
 
 PACKAGES = ("torch", "torchvision", "numpy", "papermill")
@@ -52,10 +55,32 @@ def running_code() -> Code:
     )
 
 
+def run_identity(recipe: Recipe, data: ImageData, hardware: Hardware) -> dict[str, Any]:
+    """What a checkpoint must agree in, to be of this run."""
+    return {
+        **recipe.model_dump(mode="json"),
+        "data_fingerprint": data.fingerprint,
+        "precision": hardware.precision,
+    }
+
+
+def run_maker(hardware: Hardware, code: Code) -> dict[str, Any]:
+    """What may change the last bits of a run, or by an edit all of it, and isn't in its recipe."""
+    return {
+        "commit": code.commit,
+        "torch": code.versions["torch"],
+        "device": hardware.name,
+        "threads": hardware.threads,
+    }
+
+
 def describe(
-    hardware: Hardware, fingerprint: str, code: Code, started: str, finished: str
+    hardware: Hardware,
+    fingerprint: str,
+    code: Code,
+    clock: Clock,
 ) -> Provenance:
-    """Provenance of a run on ``hardware`` with the data of ``fingerprint``; times in ISO 8601."""
+    """Provenance of a run on ``hardware`` with the data of ``fingerprint``, finished now."""
     return Provenance(
         data_fingerprint=fingerprint,
         git_commit=code.commit,
@@ -65,6 +90,7 @@ def describe(
         device_name=hardware.name,
         precision=hardware.precision,
         threads=hardware.threads,
-        started=started,
-        finished=finished,
+        started=clock.started,
+        finished=now(),
+        interruptions=clock.interruptions,
     )

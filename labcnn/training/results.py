@@ -8,7 +8,7 @@ from labcnn.files import write_arrays, write_text
 from labcnn.network import model_size
 from labcnn.request import RunRequest
 from labcnn.runs import PREDICTIONS, RESULT, ModelSize, RunFolder, RunResult, Timing
-from labcnn.training.clock import Clock, now
+from labcnn.training.clock import Clock
 from labcnn.training.evaluate import Evaluation
 from labcnn.training.hardware import Hardware
 from labcnn.training.journal import Journal
@@ -55,7 +55,7 @@ def save_result(
         model=ModelSize(
             **model_size(request.recipe.variant, request.recipe.width, data.classes)._asdict()
         ),
-        provenance=describe(hardware, data.fingerprint, code, clock.started, now()),
+        provenance=describe(hardware, data.fingerprint, code, clock),
     )
     arrays = {
         f"{name}_{column}": getattr(evaluations[name], column)
