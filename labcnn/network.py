@@ -3,7 +3,7 @@
 import hashlib
 import math
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,8 @@ def convolution(
     return nn.Sequential(layer, nn.BatchNorm2d(out_width)) if norm else nn.Sequential(layer)
 
 
+#: Added to the variance of a direction, of which there are some with next to none.
+WHITENING_FLOOR = 5e-4
 #: Standard deviation of the head's initial weights.
 HEAD_STD = 0.01
 
@@ -59,7 +61,7 @@ class DoubleConv(nn.Module):
         y = self.second(F.relu(self.first(x), inplace=True))
         if self.shortcut is not None:
             y += self.shortcut(x)
-        return F.relu(F.max_pool2d(y, 2) if self.pool else y, inplace=True)
+        return F.relu(F.max_pool2d(y, 2, ceil_mode=True) if self.pool else y, inplace=True)
 
 
 class Dropout(nn.Dropout):
@@ -132,6 +134,10 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(widths[-1], classes)
         self.initialise(seed)
 
+    @property
+    def stem_convolution(self) -> nn.Conv2d:
+        return cast(nn.Conv2d, self.stem[0])
+
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.stem(x), inplace=True)
         x = self.stages(x).mean((2, 3))
@@ -150,6 +156,28 @@ class ConvNet(nn.Module):
         for block in blocks:
             if block.sums_unnormalised:
                 block.get_parameter("second.0.weight").div_(math.sqrt(len(blocks)))
+
+
+@torch.no_grad()
+def whiten(stem: nn.Conv2d, images: Tensor) -> None:
+    """Set the stem's weights so that its outputs are uncorrelated, and freeze them.
+
+    Half of the filters are the directions in which the images' patches vary most, scaled to
+    variance 1 (the principal components); the others are their negatives, for the ReLU that
+    follows. A net whose first layer is given learns faster (Page 2018, myrtle.ai; Jordan 2024,
+    arXiv:2404.00498).
+
+    Parameters
+    ----------
+    images : N x 3 x H x W, normalised.
+    """
+    kernel, stride, half = stem.kernel_size[0], stem.stride[0], stem.out_channels // 2
+    patches = F.unfold(images, kernel, stride=stride).transpose(1, 2).flatten(0, 1).double().cpu()
+    variance, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+    filters = (directions / (variance + WHITENING_FLOOR).sqrt()).T.flip(0)
+    filters = filters.repeat(-(-half // len(filters)), 1)[:half].view(half, *stem.weight.shape[1:])
+    stem.weight.copy_(torch.cat([filters, -filters, filters])[: stem.out_channels])
+    stem.weight.requires_grad_(False)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:

@@ -36,12 +36,13 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "width": 32,
     },
     "tuned": {
-        "epochs": 18,
-        "batch_size": 128,
-        "learning_rate": 0.2,
-        "momentum": 0.9,
+        "epochs": 3,
+        "batch_size": 256,
+        "optimizer": "muon",
+        "learning_rate": 0.1,
+        "momentum": 0.6,
         "nesterov": True,
-        "weight_decay": 5e-4,
+        "weight_decay": 0.0,
         "dropout_rate": 0.0,
         "label_smoothing": 0.1,
         "augment": True,
@@ -50,6 +51,10 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "decay_patience": 2,
         "patience": 1000,
         "width": 32,
+        "whiten": True,
+        "first_size": 32,
+        "last_size": 48,
+        "test_views": 6,
     },
 }
 
@@ -83,6 +88,20 @@ NAME_PARTS: dict[str, str] = {
     "decay_patience": "dp{}",
     "patience": "pat{}",
     "precision": "{}",
+    "optimizer": "{}",
+    "whiten": "whiten-{}",
+    "first_size": "from{}px",
+    "last_size": "to{}px",
+    "test_views": "{}views",
+}
+
+#: What a recipe has that names none of these: the plain training that protocol ``course`` is.
+PLAIN: dict[str, Any] = {
+    "optimizer": "sgd",
+    "whiten": False,
+    "first_size": 64,
+    "last_size": 64,
+    "test_views": 1,
 }
 
 
@@ -90,6 +109,14 @@ class Recipe(BaseModel):
     """Every choice that decides one run's result.
 
     Build it with :meth:`from_parameters`, which fills in the protocol's values.
+
+    Attributes
+    ----------
+    whiten : the stem's weights are set to whiten patches of the training images, and stay so.
+    first_size, last_size : height and width of the images in the first and in the last epoch, and
+        straight in between; evaluation is at the last.
+    test_views : of each image that an evaluation averages over: itself; its mirror image; both of
+        two shifted crops.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -114,6 +141,11 @@ class Recipe(BaseModel):
     decay_patience: Annotated[int, Field(ge=0, le=10_000)]
     patience: Annotated[int, Field(ge=1, le=10_000)]
     precision: Precision = "auto"
+    optimizer: Literal["sgd", "muon"] = "sgd"
+    whiten: bool = False
+    first_size: Annotated[int, Field(ge=16, le=64)] = 64
+    last_size: Annotated[int, Field(ge=16, le=64)] = 64
+    test_views: Literal[1, 2, 6] = 1
 
     @field_validator("variant", mode="before")
     @classmethod
@@ -157,9 +189,16 @@ class Recipe(BaseModel):
         """The values that this protocol has on this data set when nothing is said."""
         return (
             {"fraction": 1.0, "precision": "auto"}
+            | PLAIN
             | PROTOCOLS[self.protocol]
             | DATASET_DEFAULTS[self.dataset]
         )
+
+    def size_in(self, epoch: int) -> int:
+        """Height and width of the images in an epoch, 1 to ``epochs``; a multiple of 8."""
+        part = (epoch - 1) / max(1, self.epochs - 1)
+        size = self.first_size + (self.last_size - self.first_size) * part
+        return self.last_size if epoch == self.epochs else round(size / 8) * 8
 
     @property
     def experiment(self) -> str:

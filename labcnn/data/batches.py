@@ -69,13 +69,15 @@ class Batches:
             images = resized(images, size)
         return images.sub(self.mean).mul_(self.scale), self.labels.index_select(0, rows)
 
-    def in_order(self, batch_size: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def in_order(
+        self, batch_size: int, size: int = IMAGE_SHAPE[0], start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """All images from the one at ``start``, in the split's order; the last batch may be short.
 
         With the same ``batch_size``, batches begun at a multiple of it are the same batches.
         """
         for rows in self.rows[start:].to(self.device).split(batch_size):
-            yield self.take(rows)
+            yield self.take(rows, size)
 
     def shuffled(
         self,

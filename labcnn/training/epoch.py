@@ -82,8 +82,9 @@ def train_epoch(
     finite.
     """
     model.train()
+    size = recipe.size_in(epoch)
     for x, y in batches.shuffled(
-        recipe.batch_size, recipe.seed, epoch, recipe.augment, start=totals.steps
+        recipe.batch_size, recipe.seed, epoch, recipe.augment, size, start=totals.steps
     ):
         with hardware.autocast():
             logits = model(x).float()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labcnn.data.batches import Batches
+from labcnn.data.images import IMAGE_SHAPE
 from labcnn.runs import SplitMetrics
 from labcnn.training.checkpoint import Checkpoint
 from labcnn.training.hardware import Hardware
@@ -66,6 +67,8 @@ def evaluate(
     hardware: Hardware,
     outputs: Outputs | None = None,
     checkpoint: Checkpoint | None = None,
+    size: int = IMAGE_SHAPE[0],
+    views: int = 1,
 ) -> Evaluation:
     """Run ``model`` in evaluation mode over all of ``batches``.
 
@@ -76,14 +79,14 @@ def evaluate(
     ----------
     outputs : of the first images, if they are known already; gets those of the others.
     checkpoint : saved now and then.
+    size : height and width of the images.
+    views : of each image, whose probabilities are averaged: see :func:`views_of`.
     """
     outputs = outputs or Outputs()
     model.eval()
     with torch.inference_mode():
-        for x, y in batches.in_order(BATCH_SIZE, start=outputs.images):
-            with hardware.autocast():
-                logits = model(x)
-            log_probability = F.log_softmax(logits.float(), dim=1)
+        for x, y in batches.in_order(BATCH_SIZE, size, start=outputs.images):
+            log_probability = mean_log_probability(model, views_of(x, views), hardware)
             loss = F.nll_loss(log_probability, y, reduction="none")
             best, at = log_probability.max(1)
             outputs.batches.append((loss, at, best.exp()))
@@ -103,3 +106,33 @@ def evaluate(
         predicted.numpy().astype(np.int16),
         probability.numpy().astype(np.float32),
     )
+
+
+def views_of(x: Tensor, count: int) -> list[tuple[float, Tensor]]:
+    """Images N x C x H x W as the net gets to see them, each view with its weight.
+
+    One is the images; two are they and their mirror images; six are both of these, and at half
+    the weight both of the images shifted by two pixels to the upper left and to the lower right.
+    """
+    views = [(1.0, x)]
+    if count == 6:
+        height, width = x.shape[2:]
+        wide = F.pad(x, (2, 2, 2, 2), "reflect")
+        views += [(0.5, wide[:, :, at : at + height, at : at + width]) for at in (0, 4)]
+    if count > 1:
+        views += [(weight, view.flip(3)) for weight, view in views]
+    return views
+
+
+def mean_log_probability(
+    model: nn.Module, views: list[tuple[float, Tensor]], hardware: Hardware
+) -> Tensor:
+    """The logarithm of the class probabilities, N x K, weighted over the views."""
+    logs = []
+    for weight, x in views:
+        with hardware.autocast():
+            logits = model(x.contiguous(memory_format=torch.channels_last))
+        logs.append(F.log_softmax(logits.float(), dim=1) + math.log(weight))
+    if len(logs) == 1:
+        return logs[0]
+    return torch.stack(logs).logsumexp(0) - math.log(sum(weight for weight, _ in views))

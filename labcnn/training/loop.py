@@ -5,14 +5,13 @@ from contextlib import closing
 from typing import Any, Literal
 
 import torch
-from torch.optim import SGD
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.data.watch import require_unchanged
 from labcnn.errors import RunError
 from labcnn.files import remove_leftovers
-from labcnn.network import ConvNet
+from labcnn.network import ConvNet, whiten
 from labcnn.recipe import Recipe
 from labcnn.request import RunRequest
 from labcnn.runs import CHECKPOINT, RunFolder, RunResult
@@ -31,6 +30,7 @@ from labcnn.training.experiment import (
 from labcnn.training.failures import in_one_line
 from labcnn.training.hardware import Hardware, choose_hardware
 from labcnn.training.journal import Journal
+from labcnn.training.optimizers import make_optimizer
 from labcnn.training.probes import PROBE_SIZE, layer_norms
 from labcnn.training.provenance import run_identity, run_maker, running_code
 from labcnn.training.results import save_result
@@ -109,14 +109,10 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     torch.manual_seed(recipe.seed)
     model = ConvNet(recipe.network, recipe.width, data.classes, recipe.dropout_rate, recipe.seed)
     model = model.to(device).to(memory_format=torch.channels_last)
-    optimizer = SGD(
-        model.parameters(),
-        recipe.learning_rate,
-        recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov,
-        fused=device.type in ("cpu", "cuda"),
-    )
+    if recipe.whiten:
+        patches_of, _ = batches["train"].take(batches["train"].spread(1000), recipe.first_size)
+        whiten(model.stem_convolution, patches_of)
+    optimizer = make_optimizer(model, recipe)
     decay = Decay(optimizer, recipe, math.ceil(len(batches["train"]) / recipe.batch_size))
     best, journal, totals = BestEpoch(recipe.patience), Journal(folder), Totals(device)
     outputs = FinalOutputs()
@@ -148,7 +144,7 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
                 model, batches["train"], optimizer, decay, recipe, epoch, hardware, totals,
                 checkpoint,
             )  # fmt: skip
-            val = evaluate(model, batches["val"], hardware).metrics
+            val = evaluate(model, batches["val"], hardware, size=recipe.last_size).metrics
             row |= {"val_loss": nan_if_none(val.loss), "val_accuracy": val.accuracy}
             row["seconds"] = totals.seconds
             if is_finite(row):
@@ -161,7 +157,15 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     if best.weights:
         model.load_state_dict(best.weights)
     evaluations = {
-        name: evaluate(model, split, hardware, outputs.of(name), checkpoint)
+        name: evaluate(
+            model,
+            split,
+            hardware,
+            outputs.of(name),
+            checkpoint,
+            recipe.last_size,
+            recipe.test_views,
+        )
         for name, split in batches.items()
     }
     require_unchanged(data.files)

@@ -10,14 +10,15 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from labcnn.recipe import Recipe
 
 #: One cycle: part of the steps that warm up, and the start's and the end's fraction of the peak.
-WARM_UP, START, END = 0.25, 1 / 25, 1 / 2500
+WARM_UP, START, END = 0.1, 1 / 25, 1 / 2500
 
 
 class Decay:
     """The learning rate's course: fixed, or falling where the variant's ``lr_decay`` is on.
 
     ``plateau``: times ``decay_factor`` when validation accuracy hasn't improved for more than
-    ``decay_patience`` epochs. ``one_cycle``: Smith & Topin 2017 (arXiv:1708.07120), by steps.
+    ``decay_patience`` epochs. ``one_cycle``: by steps, straight up and straight down
+    (Smith & Topin 2017, arXiv:1708.07120).
     """
 
     def __init__(self, optimizer: Optimizer, recipe: Recipe, steps_per_epoch: int) -> None:
@@ -33,9 +34,10 @@ class Decay:
                 steps += 1
             self.by_step = OneCycleLR(
                 optimizer,
-                recipe.learning_rate,
+                [group["lr"] for group in optimizer.param_groups],
                 total_steps=steps,
                 pct_start=WARM_UP,
+                anneal_strategy="linear",
                 div_factor=1 / START,
                 final_div_factor=START / END,
                 cycle_momentum=False,
