@@ -19,6 +19,7 @@ DATE ?=
 FORMATS ?= html pdf
 
 TEST_JOBS ?= 2
+QUICK ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -37,7 +38,7 @@ export LABCNN_COURSE = $(value COURSE)
 export LABCNN_DATE = $(value DATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report sweep test lint lab clean
+.PHONY: help setup report sweep test bench lint lab clean
 
 help: ## what there is (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,9 @@ sweep: setup ## run what has no result yet
 # Files go to workers whole, so that what a file's tests share is made once.
 test: setup ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+
+bench: setup ## measure everything in benchmarks/ (QUICK=1: in 3 minutes, nothing written)
+	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick)
 
 lint: setup ## check style, types, and that notebooks have no output
 	$(BIN)/ruff check

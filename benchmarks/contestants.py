@@ -1,0 +1,229 @@
+"""Training loops to compare, each in a process of its own: ours, a user's, a tuned peer's.
+
+    python benchmarks/contestants.py '{"kind": "ours", "variant": "short_all", "threads": 2}'
+
+Reads a number of seconds from each line of its input, trains that long, and answers with a line of
+JSON: images (or FLOPs) per second. Between two lines it sleeps, so that contestants can take turns
+without being in each other's way.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labcnn.data import ImageData, load_dataset
+from labcnn.data.batches import Batches, channel_statistics
+from labcnn.network import ConvNet, DoubleConv, Dropout
+from labcnn.request import RunRequest
+from labcnn.training.epoch import Totals, train_epoch
+from labcnn.training.hardware import choose_hardware
+from labcnn.training.optimizers import make_optimizer
+from labcnn.training.schedules import Decay
+from labcnn.variants import get_variant
+
+BATCH_SIZE = 64
+Rate = Callable[[float], float]
+
+
+def ours(variant: str, threads: int, dataset: str, cached: bool = False) -> Rate:
+    """The project's own epoch, with augmentation; with ``cached``, on one batch again and again."""
+    request = RunRequest.from_parameters(
+        {"variant": variant, "dataset": dataset, "width": 32, "batch_size": BATCH_SIZE,
+         "augment": True, "dropout_rate": 0.2, "threads": threads}
+    )  # fmt: skip
+    recipe, hardware = request.recipe, choose_hardware(threads=threads)
+    data = load_dataset(dataset)
+    model = ConvNet(recipe.network, recipe.width, data.classes, recipe.dropout_rate)
+    model = model.to(hardware.device).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, recipe)
+    decay = Decay(optimizer, recipe, 1)
+    source = Batches(data.train, *channel_statistics(data.train), hardware.device)
+
+    def images_per_second(seconds: float) -> float:
+        totals = Totals(hardware.device)
+        timed: Any = Timed(source, seconds, cached)
+        row = train_epoch(model, timed, optimizer, decay, recipe, 1, hardware, totals)
+        return float(row["images_per_second"])
+
+    return images_per_second
+
+
+@dataclasses.dataclass
+class Timed:
+    """Batches until the time is up."""
+
+    source: Batches
+    seconds: float
+    cached: bool
+
+    def shuffled(
+        self, batch_size: int, seed: int, epoch: int, *others: Any, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        end = time.perf_counter() + self.seconds
+        for again in itertools.count(epoch):
+            for batch in self.source.shuffled(batch_size, seed, again, *others):
+                yield batch
+                while self.cached and time.perf_counter() < end:
+                    yield batch
+                if time.perf_counter() >= end:
+                    return
+
+
+def plain(variant: str, classes: int) -> nn.Module:
+    """The same net of stock layers in their usual order."""
+    model = ConvNet(get_variant(variant), 32, classes, 0.2)
+    for stage in model.stages:
+        assert isinstance(stage, nn.Sequential)
+        layers: list[nn.Module] = []
+        for layer in stage:
+            layers.append(nn.Dropout(layer.p) if isinstance(layer, Dropout) else layer)
+            if isinstance(layer, DoubleConv) and layer.pool:
+                layer.pool = False
+                layers.append(nn.MaxPool2d(2))
+        del stage[:]
+        stage.extend(layers)
+    if isinstance(model.dropout, Dropout):
+        setattr(model, "dropout", nn.Dropout(model.dropout.p))  # noqa: B010
+    return model
+
+
+def image_folder(images: str, workers: int) -> tuple[Any, int]:
+    """What torchvision's documentation suggests: ``ImageFolder``, transforms, ``DataLoader``."""
+    from torch.utils.data import DataLoader
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    transform = transforms.Compose(
+        [
+            transforms.RandomCrop(64, padding=6),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize((0.480, 0.448, 0.397), (0.276, 0.269, 0.282)),
+        ]
+    )
+    dataset = ImageFolder(images, transform)
+    options: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
+    loader = DataLoader(
+        dataset, BATCH_SIZE, shuffle=True, drop_last=True, num_workers=workers, **options
+    )
+    return loader, len(dataset.classes)
+
+
+def endless(loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        yield from loader
+
+
+def user(variant: str, threads: int, images: str, workers: int) -> Rate:
+    """A loop as a course's solution has it: float32, default memory format, loss read each step."""
+    torch.set_num_threads(threads)
+    loader, classes = image_folder(images, workers)
+    model = plain(variant, classes)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    criterion = nn.CrossEntropyLoss()
+
+    def step(x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        logits = model(x)
+        loss = criterion(logits, y)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        (logits.argmax(1) == y).sum().item()
+
+    return timed_loop(endless(loader), step, workers)
+
+
+def peer(variant: str, threads: int, images: str, workers: int) -> Rate:
+    """Lightning Fabric by its guide: bf16-mixed, channels-last, fused SGD, workers that persist."""
+    from lightning_fabric import Fabric
+
+    torch.set_num_threads(threads)
+    loader, classes = image_folder(images, workers)
+    fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed")
+    module = plain(variant, classes).to(memory_format=torch.channels_last)
+    module, optimizer = fabric.setup(
+        module, torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, fused=True)
+    )
+    loader = fabric.setup_dataloaders(loader)
+
+    def step(x: Tensor, y: Tensor) -> None:
+        x = x.contiguous(memory_format=torch.channels_last)
+        loss = F.cross_entropy(module(x), y)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+
+    return timed_loop(endless(loader), step, workers)
+
+
+def timed_loop(
+    batches: Iterator[tuple[Tensor, Tensor]], step: Callable[[Tensor, Tensor], None], workers: int
+) -> Rate:
+    def images_per_second(seconds: float) -> float:
+        for _ in range(4 * workers + 1):  # what the workers made while others had their turn
+            step(*next(batches))
+        begin, count = time.perf_counter(), 0
+        while time.perf_counter() - begin < seconds:
+            x, y = next(batches)
+            step(x, y)
+            count += len(y)
+        return count / (time.perf_counter() - begin)
+
+    return images_per_second
+
+
+def gemm(threads: int, precision: str) -> Rate:
+    """FLOP/s of one large matrix product: what the machine can do."""
+    torch.set_num_threads(threads)
+    kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    a, b = (torch.randn(2048, 2048, dtype=kind) for _ in range(2))
+
+    def flops_per_second(seconds: float) -> float:
+        begin, count = time.perf_counter(), 0
+        while time.perf_counter() - begin < seconds:
+            torch.mm(a, b)
+            count += 1
+        return count * 2 * 2048**3 / (time.perf_counter() - begin)
+
+    return flops_per_second
+
+
+KINDS: dict[str, Callable[..., Rate]] = {"ours": ours, "user": user, "peer": peer, "gemm": gemm}
+
+
+def write_images(folder: Path, dataset: str, count: int) -> None:
+    """A folder of JPEGs, by class, from a decoded data set, for who has no original folder."""
+    from PIL import Image
+
+    data: ImageData = load_dataset(dataset)
+    rows = range(len(data.train.labels)) if data.train.rows is None else data.train.rows
+    for row in list(rows)[:: max(1, len(rows) // count)]:
+        target = folder / f"{data.train.labels[row]:03d}" / f"{row}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(data.train.images[row]).save(target, quality=90)
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    options = json.loads(sys.argv[1])
+    rate = KINDS[options.pop("kind")](**options)
+    rate(0.5)
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(rate(float(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
