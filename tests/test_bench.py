@@ -1,0 +1,84 @@
+"""The benchmarks' arithmetic and their tables; nothing here is timed."""
+
+import json
+import math
+import sys
+
+import pytest
+
+from labcnn.paths import project_root
+
+sys.path.insert(0, str(project_root() / "benchmarks"))
+
+import bench
+import measures
+import tuned
+from measures import Measure, of_rounds
+
+
+def test_a_measure_is_the_median_with_the_extremes():
+    one = of_rounds("a", [3.0, 1.0, 2.0, 9.0, 2.5], "x", (">=", 2.0), "note").record()
+    assert one == {
+        "name": "a", "value": 2.5, "unit": "x", "low": 1.0, "high": 9.0, "goal": ">= 2",
+        "met": True, "note": "note",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "goal", "met"),
+    [
+        (2.0, (">=", 2.0), True),
+        (1.9, (">=", 2.0), False),
+        (2.0, ("<=", 2.0), True),
+        (2.1, ("<=", 2.0), False),
+        (2.0, None, None),
+        (None, (">=", 2.0), None),
+    ],
+)
+def test_goals(value, goal, met):
+    assert Measure("a", value, "x", goal=goal).met is met
+
+
+def test_a_row_that_fails_is_a_row_and_the_others_stay(monkeypatch, capsys):
+    def good(_):
+        yield Measure("good", 1.0, "s")
+
+    def bad(_):
+        yield Measure("before", 2.0, "s")
+        raise RuntimeError("no such thing\nand more")
+
+    monkeypatch.setattr(bench, "MEASURES", {"bad": bad, "good": good})
+    rows, whole = bench.measured(None, ["bad", "good"])
+    assert not whole
+    assert [(row.name, row.value) for row in rows] == [
+        ("before", 2.0), ("bad", None), ("good", 1.0),
+    ]  # fmt: skip
+    assert rows[1].note == "failed: no such thing"
+    assert "not measured" in measures.table([rows[1].record()])
+    assert "bad failed" in capsys.readouterr().err
+
+
+def test_contestants_take_turns_in_processes_of_their_own():
+    made = {"kind": "ours", "variant": "short_norm", "threads": 1, "dataset": "shapes"}
+    rounds = measures.interleaved({"a": made, "b": made | {"cached": True}}, 2, 0.1)
+    assert len(rounds) == 2
+    assert all(math.isfinite(each[name]) and each[name] > 0 for each in rounds for name in "ab")
+
+
+def test_the_table_in_the_readme_is_the_one_of_the_results():
+    text = bench.README.read_text(encoding="utf-8")
+    assert text == measures.replaced(text, text.partition(measures.BEGIN)[2].partition(
+        measures.END)[0].strip())  # fmt: skip
+    if bench.RESULTS.exists():
+        result = json.loads(bench.RESULTS.read_text(encoding="utf-8"))
+        assert bench.shown(result) in text
+        keys = {"name", "value", "unit", "low", "high", "goal", "met", "note"}
+        assert all(set(one) == keys for one in result["measures"])
+        assert {"machine", "versions", "date"} <= set(result)
+
+
+def test_each_ablation_of_protocol_tuned_changes_what_it_names():
+    whole = tuned.request("everything", 0, 1).recipe.model_dump()
+    for name, changes in tuned.ABLATIONS.items():
+        recipe = tuned.request(name, 0, 1).recipe.model_dump()
+        assert {k for k in recipe if recipe[k] != whole[k]} == set(changes), name

@@ -1,0 +1,163 @@
+"""What was made faster computes what its plain form does; the tricks do what they say."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from training_requests import request
+
+from labcnn.network import ConvNet, DoubleConv, Dropout, whiten
+from labcnn.training.evaluate import mean_log_probability, views_of
+from labcnn.training.hardware import choose_hardware
+from labcnn.training.optimizers import Muon, make_optimizer, orthogonal
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.2, 0.5, 0.999999])
+def test_dropout_is_torchs_with_other_draws(p, dtype):
+    torch.manual_seed(0)
+    x = torch.randn(33, 6, 7, 9, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    x[x == 0] = 1
+    x.requires_grad_()
+    y = Dropout(p)(x)
+    kept = y != 0
+    count, expected = x.numel(), (1 - p) * x.numel()
+    assert abs(kept.sum().item() - expected) <= 5 * math.sqrt(count * p * (1 - p)) + 1
+    mask = torch.ones_like(x).div(1 - p)  # torch's own: 1 / (1 - p) in the activations' type
+    assert torch.equal(y, torch.where(kept, x * mask, 0))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    y.sum().backward()
+    assert torch.equal(x.grad, torch.where(kept, mask, 0))
+
+
+def test_dropout_depends_on_the_seed_and_rests_in_evaluation():
+    layer, x = Dropout(0.5), torch.ones(1000)
+    torch.manual_seed(1)
+    one = layer(x)
+    torch.manual_seed(1)
+    assert torch.equal(one, layer(x)) and not torch.equal(one, layer(x))
+    assert torch.equal(layer.eval()(x), x)
+    neighbours = [(one[k::4] > 0).float() for k in range(4)]  # four masks come from one draw
+    pairs = itertools.combinations(neighbours, 2)
+    agreement = [(a == b).float().mean().item() for a, b in pairs]
+    assert all(0.35 < each < 0.65 for each in agreement)
+
+
+class PlainBlock(nn.Module):
+    """A double convolution with ReLU, then pooling; nothing in place."""
+
+    def __init__(self, block: DoubleConv) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.block.second(F.relu(self.block.first(x)))
+        if self.block.shortcut is not None:
+            y = y + self.block.shortcut(x)
+        return F.max_pool2d(F.relu(y), 2)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("widths", [(8, 8), (8, 16)])
+def test_a_block_has_the_bits_of_its_plain_form(widths, residual, norm, precision):
+    torch.manual_seed(0)
+    block = DoubleConv(*widths, norm, residual, pool=True).to(memory_format=torch.channels_last)
+    plain = PlainBlock(copy.deepcopy(block))
+    hardware = choose_hardware("cpu", precision, 1)
+    x = torch.randn(5, widths[0], 12, 12).contiguous(memory_format=torch.channels_last)
+    x = x.bfloat16() if precision == "bf16" else x  # as the layer before gives it
+    results = []
+    for module in (block, plain):
+        given = x.clone().requires_grad_()
+        with hardware.autocast():
+            y = module(given)
+        (y.float() ** 2).sum().backward()
+        results.append([y, given.grad, *(p.grad for p in module.parameters())])
+    assert len(results[0]) == len(results[1]) > 3
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(32, 288), (64, 32), (16, 16)])
+def test_muons_step_is_nearly_orthogonal(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    step = orthogonal(matrix, iterations=5)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    values = torch.linalg.svdvals(step)
+    assert step.shape == matrix.shape and values.min() > 0.4 and values.max() < 1.35
+    inside = (u.T @ step @ v.T).diagonal()  # along the matrix's own directions
+    assert (inside > 0.4).all()
+
+
+def test_muon_trains_the_hidden_convolutions_and_nothing_frozen():
+    recipe = request(variant="short_all", optimizer="muon", learning_rate=0.1).recipe
+    model = ConvNet(recipe.network, 4, 4)
+    whiten(model.stem_convolution, torch.randn(20, 3, 32, 32))
+    optimizer = make_optimizer(model, recipe)
+    assert isinstance(optimizer, Muon)
+    hidden, others, head = optimizer.param_groups
+    assert {w.ndim for w in hidden["params"]} == {4} and len(hidden["params"]) == 8 + 3
+    assert len(head["params"]) == 2 and hidden["lr"] == pytest.approx(0.1)
+    trained = [w for group in optimizer.param_groups for w in group["params"]]
+    assert all(w is not model.stem_convolution.weight for w in trained)
+    assert len(trained) == len([w for w in model.parameters() if w.requires_grad])
+    before = [w.detach().clone() for w in trained]
+    model(torch.randn(8, 3, 64, 64)).square().sum().backward()
+    optimizer.step()
+    assert all(not torch.equal(a, b) for a, b in zip(before, trained, strict=True))
+    assert others["lr"] > 0
+
+
+def test_a_whitened_stem_gives_uncorrelated_outputs_of_variance_one():
+    torch.manual_seed(0)
+    noise = torch.randn(200, 3, 33, 33)
+    images = F.avg_pool2d(noise, 2, stride=1)  # neighbours are alike, as in photographs
+    stem = nn.Conv2d(3, 32, 3, 2, 1, bias=False)
+    whiten(stem, images)
+    assert not stem.weight.requires_grad
+    outputs = F.conv2d(images, stem.weight, stride=2)[:, :16].transpose(0, 1).flatten(1)
+    covariance = outputs @ outputs.T / outputs.shape[1]
+    assert (covariance - torch.eye(16)).abs().max() < 0.1
+    assert torch.equal(stem.weight[16:], -stem.weight[:16])
+
+
+@pytest.mark.parametrize("out_channels", [4, 32, 64, 70])
+def test_a_stem_of_any_width_can_be_whitened(out_channels):
+    stem = nn.Conv2d(3, out_channels, 3, 2, 1)
+    whiten(stem, torch.randn(50, 3, 32, 32))
+    assert stem.weight.isfinite().all() and (stem.weight.flatten(1).norm(dim=1) > 0).all()
+
+
+class Corner(nn.Module):
+    """Logits that say which pixel is in the upper left corner."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x[:, 0, 0, 0], torch.zeros(len(x))], 1)
+
+
+def test_views_average_probabilities():
+    x = torch.arange(36.0).view(1, 1, 6, 6)
+    hardware = choose_hardware("cpu", "fp32", 1)
+    weights = {1: [1], 2: [1, 1], 6: [1, 1, 0.5, 0.5, 0.5, 0.5]}
+    for count in (1, 2, 6):
+        views = views_of(x, count)
+        assert sum(weight for weight, _ in views) == sum(weights[count])
+        got = mean_log_probability(Corner(), views, hardware).exp()
+        seen = sorted((float(view[0, 0, 0, 0]), weight) for weight, view in views)
+        mean = sum(w * torch.tensor([v, 0.0]).softmax(0) for v, w in seen) / sum(weights[count])
+        torch.testing.assert_close(got[0], mean)
+    plain = sorted(float(view[0, 0, 0, 0]) for _, view in views_of(x, 2))
+    assert plain == [0.0, 5.0]
+
+
+def test_sizes_grow_from_the_first_to_the_last():
+    recipe = request(first_size=32, last_size=48, epochs=3).recipe
+    assert [recipe.size_in(epoch) for epoch in (1, 2, 3)] == [32, 40, 48]
+    assert request(first_size=32, last_size=50, epochs=1).recipe.size_in(1) == 50
+    assert {request(epochs=9).recipe.size_in(epoch) for epoch in range(1, 10)} == {64}
