@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from labcnn.errors import RunError
-from labcnn.files import write_text
+from labcnn.files import remove_leftovers, write_text
 from labcnn.request import RunRequest
 from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder
 
@@ -56,6 +56,7 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(".experiment.lock")):
+        remove_leftovers(path.parent)
         if not path.exists() or not _others(request):
             write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
             return

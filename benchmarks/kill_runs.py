@@ -1,0 +1,407 @@
+"""Kill training runs at hundreds of moments; each must end with the bits of one left alone.
+
+    python benchmarks/kill_runs.py --kills 300        # about five minutes, kill_runs.json
+    python benchmarks/kill_runs.py --papermill 6      # the notebook and its kernel, killed
+
+Children forked from one process that has torch already train tiny runs by the real ``fit``. Each is
+ended by SIGKILL, after a drawn time or inside a drawn write, and started again with the same
+request until it is finished. Then history, gradients, predictions and weights are compared.
+POSIX only, as SIGKILL is.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork keeps no threads
+
+import numpy as np
+import pandas as pd
+import psutil  # type: ignore[import-untyped]
+import torch
+
+from labcnn.data.images import ImageData, Split
+from labcnn.errors import RunError
+from labcnn.files import TEMPORARY, write_text
+from labcnn.paths import project_root
+from labcnn.request import RunRequest
+from labcnn.runs import CHECKPOINT, EXPERIMENT, HISTORY, PREDICTIONS, RESULT, RunFolder
+from labcnn.training import checkpoint, evaluate, loop
+from labcnn.training.loop import fit
+
+RECORD = Path(__file__).with_suffix(".json")
+TIMES = ["seconds", "images_per_second"]
+TINY = {"dataset": "shapes", "width": 4, "epochs": 3, "batch_size": 24, "threads": 1}
+#: Everything that has a state of its own: optimisers, schedules, random masks, running means.
+CASES: tuple[dict[str, Any], ...] = (
+    {"variant": "short_all", "decay": "one_cycle", "augment": True},
+    {"variant": "short_dropout", "seed": 1, "momentum": 0.5},
+    {"variant": "short_all", "seed": 2, "decay_patience": 0, "weight_decay": 0.01},
+    {"variant": "short_all", "seed": 3, "protocol": "tuned", "learning_rate": 0.1,
+     "dropout_rate": 0.2},
+    {"variant": "short_baseline", "seed": 4, "augment": True, "precision": "fp32"},
+    {"variant": "short_residual", "seed": 5, "label_smoothing": 0.1, "patience": 1},
+    {"variant": "short_norm", "seed": 6, "overwrite": True},
+)  # fmt: skip
+WRITTEN = (CHECKPOINT, CHECKPOINT, CHECKPOINT, HISTORY, PREDICTIONS, RESULT, EXPERIMENT)
+STAGES = ("half of its bytes", "before fsync", "before the rename", "after the rename")
+
+
+class Blow(NamedTuple):
+    """How a child is to die: after ``seconds``, or in the ``nth``-th write of ``file``."""
+
+    seconds: float = 0.0
+    file: str = ""
+    stage: str = ""
+    nth: int = 1
+
+
+class Outcome(NamedTuple):
+    """One run: where it was killed, each time, and what differs from the run left alone."""
+
+    killed: list[str]
+    differences: list[str]
+
+
+def small_data() -> ImageData:
+    """Four classes that differ in brightness: 120 train, 40 val and 30 test images."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        labels = np.arange(count, dtype=np.int64) % 4
+        images = rng.normal(60 + 40 * labels[:, None, None, None], 50, (count, 64, 64, 3))
+        return Split(np.clip(images, 0, 255).astype(np.uint8), labels)
+
+    names = ("black", "dark", "light", "white")
+    return ImageData("shapes", names, split(120), split(40), split(30), "0" * 64)
+
+
+def train(request: RunRequest, data: ImageData, weights: Path, blow: Blow | None) -> None:
+    """What a child does: the real ``fit``, with a checkpoint after each step; its weights' hash."""
+    checkpoint.SECONDS_BETWEEN = 0
+    evaluate.BATCH_SIZE = 20  # several checkpoints within an evaluation
+    models: list[torch.nn.Module] = []
+    make, save = loop.ConvNet, loop.save_result
+
+    def made(*arguments: Any) -> torch.nn.Module:
+        models.append(make(*arguments))
+        return models[-1]
+
+    def saving(*arguments: Any) -> Any:
+        digest = hashlib.sha256()
+        for name, tensor in models[-1].state_dict().items():
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        write_text(weights, digest.hexdigest())
+        return save(*arguments)
+
+    loop.ConvNet, loop.save_result = made, saving  # type: ignore[assignment, misc]
+    if blow and blow.file:
+        die_in_a_write(blow)
+    fit(request, data)
+
+
+def die_in_a_write(blow: Blow) -> None:
+    """Patch what a file is written by, so that this process kills itself there."""
+    left = [blow.nth]
+    opening, syncing, renaming = Path.open, os.fsync, Path.replace
+    current: list[Path] = []
+
+    def now(path: Path, stage: str) -> bool:
+        if stage != blow.stage or not path.name.startswith(f"{TEMPORARY}{blow.file}."):
+            return False
+        left[0] -= 1
+        return left[0] == 0
+
+    def die() -> NoReturn:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    def open_(self: Path, *arguments: Any, **named: Any) -> Any:
+        current[:] = [self]
+        return opening(self, *arguments, **named)
+
+    def fsync(handle: int) -> None:
+        if now(current[0], "half of its bytes"):
+            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+            die()
+        if now(current[0], "before fsync"):
+            die()
+        syncing(handle)
+
+    def replace(self: Path, target: Path) -> Path:
+        if now(self, "before the rename"):
+            die()
+        last = now(self, "after the rename")
+        result = renaming(self, target)
+        if last:
+            die()
+        return result
+
+    Path.open, os.fsync, Path.replace = open_, fsync, replace  # type: ignore[assignment, method-assign]
+
+
+def in_a_child(work: Callable[[], None], log: Path, seconds: float = 0.0) -> int:
+    """Do ``work`` in a fork; its exit code, or minus the signal that ended it.
+
+    With ``seconds``, it is killed after that time if it still runs.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with log.open("a", encoding="utf-8") as file, redirect_stdout(file):
+                try:
+                    work()
+                    code = 0
+                except BaseException:
+                    traceback.print_exc(file=file)
+        finally:
+            os._exit(code)
+    if seconds:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)  # not waited for yet, so its number is still its own
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def drawn(draw: random.Random, life: float) -> Blow:
+    """The way a child is to die: every other time in the middle of a write."""
+    if draw.random() < 0.5:
+        return Blow(seconds=draw.uniform(0.01, 0.7) * life)
+    file = draw.choice(WRITTEN)
+    most = {CHECKPOINT: 20, HISTORY: 3}.get(file, 1)
+    return Blow(file=file, stage=draw.choice(STAGES), nth=draw.randint(1, most))
+
+
+def place(folder: RunFolder) -> str:
+    """Where a run was killed, by what it left."""
+    path = folder.path / CHECKPOINT
+    if folder.finished:
+        return "after result.json"
+    if not path.exists():
+        return "before the first checkpoint"
+    state = checkpoint.read(path)["state"]
+    if state["outputs"]:
+        return "in the final evaluation"
+    return "within an epoch" if state["totals"]["steps"] else "between epochs"
+
+
+def contents(folder: RunFolder, weights: Path | None = None) -> dict[str, Any]:
+    """What mustn't change by an interruption, by name."""
+    history = pd.read_csv(folder.path / HISTORY, dtype=str).drop(columns=TIMES)
+    arrays = {name: (a.dtype.str, a.tobytes()) for name, a in folder.predictions().items()}
+    result = json.loads(folder.result().model_dump_json())
+    return {
+        "history": history.to_csv(),
+        "gradients": (folder.path / "gradients.csv").read_bytes(),
+        "result": {name: result[name] for name in ("status", "train", "val", "test", "best_epoch")},
+        "weights": weights.read_text(encoding="utf-8") if weights else None,
+        **arrays,
+    }
+
+
+def leftovers(logs: Path) -> list[str]:
+    """What should be gone when all runs below ``logs`` are finished."""
+    names = (f"{TEMPORARY}*", f"{CHECKPOINT}*", ".*.new", ".*.old")
+    return [str(p.relative_to(logs)) for name in names for p in sorted(logs.rglob(name))]
+
+
+def compared(whole: dict[str, Any], cut: dict[str, Any]) -> list[str]:
+    """The names of what differs."""
+    return [name for name in {**whole, **cut} if whole.get(name) != cut.get(name)]
+
+
+class Victim:
+    """One case: trained once in peace, then as often as you like under blows."""
+
+    def __init__(self, case: dict[str, Any], data: ImageData, root: Path) -> None:
+        self.case, self.data, self.root = case, data, root
+        request, weights, log = self._places("whole")
+        first = time.perf_counter()
+        if code := in_a_child(lambda: train(request, data, weights, None), log):
+            raise RunError(f"{case}: ended with {code}: {log.read_text(encoding='utf-8')}")
+        self.life = time.perf_counter() - first
+        self.whole = contents(request.folder, weights)
+
+    def _places(self, name: str) -> tuple[RunRequest, Path, Path]:
+        folder = self.root / name
+        folder.mkdir(parents=True)
+        request = RunRequest.from_parameters(
+            TINY | self.case | {"experiment": "killed", "logs": str(folder / "logs")}
+        )
+        return request, folder / "weights", folder / "log"
+
+    def suffer(self, blows: Iterator[Blow], name: str) -> Outcome:
+        """Start a run again until it ends; without a blow left, it is left alone."""
+        request, weights, log = self._places(name)
+        if request.overwrite:  # something to overwrite
+            shutil.copytree(self.root / "whole" / "logs", request.folder.path.parents[2])
+        killed: list[str] = []
+        code = -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            blow = next(blows, None)
+            code = in_a_child(
+                lambda blow=blow: train(request, self.data, weights, blow),  # type: ignore[misc]
+                log,
+                blow.seconds if blow else 0,
+            )
+            if code == -signal.SIGKILL and blow:
+                new = RunFolder(request.folder.path.with_name(f".{request.folder.path.name}.new"))
+                at = place(new if request.overwrite and new.path.exists() else request.folder)
+                killed.append(f"{blow.file}: {blow.stage}" if blow.file else at)
+        if code:
+            raise RunError(f"{self.case}: ended with {code}: {log.read_text(encoding='utf-8')}")
+        differences = compared(self.whole, contents(request.folder, weights))
+        differences += [f"left behind: {found}" for found in leftovers(self.root / name / "logs")]
+        if not differences:
+            shutil.rmtree(self.root / name)
+        return Outcome(killed, differences)
+
+
+def warm_up(data: ImageData, logs: Path) -> None:
+    """Train once here: what torch and others import on the way, no child has to (2 s each)."""
+    case = TINY | CASES[0] | {"epochs": 1, "logs": str(logs)}
+    fit(RunRequest.from_parameters(case), data)
+
+
+def torment(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
+    """Runs of all cases in turn, at most eight kills each, until there were ``kills`` of them."""
+    data, draw, outcomes = small_data(), random.Random(seed), list[Outcome]()
+    warm_up(data, root / "warm")
+    victims: dict[int, Victim] = {}
+    left = kills
+    while left > 0:
+        number, case = len(outcomes), len(outcomes) % len(CASES)
+        if case not in victims:
+            victims[case] = Victim(CASES[case], data, root / f"case{case}")
+        victim = victims[case]
+        blows = [drawn(draw, victim.life) for _ in range(min(8, left))]
+        outcomes.append(victim.suffer(iter(blows), f"run{number}"))
+        left -= len(outcomes[-1].killed)
+        print(
+            f"{kills - left:4d} kills, {number + 1} runs: {outcomes[-1].differences or 'the same'}"
+        )
+    return outcomes
+
+
+def notebook_run(logs: Path, executed: Path) -> subprocess.Popen[str]:
+    """Start the training notebook as the sweep does."""
+    parameters = {
+        "variant": "short_all", "dataset": "shapes", "fraction": 0.04, "epochs": 6, "width": 4,
+        "threads": 1, "augment": True, "experiment": "killed", "logs": str(logs),
+    }  # fmt: skip
+    notebook = project_root() / "notebooks" / "train.ipynb"
+    return subprocess.Popen(
+        [sys.executable, "-m", "labcnn.execute", notebook, executed, json.dumps(parameters)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def torment_notebooks(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
+    """Kill papermill, its kernel, or both, after an epoch that is drawn; one run until it ends."""
+    draw = random.Random(seed)
+    whole, cut = (RunFolder(root / name / "killed/short_all/seed0") for name in ("whole", "cut"))
+    run = notebook_run(root / "whole", root / "whole.ipynb")
+    if run.wait():
+        raise RunError(f"the notebook failed: {run.communicate()[1]}")
+    killed: list[str] = []
+    while not cut.finished:
+        run = notebook_run(root / "cut", root / "cut.ipynb")
+        process = psutil.Process(run.pid)
+        if len(killed) < kills:
+            victims = draw.choice(("papermill", "the kernel", "papermill and the kernel"))
+            path, before = cut.path / HISTORY, stamp(cut.path / HISTORY)
+            early = draw.random() < 0.3  # while it imports or loads
+            time.sleep(draw.uniform(1, 4) if early else 0)
+            while not early and stamp(path) == before and run.poll() is None:
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 0.1))
+            kernels = process.children(recursive=True) if run.poll() is None else []
+            if run.poll() is None and not cut.finished:
+                doomed = [process] if victims == "papermill" else kernels
+                doomed = [process, *kernels] if victims.endswith("and the kernel") else doomed
+                for each in doomed:
+                    each.kill()
+                if doomed:
+                    killed.append(
+                        f"{victims}, {place(cut) if cut.path.exists() else 'at the start'}"
+                    )
+                psutil.wait_procs([p for p in kernels if p in doomed])
+        message = run.communicate()[1]
+        if (
+            run.returncode
+            and not any(
+                known in message for known in ("another process", "Kernel died", "DeadKernelError")
+            )
+            and run.returncode != -signal.SIGKILL
+        ):
+            raise RunError(f"the notebook failed: {message}")
+    differences = compared(contents(whole), contents(cut))
+    differences += [f"left behind: {found}" for found in leftovers(root / "cut")]
+    return [Outcome(killed, differences)]
+
+
+def stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def record(outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
+    """What to keep of it: how many, where, and whether all were the same."""
+    places = Counter(at for outcome in outcomes for at in outcome.killed)
+    return {
+        "kills": places.total(),
+        "runs": len(outcomes),
+        "identical": sum(not outcome.differences for outcome in outcomes),
+        "differences": sorted({d for outcome in outcomes for d in outcome.differences}),
+        "places": dict(sorted(places.items())),
+        "seconds": round(seconds),
+        "date": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Kill runs; see whether they end with the same bits."
+    )
+    parser.add_argument("--kills", type=int, default=0, help="kills of `fit`")
+    parser.add_argument("--papermill", type=int, default=0, help="kills of a run of the notebook")
+    parser.add_argument("--seed", type=int, default=0, help="decides when they die")
+    parser.add_argument("--output", type=Path, default=RECORD)
+    given = parser.parse_args()
+    records = json.loads(given.output.read_text(encoding="utf-8")) if given.output.exists() else {}
+    for name, kills, work in (
+        ("fit", given.kills, torment),
+        ("papermill", given.papermill, torment_notebooks),
+    ):
+        if kills:
+            begin = time.perf_counter()
+            root = Path(tempfile.mkdtemp(prefix="labcnn-kills-"))
+            records[name] = record(work(kills, root, given.seed), time.perf_counter() - begin)
+            print(json.dumps(records[name], indent=2))
+            write_text(given.output, json.dumps(records, indent=2) + "\n")
+            if records[name]["differences"]:
+                sys.exit(f"not the same; the runs are in {root}")
+            shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main()

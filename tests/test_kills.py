@@ -1,0 +1,76 @@
+"""Real processes killed at any moment, mid-write included, end with the bits of one left alone."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+from labcnn.paths import project_root
+
+SCRIPT = project_root() / "benchmarks" / "kill_runs.py"
+
+
+@pytest.fixture
+def kill_runs():
+    spec = importlib.util.spec_from_file_location("kill_runs", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_killed_at_drawn_moments_and_within_drawn_writes(tmp_path):
+    """The script itself, in a process without threads, as its children are forks of it."""
+    output = tmp_path / "record.json"
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--kills", "12", "--seed", "5", "--output", output],
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads(output.read_text(encoding="utf-8"))["fit"]
+    assert record["kills"] >= 12 and record["identical"] == record["runs"]
+    mid_write = {place for place in record["places"] if ":" in place}
+    assert mid_write and mid_write < record["places"].keys()
+
+
+def test_the_script_sees_what_differs_and_what_is_left(kill_runs, tmp_path):
+    """Else a thousand kills would prove nothing."""
+    whole = {"history": "a", "weights": "b"}
+    assert kill_runs.compared(whole, dict(whole)) == []
+    assert kill_runs.compared(whole, {"history": "a", "weights": "c"}) == ["weights"]
+    assert kill_runs.compared(whole, {"history": "a"}) == ["weights"]
+    folder = tmp_path / "killed" / "short_all" / "seed0"
+    folder.mkdir(parents=True)
+    assert kill_runs.leftovers(tmp_path) == []
+    (folder / ".writing-history.csv.abc").touch()
+    (folder / "checkpoint.pt").touch()
+    folder.with_name(".seed0.old").mkdir()
+    assert len(kill_runs.leftovers(tmp_path)) == 3
+
+
+WRITES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {benchmarks!r})
+import kill_runs
+from kill_runs import CASES, STAGES, Blow, Victim, small_data
+kill_runs.warm_up(small_data(), Path("warm").resolve())
+victim = Victim(CASES[0], small_data(), Path("runs").resolve())
+blows = [Blow(file=name, stage=stage, nth=2 if name == "checkpoint.pt" else 1)
+         for name in ("checkpoint.pt", "history.csv", "predictions.npz", "result.json")
+         for stage in STAGES]
+outcome = victim.suffer(iter(blows), "killed")
+assert outcome.killed == [f"{{b.file}}: {{b.stage}}" for b in blows], outcome.killed
+assert outcome.differences == [], outcome.differences
+"""
+
+
+def test_killed_in_each_stage_of_each_files_writing(tmp_path):
+    """One run, sixteen times: half of the bytes, all of them, before and after the rename."""
+    script = WRITES.format(benchmarks=str(SCRIPT.parent))
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
