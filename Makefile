@@ -72,7 +72,7 @@ sweep: setup ## run what has no result yet
 test: setup ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
-bench: setup ## measure everything in benchmarks/ (QUICK=1: in 3 minutes, nothing written)
+bench: setup ## measure everything in benchmarks/ (QUICK=1: in 3 minutes)
 	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick)
 
 lint: setup ## check style, types, and that notebooks have no output

@@ -1,16 +1,16 @@
-"""Training loops to compare, each in a process of its own: ours, a user's, a tuned peer's.
+"""Training loops to compare: ours, a user's, a tuned peer's; and what the machine can do at most.
 
     python benchmarks/contestants.py '{"kind": "ours", "variant": "short_all", "threads": 2}'
 
-Reads a number of seconds from each line of its input, trains that long, and answers with a line of
+Reads a number of seconds from each line of its input, works that long, and answers with a line of
 JSON: images (or FLOPs) per second. Between two lines it sleeps, so that contestants can take turns
 without being in each other's way.
 """
 
-import dataclasses
 import itertools
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labcnn.data import ImageData, load_dataset
+from labcnn.data import load_dataset
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.network import ConvNet, DoubleConv, Dropout
 from labcnn.request import RunRequest
@@ -31,40 +31,54 @@ from labcnn.training.optimizers import make_optimizer
 from labcnn.training.schedules import Decay
 from labcnn.variants import get_variant
 
-BATCH_SIZE = 64
+WIDTH, BATCH_SIZE, DROPOUT_RATE = 32, 64, 0.2
+#: Both sides' SGD; what it is set to doesn't change a step's time.
+LEARNING_RATE, MOMENTUM = 0.01, 0.9
 Rate = Callable[[float], float]
 
 
-def ours(variant: str, threads: int, dataset: str, cached: bool = False) -> Rate:
+def ours(
+    variant: str, threads: int, dataset: str = "tiny-imagenet-200", cached: bool = False
+) -> Rate:
     """The project's own epoch, with augmentation; with ``cached``, on one batch again and again."""
     request = RunRequest.from_parameters(
-        {"variant": variant, "dataset": dataset, "width": 32, "batch_size": BATCH_SIZE,
-         "augment": True, "dropout_rate": 0.2, "threads": threads}
-    )  # fmt: skip
+        {
+            "variant": variant,
+            "dataset": dataset,
+            "width": WIDTH,
+            "batch_size": BATCH_SIZE,
+            "augment": True,
+            "dropout_rate": DROPOUT_RATE,
+            "learning_rate": LEARNING_RATE,
+            "momentum": MOMENTUM,
+            "threads": threads,
+        }
+    )
     recipe, hardware = request.recipe, choose_hardware(threads=threads)
     data = load_dataset(dataset)
     model = ConvNet(recipe.network, recipe.width, data.classes, recipe.dropout_rate)
     model = model.to(hardware.device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
-    decay = Decay(optimizer, recipe, 1)
+    decay = Decay(optimizer, recipe, steps_per_epoch=1)
     source = Batches(data.train, *channel_statistics(data.train), hardware.device)
+    turns = itertools.count(1)  # each its own order: other images, other pages of the data's file
 
     def images_per_second(seconds: float) -> float:
-        totals = Totals(hardware.device)
         timed: Any = Timed(source, seconds, cached)
-        row = train_epoch(model, timed, optimizer, decay, recipe, 1, hardware, totals)
+        totals = Totals(hardware.device)
+        row = train_epoch(
+            model, timed, optimizer, decay, recipe, next(turns), hardware, totals
+        )  # fmt: skip
         return float(row["images_per_second"])
 
     return images_per_second
 
 
-@dataclasses.dataclass
 class Timed:
-    """Batches until the time is up."""
+    """Batches until the time is up; with ``cached``, the first one only."""
 
-    source: Batches
-    seconds: float
-    cached: bool
+    def __init__(self, source: Batches, seconds: float, cached: bool) -> None:
+        self.source, self.seconds, self.cached = source, seconds, cached
 
     def shuffled(
         self, batch_size: int, seed: int, epoch: int, *others: Any, start: int = 0
@@ -81,7 +95,7 @@ class Timed:
 
 def plain(variant: str, classes: int) -> nn.Module:
     """The same net of stock layers in their usual order."""
-    model = ConvNet(get_variant(variant), 32, classes, 0.2)
+    model = ConvNet(get_variant(variant), WIDTH, classes, DROPOUT_RATE)
     for stage in model.stages:
         assert isinstance(stage, nn.Sequential)
         layers: list[nn.Module] = []
@@ -112,27 +126,28 @@ def image_folder(images: str, workers: int) -> tuple[Any, int]:
         ]
     )
     dataset = ImageFolder(images, transform)
-    options: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
     loader = DataLoader(
-        dataset, BATCH_SIZE, shuffle=True, drop_last=True, num_workers=workers, **options
+        dataset,
+        BATCH_SIZE,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
     )
     return loader, len(dataset.classes)
 
 
-def endless(loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    while True:
-        yield from loader
-
-
 def user(variant: str, threads: int, images: str, workers: int) -> Rate:
     """A loop as a course's solution has it: float32, default memory format, loss read each step."""
-    torch.set_num_threads(threads)
+    device = choose_hardware(threads=threads).device
     loader, classes = image_folder(images, workers)
-    model = plain(variant, classes)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    model = plain(variant, classes).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     criterion = nn.CrossEntropyLoss()
 
     def step(x: Tensor, y: Tensor) -> None:
+        x, y = x.to(device), y.to(device)
         optimizer.zero_grad()
         logits = model(x)
         loss = criterion(logits, y)
@@ -141,7 +156,7 @@ def user(variant: str, threads: int, images: str, workers: int) -> Rate:
         loss.item()
         (logits.argmax(1) == y).sum().item()
 
-    return timed_loop(endless(loader), step, workers)
+    return timed_loop(loader, step, workers)
 
 
 def peer(variant: str, threads: int, images: str, workers: int) -> Rate:
@@ -152,9 +167,8 @@ def peer(variant: str, threads: int, images: str, workers: int) -> Rate:
     loader, classes = image_folder(images, workers)
     fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed")
     module = plain(variant, classes).to(memory_format=torch.channels_last)
-    module, optimizer = fabric.setup(
-        module, torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, fused=True)
-    )
+    sgd = torch.optim.SGD(module.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, fused=True)
+    module, optimizer = fabric.setup(module, sgd)
     loader = fabric.setup_dataloaders(loader)
 
     def step(x: Tensor, y: Tensor) -> None:
@@ -164,39 +178,50 @@ def peer(variant: str, threads: int, images: str, workers: int) -> Rate:
         fabric.backward(loss)
         optimizer.step()
 
-    return timed_loop(endless(loader), step, workers)
+    return timed_loop(loader, step, workers)
 
 
-def timed_loop(
-    batches: Iterator[tuple[Tensor, Tensor]], step: Callable[[Tensor, Tensor], None], workers: int
-) -> Rate:
+def timed_loop(loader: Any, step: Callable[[Tensor, Tensor], None], workers: int) -> Rate:
+    """Epoch after epoch of ``loader``, as long as a turn lasts."""
+    batches = (batch for _ in itertools.count() for batch in loader)
+    synchronise = choose_hardware().synchronise
+
     def images_per_second(seconds: float) -> float:
-        for _ in range(4 * workers + 1):  # what the workers made while others had their turn
+        for _ in range(2 * workers + 1):  # what the workers made while others had their turn
             step(*next(batches))
+        synchronise()
         begin, count = time.perf_counter(), 0
         while time.perf_counter() - begin < seconds:
             x, y = next(batches)
             step(x, y)
             count += len(y)
-        return count / (time.perf_counter() - begin)
+        synchronise()
+        rate = count / (time.perf_counter() - begin)
+        if workers:
+            time.sleep(0.3)  # they fill their queue, and don't disturb the next one's turn
+        return rate
 
     return images_per_second
 
 
 def gemm(threads: int, precision: str) -> Rate:
-    """FLOP/s of one large matrix product: what the machine can do."""
-    torch.set_num_threads(threads)
+    """FLOP/s of large matrix products, of the size that is fastest: what the machine can do."""
+    hardware = choose_hardware(threads=threads)
     kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    a, b = (torch.randn(2048, 2048, dtype=kind) for _ in range(2))
 
-    def flops_per_second(seconds: float) -> float:
+    def flops_per_second(seconds: float, size: int) -> float:
+        a, b = (torch.randn(size, size, device=hardware.device).to(kind) for _ in range(2))
+        torch.mm(a, b)
+        hardware.synchronise()
         begin, count = time.perf_counter(), 0
         while time.perf_counter() - begin < seconds:
             torch.mm(a, b)
+            hardware.synchronise()
             count += 1
-        return count * 2 * 2048**3 / (time.perf_counter() - begin)
+        return count * 2 * size**3 / (time.perf_counter() - begin)
 
-    return flops_per_second
+    best = max((1024, 2048, 4096), key=lambda size: flops_per_second(0.3, size))
+    return lambda seconds: flops_per_second(seconds, best)
 
 
 KINDS: dict[str, Callable[..., Rate]] = {"ours": ours, "user": user, "peer": peer, "gemm": gemm}
@@ -206,21 +231,22 @@ def write_images(folder: Path, dataset: str, count: int) -> None:
     """A folder of JPEGs, by class, from a decoded data set, for who has no original folder."""
     from PIL import Image
 
-    data: ImageData = load_dataset(dataset)
-    rows = range(len(data.train.labels)) if data.train.rows is None else data.train.rows
+    split = load_dataset(dataset).train
+    rows = range(len(split.labels)) if split.rows is None else split.rows
     for row in list(rows)[:: max(1, len(rows) // count)]:
-        target = folder / f"{data.train.labels[row]:03d}" / f"{row}.jpg"
+        target = folder / f"{split.labels[row]:03d}" / f"{row}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(data.train.images[row]).save(target, quality=90)
+        Image.fromarray(split.images[row]).save(target, quality=90)
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this one ends it, by its input's end
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
     options = json.loads(sys.argv[1])
     rate = KINDS[options.pop("kind")](**options)
     rate(0.5)
-    print("ready", file=answers, flush=True)
+    print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(rate(float(line))), file=answers, flush=True)
 

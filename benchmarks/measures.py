@@ -1,25 +1,23 @@
 """A measure: rounds side by side, their median and extremes, and whether it meets its goal."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-HERE = Path(__file__).parent
 BEGIN, END = "<!-- measures: written by bench.py -->", "<!-- end of measures -->"
+#: What README.md says between the two marks as long as there is no ``results.json``.
+NOT_RUN = "Not run yet."
+
+Goal = tuple[str, float]
 
 
 @dataclass(frozen=True)
 class Measure:
     """One figure; ``low`` and ``high`` are the extremes of its rounds.
 
-    ``goal`` is ``(">=", 4.0)`` or ``("<=", 1.05)``; None where there is none to meet. ``value`` is
-    None where it couldn't be measured, and ``note`` says why.
+    ``goal`` is ``(">=", 4.0)``, ``(">", 1.0)`` or ``("<=", 1.05)``; None where there is none to
+    meet. ``value`` is None where it couldn't be measured, and ``note`` says why.
     """
 
     name: str
@@ -27,7 +25,7 @@ class Measure:
     unit: str
     low: float | None = None
     high: float | None = None
-    goal: tuple[str, float] | None = None
+    goal: Goal | None = None
     note: str = ""
 
     @property
@@ -36,97 +34,59 @@ class Measure:
         if self.goal is None or self.value is None:
             return None
         relation, bound = self.goal
-        return self.value >= bound if relation == ">=" else self.value <= bound
+        return {
+            ">": self.value > bound, ">=": self.value >= bound, "<=": self.value <= bound
+        }[relation]  # fmt: skip
 
     def record(self) -> dict[str, Any]:
+        """What ``results.json`` says of it."""
         goal = None if self.goal is None else f"{self.goal[0]} {self.goal[1]:g}"
         return asdict(self) | {"goal": goal, "met": self.met}
 
 
 def of_rounds(
-    name: str,
-    values: Sequence[float],
-    unit: str,
-    goal: tuple[str, float] | None = None,
-    note: str = "",
+    name: str, values: Sequence[float], unit: str, goal: Goal | None = None, note: str = ""
 ) -> Measure:
     """The median of ``values``, which one round gave each."""
     return Measure(name, median(values), unit, min(values), max(values), goal, note)
 
 
-class Contestant:
-    """A training loop of ``contestants.py`` in a process of its own, asleep between its turns."""
-
-    def __init__(self, **options: Any) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "contestants.py"), json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-
-    def __enter__(self) -> "Contestant":
-        if self._answer() != "ready":
-            raise RuntimeError("the contestant did not start; its error is above")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                stream.close()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def begin(self, seconds: float) -> None:
-        """Start a turn."""
-        assert self.process.stdin is not None
-        print(seconds, file=self.process.stdin, flush=True)
-
-    def end(self) -> float:
-        """Wait for the turn's end; images (or FLOPs) per second."""
-        return float(json.loads(self._answer()))
-
-    def turn(self, seconds: float) -> float:
-        self.begin(seconds)
-        return self.end()
+def failed(name: str, error: Exception) -> Measure:
+    """What stands in place of a measure that came to an error."""
+    lines = str(error).strip().splitlines()
+    return Measure(name, None, "", note=f"failed: {lines[0] if lines else type(error).__name__}")
 
 
-def interleaved(
-    options: dict[str, dict[str, Any]], rounds: int, seconds: float
-) -> list[dict[str, float]]:
-    """Let contestants take turns, ``rounds`` times; per round, each one's rate by name."""
-    with ExitStack() as stack:
-        started = {name: stack.enter_context(Contestant(**each)) for name, each in options.items()}
-        return [{name: each.turn(seconds) for name, each in started.items()} for _ in range(rounds)]
+def fastest(round_of: dict[str, float], kind: str) -> float:
+    """Of one round's rates by name, the highest whose name begins with ``kind``."""
+    return max(rate for name, rate in round_of.items() if name.startswith(kind))
 
 
-def together(contestants: Iterable[Contestant], seconds: float) -> list[float]:
-    """One turn of all at once; the rate of each."""
-    running = list(contestants)
-    for each in running:
-        each.begin(seconds)
-    return [each.end() for each in running]
+def shown(result: dict[str, Any]) -> str:
+    """What README.md shows of ``results.json``: where and when, and the table."""
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    return (
+        f"{result['machine']}; {versions}; {result['dataset']}; {result['date']}\n\n"
+        f"{table(result['measures'])}"
+    )
 
 
 def table(measures: Iterable[dict[str, Any]]) -> str:
     """A Markdown table of the records of measures."""
     lines = ["| measure | value | rounds | goal | met |", "| --- | ---: | --- | --- | --- |"]
     for one in measures:
-        value = "not measured" if one["value"] is None else f"{one['value']:.3g} {one['unit']}"
-        rounds = "" if one["low"] is None else f"{one['low']:.3g} to {one['high']:.3g}"
+        value = "not measured" if one["value"] is None else f"{number(one['value'])} {one['unit']}"
+        rounds = "" if one["low"] is None else f"{number(one['low'])} to {number(one['high'])}"
         met = {True: "yes", False: "**no**", None: ""}[one["met"]]
-        note = f" ({one['note']})" if one["note"] else ""
-        lines.append(
-            f"| {one['name']}{note} | {value.strip()} | {rounds} | {one['goal'] or ''} | {met} |"
-        )
+        name = f"{one['name']} ({one['note']})" if one["note"] else one["name"]
+        cells = (name.replace("|", "/"), value.strip(), rounds, one["goal"] or "", met)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def replaced(text: str, inner: str) -> str:
