@@ -95,6 +95,10 @@ def test_every_shared_field_shows_in_the_experiments_name():
         "protocol": "tuned",
         "decay": "one_cycle",
         "precision": "fp32",
+        "optimizer": "muon",
+        "first_size": 32,
+        "last_size": 48,
+        "test_views": 2,
     }
     base = recipe()
     for field, value in base.shared.items():

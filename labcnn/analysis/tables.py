@@ -22,12 +22,17 @@ def parameters(study: Study) -> Table:
         f"则乘以 {recipe.decay_factor:g}",
         "one_cycle": "单周期（one-cycle）",
     }
+    optimizers = {"sgd": "SGD", "muon": "Muon"}
+    views = {1: "原图", 2: "原图与镜像的平均", 6: "原图、镜像与平移共六个视图的平均"}
     rows = [
         ("数据集", f"{DATASETS[recipe.dataset]}，{run.classes} 类，64×64 彩色图像"),
         ("图像数", counts),
         ("训练数据所占比例", f"{recipe.fraction * 100:g}%"),
         ("批大小", str(recipe.batch_size)),
-        ("优化器", f"SGD，动量 {recipe.momentum:g}{nesterov}，权重衰减 {recipe.weight_decay:g}"),
+        (
+            "优化器",
+            f"{optimizers[recipe.optimizer]}，动量 {recipe.momentum:g}{nesterov}，权重衰减 {recipe.weight_decay:g}",
+        ),
         ("学习率", f"{recipe.learning_rate:g}"),
         ("学习率衰减（lr_decay 打开时）", decay[recipe.decay]),
         ("丢弃率（dropout 打开时）", f"{recipe.dropout_rate:g}"),
@@ -36,6 +41,13 @@ def parameters(study: Study) -> Table:
         ("第一阶段通道数", f"{recipe.width}，其后每阶段加倍"),
         ("数据增强", "有" if recipe.augment else "无"),
         ("标签平滑", f"{recipe.label_smoothing:g}"),
+        *(
+            [("训练图像边长", f"{recipe.first_size} 至 {recipe.last_size} 像素，逐轮增大")]
+            if recipe.first_size != recipe.last_size
+            else []
+        ),
+        *([("首层", "取训练图像的白化变换，不训练")] if recipe.whiten else []),
+        *([("评估", views[recipe.test_views])] if recipe.test_views > 1 else []),
         ("随机种子", "、".join(map(str, study.all_seeds))),
     ]
     return Table(("项目", "取值"), rows, "ll")
