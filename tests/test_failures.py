@@ -1,0 +1,373 @@
+"""What a machine runs out of: one line, nothing half-written, nothing lost, and it goes on."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import tiny_folder
+import torch
+from training_requests import request, weights_of, without_times
+
+from labcnn.data import cache, load_dataset, tiny_imagenet
+from labcnn.errors import DataError, RunError
+from labcnn.paths import project_root
+from labcnn.runs import CHECKPOINT, RunFolder
+from labcnn.training import checkpoint, loop
+from labcnn.training.loop import fit
+
+#: What the scripts below begin with: tiny data and requests, in a process of their own.
+BEGIN = f"""
+import json, os, resource, subprocess, sys
+from pathlib import Path
+sys.path[:0] = [{str(project_root() / "tests")!r}, {str(project_root() / "benchmarks")!r}]
+from kill_runs import small_data
+from training_requests import request
+from labcnn.errors import RunError
+from labcnn.runs import CHECKPOINT
+from labcnn.training import checkpoint, loop
+from labcnn.training.loop import fit
+
+def error_of(wanted):
+    try:
+        fit(wanted, small_data())
+    except RunError as error:
+        return str(error)
+
+def temporary(logs):
+    return [path.name for path in Path(logs).rglob(".writing-*")]
+"""
+
+
+def python(script, *before, cwd):
+    """What a script prints last, as JSON; it runs in a process of its own, after ``before``."""
+    done = subprocess.run(
+        [*before, sys.executable, "-c", BEGIN + textwrap.dedent(script)],
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def own_mounts(program):
+    """The command before another, in which that may mount file systems that nobody else sees."""
+    command = [program("unshare"), "--mount", "--map-root-user"]
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        message = "user namespaces aren't permitted here"
+        (pytest.fail if os.environ.get("LABCNN_REQUIRE_ALL") else pytest.skip)(message)
+    return command
+
+
+def same(whole, cut):
+    """Whether two runs have the same bits."""
+    return (
+        without_times(whole.history()).equals(without_times(cut.history()))
+        and whole.gradients().equals(cut.gradients())
+        and weights_of(whole) == weights_of(cut)
+    )
+
+
+DISK = """
+    disk = Path("disk")
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], check=True)
+    wanted = request(variant="short_all", epochs=3, experiment="cut", logs=str(disk / "logs"))
+    path, real, said = wanted.folder.path, loop.train_epoch, {}
+
+    def filling(*arguments):  # others use the disk too
+        row = real(*arguments)
+        if row["epoch"] == 2:
+            with (disk / "others").open("wb", 0) as file:
+                for size in (4096, 1):
+                    try:
+                        while file.write(b"x" * size):
+                            pass
+                    except OSError:
+                        pass
+        return row
+
+    def state():
+        content = checkpoint.read(path / CHECKPOINT)
+        return len(content["state"]["journal"]["history"]), temporary(disk)
+
+    loop.train_epoch = filling
+    said["full"], said["after full"] = error_of(wanted), state()
+    loop.train_epoch = real
+    said["still full"] = error_of(wanted)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    said["read-only"], said["after read-only"] = error_of(wanted), state()
+    subprocess.run(["mount", "-o", "remount,rw,size=20m", disk], check=True)
+    said["room"] = error_of(wanted)
+    whole = request(variant="short_all", epochs=3, experiment="whole")
+    fit(whole, small_data())
+    subprocess.run(["cp", "-r", path, "rescued"], check=True)
+    subprocess.run(["cp", "-r", whole.folder.path, "whole"], check=True)
+    print(json.dumps(said))
+"""
+
+
+def test_a_full_and_then_read_only_disk(own_mounts, tmp_path):
+    said = python(DISK, *own_mounts, cwd=tmp_path)
+    for name in ("full", "still full", "read-only"):
+        assert "\n" not in said[name] and "goes on from its last checkpoint" in said[name]
+    assert "No space left on device; make room" in said["full"]
+    assert "Read-only file system; make" in said["read-only"]
+    # the first epoch's checkpoint is whole, and nothing lies half-written beside it
+    assert said["after full"] == said["after read-only"] == [1, []]
+    assert said["room"] is None
+    assert same(RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "rescued"))
+
+
+MEMORY = """
+    real = loop.train_epoch
+
+    def little_memory(*arguments):
+        used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+        size = used * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + 2**20, size + 2**20))
+        return real(*arguments)
+
+    def interrupted(*arguments):
+        if arguments[5] == 2:
+            raise RunError("stopped")
+        return real(*arguments)
+
+    wanted = request(epochs=2, batch_size=120, width=32, experiment="cut")
+    loop.train_epoch = interrupted
+    assert error_of(wanted) == "stopped"
+    loop.train_epoch = real
+    if not os.fork():  # a limit can't be lifted again
+        loop.train_epoch = little_memory
+        Path("said").write_text(error_of(wanted) or "no error", encoding="utf-8")
+        os._exit(0)
+    status = os.wait()[1]
+    left = temporary(wanted.folder.path)
+    kept = len(checkpoint.read(wanted.folder.path / CHECKPOINT)["state"]["journal"]["history"])
+    fit(wanted, small_data())
+    fit(request(epochs=2, batch_size=120, width=32, experiment="whole"), small_data())
+    print(json.dumps([status, Path("said").read_text(encoding="utf-8"), left, kept]))
+"""
+
+
+def test_out_of_memory_on_the_cpu(tmp_path):
+    pytest.importorskip("resource")
+    status, said, left, kept = python(MEMORY, cwd=tmp_path)
+    assert status == 0
+    assert said.startswith("out of memory with batch_size=120 and width=32; free some")
+    assert "\n" not in said and "goes on from its last checkpoint" in said
+    assert left == [] and kept == 1
+    whole, cut = (
+        request(epochs=2, batch_size=120, width=32, experiment=name).folder
+        for name in ("whole", "cut")
+    )
+    assert same(whole, cut)
+
+
+def fails_in_epoch_2(monkeypatch, error):
+    """Let the first step of the second epoch end in ``error``."""
+    real, calls = loop.train_epoch, itertools.count(1)
+
+    def failing(*arguments):
+        if next(calls) == 2:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "train_epoch", failing)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ..."),
+        MemoryError(),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 6 bytes."),
+    ],
+)  # fmt: skip
+def test_out_of_memory_is_one_line_and_goes_on(small_data, monkeypatch, error):
+    with monkeypatch.context() as patched:
+        fails_in_epoch_2(patched, error)
+        with pytest.raises(
+            RunError, match=r"^out of memory with batch_size=16 and width=4"
+        ) as said:
+            fit(request(experiment="cut"), small_data)
+    assert "\n" not in str(said.value)
+    for name in ("cut", "whole"):
+        fit(request(experiment=name), small_data)
+    assert same(request(experiment="whole").folder, request(experiment="cut").folder)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ZeroDivisionError("x")]
+)
+def test_an_error_of_the_program_stays_what_it_is(small_data, monkeypatch, error):
+    """With its traceback: it isn't the machine's."""
+    fails_in_epoch_2(monkeypatch, error)
+    with pytest.raises(type(error)) as raised:
+        fit(request(), small_data)
+    assert raised.value is error
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The folder of a prepared, very small Tiny ImageNet."""
+    monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(tiny_folder, "TRAIN", 10)  # fewer can't be split
+    assert tiny_imagenet.fetch(str(tiny_folder.write_tiny(tmp_path)))
+    return tiny_imagenet.folder()
+
+
+def wanted_of_tiny(**parameters):
+    small = {"dataset": "tiny-imagenet-200", "fraction": 1.0, "epochs": 3, "batch_size": 8}
+    return request(**(small | parameters))
+
+
+def altered(path):
+    """Another content of the same size; its time of change becomes that of now."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    with path.open("rb+") as file:
+        file.write(content)
+
+
+@pytest.mark.parametrize("how", ["altered", "touched", "replaced", "gone"])
+def test_a_cache_that_changes_during_a_run(tiny, monkeypatch, how):
+    """What was trained since is of unknown data: it isn't saved; what was saved before stays."""
+    path = tiny / "train_images.npy"
+    fit(wanted_of_tiny(experiment="whole"))
+    original, real = path.read_bytes(), loop.train_epoch
+    wanted = wanted_of_tiny(experiment="cut")
+
+    def changing(*arguments):
+        if arguments[5] == 2:
+            if how == "altered":
+                altered(path)
+            elif how == "touched":
+                os.utime(path)
+            elif how == "gone":
+                path.unlink()
+            else:
+                path.with_name("new").write_bytes(original)
+                path.with_name("new").replace(path)
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "train_epoch", changing)
+        with pytest.raises(RunError) as error:
+            fit(wanted)
+    words = "gone while it was in use" if how == "gone" else "changed while it was in use"
+    assert f"{path}: {words}" in str(error.value) and "\n" not in str(error.value)
+    content = checkpoint.read(wanted.folder.path / CHECKPOINT)
+    assert len(content["state"]["journal"]["history"]) == 1
+    assert content["state"]["totals"]["steps"] == 0
+    if how in ("altered", "gone"):
+        with pytest.raises(DataError, match="fetch --force"):
+            fit(wanted)
+        path.write_bytes(original)  # the change undone
+    fit(wanted)
+    assert same(wanted_of_tiny(experiment="whole").folder, wanted.folder)
+
+
+@pytest.mark.parametrize("moment", ["mid-epoch", "evaluation"])
+def test_a_cache_that_changes_just_before_a_checkpoint(tiny, monkeypatch, moment):
+    """Within an epoch, and after the last one: a result of unknown data isn't written either."""
+    wanted = wanted_of_tiny(epochs=2)
+    if moment == "mid-epoch":
+        monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
+        real = checkpoint.Checkpoint.save_if_due
+
+        def changing(self):
+            altered(tiny / "train_labels.npy")
+            real(self)
+
+        monkeypatch.setattr(checkpoint.Checkpoint, "save_if_due", changing)
+    else:
+        real = loop.evaluate
+
+        def changing(model, batches, *others, **named):
+            outputs = real(model, batches, *others, **named)
+            if others[1:]:  # the final evaluations
+                altered(tiny / "test_images.npy")
+            return outputs
+
+        monkeypatch.setattr(loop, "evaluate", changing)
+    with pytest.raises(RunError, match="changed while it was in use"):
+        fit(wanted)
+    assert not wanted.folder.finished
+    assert (wanted.folder.path / CHECKPOINT).exists() == (moment == "evaluation")
+
+
+def test_a_content_changed_between_two_runs_is_named(tiny):
+    """Its size is the same: only the content tells."""
+    load_dataset("tiny-imagenet-200")
+    altered(tiny / "test_images.npy")
+    with pytest.raises(DataError, match=r"the images or labels were changed; run `labcnn data f"):
+        fit(wanted_of_tiny())
+
+
+def test_a_mere_copy_is_verified_anew_and_works(tiny, tmp_path, monkeypatch):
+    before = load_dataset("tiny-imagenet-200").fingerprint
+    calls = []
+    real = cache.fingerprint
+    monkeypatch.setattr(cache, "fingerprint", lambda *a: calls.append(1) or real(*a))
+    load_dataset("tiny-imagenet-200")
+    assert calls == []
+    shutil.copytree(tiny, tmp_path / "copy" / tiny.name, copy_function=shutil.copyfile)
+    monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "copy"))
+    for _ in range(2):
+        assert load_dataset("tiny-imagenet-200").fingerprint == before
+    assert calls == [1]
+
+
+READ_ONLY = """
+    from labcnn.data import load_dataset
+    data = Path(os.environ["LABCNN_DATA"])
+    (data / "tiny-imagenet-200" / "verified.json").unlink(missing_ok=True)
+    subprocess.run(["mount", "--bind", data, data], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", data], check=True)
+    try:
+        (data / "x").touch()
+        sys.exit("it can be written")
+    except OSError:
+        pass
+    small = {"dataset": "tiny-imagenet-200", "epochs": 1, "batch_size": 8}
+    result = fit(request(**small))
+    print(json.dumps([result.status, (data / "tiny-imagenet-200" / "verified.json").exists()]))
+"""
+
+
+def test_a_data_folder_that_others_own(tiny, own_mounts, tmp_path):
+    load_dataset("tiny-imagenet-200")
+    status, remembered = python(READ_ONLY, *own_mounts, cwd=tmp_path)
+    assert status in ("ok", "no_learning") and not remembered
+
+
+HOLDING = """
+    from labcnn.training.experiment import only_process
+    with only_process(request()):
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_second_process_says_so_and_stops(small_data, tmp_path):
+    other = subprocess.Popen(
+        [sys.executable, "-c", BEGIN + textwrap.dedent(HOLDING)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=r"variant=short_norm seed=0 .* trained by another process"):
+        fit(request(), small_data)
+    assert not request().folder.path.exists()
+    other.kill()  # the operating system frees the lock
+    other.communicate()
+    assert fit(request(), small_data).epochs_run == 2
