@@ -22,17 +22,15 @@ def parameters(study: Study) -> Table:
         f"则乘以 {recipe.decay_factor:g}",
         "one_cycle": "单周期（one-cycle）",
     }
-    optimizers = {"sgd": "SGD", "muon": "Muon"}
+    optimizer = {"sgd": "SGD", "muon": "Muon"}[recipe.optimizer]
+    decayed = f"{recipe.weight_decay:g}"
     views = {1: "原图", 2: "原图与镜像的平均", 6: "原图、镜像与平移共六个视图的平均"}
     rows = [
         ("数据集", f"{DATASETS[recipe.dataset]}，{run.classes} 类，64×64 彩色图像"),
         ("图像数", counts),
         ("训练数据所占比例", f"{recipe.fraction * 100:g}%"),
         ("批大小", str(recipe.batch_size)),
-        (
-            "优化器",
-            f"{optimizers[recipe.optimizer]}，动量 {recipe.momentum:g}{nesterov}，权重衰减 {recipe.weight_decay:g}",
-        ),
+        ("优化器", f"{optimizer}，动量 {recipe.momentum:g}{nesterov}，权重衰减 {decayed}"),
         ("学习率", f"{recipe.learning_rate:g}"),
         ("学习率衰减（lr_decay 打开时）", decay[recipe.decay]),
         ("丢弃率（dropout 打开时）", f"{recipe.dropout_rate:g}"),
