@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import costs
 import psutil  # type: ignore[import-untyped]
 import speed
-from measures import Measure, failed, replaced, shown, table
+from measures import Measure, failed, goals, replaced, shown, table
 
 from labcnn.training.hardware import choose_hardware
 
@@ -87,6 +87,16 @@ def described(bench: speed.Bench, measures: list[Measure]) -> dict[str, Any]:
     }
 
 
+def pages(result: dict[str, Any]) -> dict[Path, str]:
+    """The pages that show the results, and what stands between their marks."""
+    short = goals(result)
+    return {
+        README: shown(result),
+        HERE.parent / "README.md": short,
+        HERE.parent / "README.zh-CN.md": short,
+    }
+
+
 def stop(signum: int, frame: object) -> NoReturn:
     """Leave through the ``finally`` blocks."""
     raise SystemExit(128 + signum)
@@ -128,8 +138,8 @@ def main() -> None:
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
         (QUICK_RESULTS if options.quick else RESULTS).write_text(text, encoding="utf-8")
         if not options.quick:
-            page = replaced(README.read_text(encoding="utf-8"), shown(result))
-            README.write_text(page, encoding="utf-8")
+            for page, inner in pages(result).items():
+                page.write_text(replaced(page.read_text(encoding="utf-8"), inner), encoding="utf-8")
     sys.exit(0 if whole else 1)
 
 

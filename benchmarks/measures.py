@@ -9,6 +9,9 @@ BEGIN, END = "<!-- measures: written by bench.py -->", "<!-- end of measures -->
 #: What README.md says between the two marks as long as there is no ``results.json``.
 NOT_RUN = "Not run yet."
 
+#: In the name of the row that each variant has.
+PER_VARIANT = "model FLOP/s"
+
 Goal = tuple[str, float]
 
 
@@ -69,6 +72,14 @@ def shown(result: dict[str, Any]) -> str:
         f"{result['machine']}; {versions}; {result['dataset']}; {result['date']}\n\n"
         f"{table(result['measures'])}"
     )
+
+
+def goals(result: dict[str, Any]) -> str:
+    """What the project's README shows: the rows that have a goal, of the variants' the lowest."""
+    rows = [one for one in result["measures"] if one["goal"]]
+    shares = [one for one in rows if PER_VARIANT in one["name"] and one["value"] is not None]
+    lowest = min(shares, key=lambda one: one["value"], default=None)
+    return table(one for one in rows if PER_VARIANT not in one["name"] or one is lowest)
 
 
 def table(measures: Iterable[dict[str, Any]]) -> str:

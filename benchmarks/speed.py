@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from contestants import write_images
-from measures import Goal, Measure, fastest, of_rounds
+from measures import PER_VARIANT, Goal, Measure, fastest, of_rounds
 from turns import PROGRAM, Entry, Options, interleaved, started, together
 
 from labcnn.data import resolve_dataset
@@ -153,7 +153,7 @@ def hardware(bench: Bench) -> Iterator[Measure]:
                     alone[-1].append(1 / rate)
                     beside[-1].append(CORES / together(runs, seconds))
             yield of_rounds(
-                f"{variant}: model FLOP/s over those of a bf16 matrix product",
+                f"{variant}: {PER_VARIANT} over those of a bf16 matrix product",
                 shares, "", (">=", 0.25 if VARIANTS[variant].norm else 0.30),
                 f"{1 / median(alone[-1]):.0f} images/s, one thread",
             )  # fmt: skip

@@ -65,16 +65,25 @@ def test_contestants_take_turns_in_processes_of_their_own():
     assert all(math.isfinite(each[name]) and each[name] > 0 for each in rounds for name in "ab")
 
 
-def test_the_table_in_the_readme_is_the_one_of_the_results():
-    text = bench.README.read_text(encoding="utf-8")
-    assert text == measures.replaced(text, text.partition(measures.BEGIN)[2].partition(
-        measures.END)[0].strip())  # fmt: skip
-    if bench.RESULTS.exists():
-        result = json.loads(bench.RESULTS.read_text(encoding="utf-8"))
-        assert measures.shown(result) in text
-        keys = {"name", "value", "unit", "low", "high", "goal", "met", "note"}
-        assert all(set(one) == keys for one in result["measures"])
-        assert {"machine", "versions", "date"} <= set(result)
+def test_the_tables_of_the_pages_are_those_of_the_results():
+    result = json.loads(bench.RESULTS.read_text(encoding="utf-8"))
+    for page, inner in bench.pages(result).items():
+        text = page.read_text(encoding="utf-8")
+        assert text == measures.replaced(text, inner), page
+    keys = {"name", "value", "unit", "low", "high", "goal", "met", "note"}
+    assert all(set(one) == keys for one in result["measures"])
+    assert {"machine", "versions", "date"} <= set(result) and not result["quick"]
+
+
+def test_the_short_table_has_the_rows_with_goals_and_the_lowest_share():
+    rows = [
+        Measure("one: model FLOP/s", 0.5, "", goal=(">=", 0.3)),
+        Measure("two: model FLOP/s", 0.4, "", goal=(">=", 0.3)),
+        Measure("free", 1.0, "s"),
+        Measure("slow", 3.0, "s", goal=("<=", 2.0)),
+    ]
+    lines = measures.goals({"measures": [row.record() for row in rows]}).splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == ["| two: model FLOP/s", "| slow"]
 
 
 def test_each_ablation_of_protocol_tuned_changes_what_it_names():
