@@ -3,15 +3,15 @@
     python benchmarks/protocol_search.py --variants long_baseline --rates 0.01 0.02 --epochs 6
 
 Trains baselines on part of the real Tiny ImageNet and looks at validation alone: the test set is
-not even loaded into a run. Writes a run's folder per candidate below `benchmarks/protocol/` (a
-finished candidate isn't run again) and prints the table that stands in `benchmarks/protocol.md`.
+not even loaded into a run. Writes a run's folder per candidate below `benchmarks/protocol/` (one
+that is finished isn't run again, one that was stopped goes on) and prints the table that stands in
+`benchmarks/protocol.md`.
 """
 
 import argparse
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pandas as pd
@@ -20,9 +20,10 @@ from torch import nn
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.network import ConvNet
+from labcnn.recipe import Recipe
 from labcnn.request import RunRequest
 from labcnn.training import loop
-from labcnn.training.hardware import choose_hardware
+from labcnn.training.optimizers import make_optimizer
 
 FOLDER = Path(__file__).parent / "protocol"
 
@@ -47,27 +48,31 @@ INITIALISATIONS: dict[str, Callable[[ConvNet, int], None]] = {
 }
 
 
-def adamw(
-    parameters: Any, learning_rate: float, momentum: float, *, weight_decay: float, **_: Any
-) -> torch.optim.Optimizer:
+def sgd(model: ConvNet, recipe: Recipe) -> torch.optim.Optimizer:
+    """What protocol `course` has."""
+    return make_optimizer(model, recipe)
+
+
+def adamw(model: ConvNet, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW in the place of SGD; momentum becomes its first beta."""
     return torch.optim.AdamW(
-        parameters, learning_rate, (momentum, 0.999), weight_decay=weight_decay
+        model.parameters(),
+        recipe.learning_rate,
+        (recipe.momentum, 0.999),
+        weight_decay=recipe.weight_decay,
     )
 
 
-OPTIMISERS = {"sgd": torch.optim.SGD, "adamw": adamw}
+OPTIMISERS = {"sgd": sgd, "adamw": adamw}
 
 
 def candidate(request: RunRequest, data: ImageData, optimiser: str, initialisation: str) -> None:
-    """Train one candidate; its folder's name says what it is."""
-    request.folder.path.mkdir(parents=True, exist_ok=True)
-    hardware = choose_hardware(threads=request.threads)
+    """Train one candidate, or the rest of one; its folder's name says what it is."""
     with (
-        mock.patch.object(loop, "SGD", OPTIMISERS[optimiser]),
+        mock.patch.object(loop, "make_optimizer", OPTIMISERS[optimiser]),
         mock.patch.object(ConvNet, "initialise", INITIALISATIONS[initialisation]),
     ):
-        loop.train(request, hardware, data, request.folder)
+        loop.fit(request, data)
 
 
 def table() -> pd.DataFrame:
@@ -77,6 +82,7 @@ def table() -> pd.DataFrame:
         history = pd.read_csv(path, encoding="utf-8")
         optimiser, rest = path.parts[-4].split("-", 1)
         rate, initialisation, size = rest.rsplit("-", 2)  # a rate like 5e-05 has a hyphen itself
+        images, epochs = size.split("x")
         cells = [
             f"{loss:.2f} / {100 * accuracy:.1f}"
             for loss, accuracy in zip(history.train_loss, history.val_accuracy, strict=True)
@@ -87,11 +93,12 @@ def table() -> pd.DataFrame:
                 "optimiser": optimiser,
                 "rate": float(rate.removeprefix("lr")),
                 "initialisation": initialisation,
-                "images": size,
+                "images": images,
+                "epochs": f"{len(history)} of {epochs}",
                 "train loss / validation accuracy (%) after each epoch": " · ".join(cells),
             }
         )
-    return pd.DataFrame(rows).sort_values(["net", "optimiser", "initialisation", "rate"])
+    return pd.DataFrame(rows).sort_values(["net", "optimiser", "initialisation", "rate", "epochs"])
 
 
 def main() -> None:
@@ -109,7 +116,8 @@ def main() -> None:
         data = dataclasses.replace(data, test=data.val)  # the search never sees the test set
         for variant in options.variants:
             for rate in options.rates:
-                name = f"{options.optimiser}-lr{rate:g}-{options.initialisation}-{len(data.train)}"
+                size = f"{len(data.train)}x{options.epochs}"
+                name = f"{options.optimiser}-lr{rate:g}-{options.initialisation}-{size}"
                 request = RunRequest.from_parameters(
                     {
                         "variant": variant,
@@ -123,9 +131,8 @@ def main() -> None:
                         "logs": str(FOLDER),
                     }
                 )
-                if not request.folder.finished:
-                    print(f"{variant} {name}", flush=True)
-                    candidate(request, data, options.optimiser, options.initialisation)
+                print(f"{variant} {name}", flush=True)
+                candidate(request, data, options.optimiser, options.initialisation)
     print(table().to_string(index=False))
 
 
