@@ -27,6 +27,7 @@ import costs
 import psutil  # type: ignore[import-untyped]
 import speed
 from measures import Measure, failed, goals, replaced, shown, table
+from turns import kill_children
 
 from labcnn.training.hardware import choose_hardware
 
@@ -102,17 +103,6 @@ def stop(signum: int, frame: object) -> NoReturn:
     raise SystemExit(128 + signum)
 
 
-def end_children() -> None:
-    """Leave none of the processes behind that were started, nor theirs."""
-    children = psutil.Process().children(recursive=True)
-    for child in children:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            pass
-    psutil.wait_procs(children, timeout=10)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short round")
@@ -131,7 +121,7 @@ def main() -> None:
         except KeyboardInterrupt:
             sys.exit(130)
         finally:
-            end_children()
+            kill_children()
     result = described(bench, measures)
     print(f"\n{shown(result)}")
     if not options.only:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 PROGRAM = Path(__file__).parent / "contestants.py"
 
 #: What a contestant is told, see ``contestants.py``; several in a list run at the same time.
@@ -49,19 +51,41 @@ class Contestant:
     def begin(self, seconds: float) -> None:
         """Start a turn; :meth:`answer` waits for its end and gives the rate."""
         assert self.process.stdin is not None
-        print(seconds, file=self.process.stdin, flush=True)
-
-    def close(self) -> None:
-        """End the process: by the end of its input, or by force."""
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                stream.close()
         try:
-            self.process.wait(timeout=10)
+            print(seconds, file=self.process.stdin, flush=True)
+        except BrokenPipeError:  # it has ended: its answer says why
+            pass
+
+    def end_input(self) -> None:
+        """Let the process end; :meth:`close` waits for it."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:  # it has ended already
+            pass
+
+    def close(self, wait: float = 10) -> None:
+        """End the process and its workers, by force if they are there after ``wait`` seconds."""
+        try:
+            self.process.wait(wait)
         except subprocess.TimeoutExpired:
+            kill_children(self.process.pid)
             self.process.kill()
             self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         self.errors.close()
+
+
+def kill_children(pid: int | None = None) -> None:
+    """Leave none of the processes behind that a process (this one) has started, nor theirs."""
+    children = psutil.Process(pid).children(recursive=True)
+    for child in children:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            pass
+    psutil.wait_procs(children, timeout=10)
 
 
 @contextmanager
@@ -74,7 +98,12 @@ def started(options: Sequence[Options]) -> Iterator[list[Contestant]]:
         for contestant in contestants:
             contestant.answer()
         yield contestants
+    except (KeyboardInterrupt, SystemExit):
+        kill_children()  # don't wait for the end of a turn
+        raise
     finally:
+        for contestant in contestants:
+            contestant.end_input()
         for contestant in contestants:
             contestant.close()
 
