@@ -12,6 +12,7 @@ sys.path.insert(0, str(project_root() / "benchmarks"))
 
 import bench
 import measures
+import speed
 import tuned
 import turns
 from measures import Measure, of_rounds
@@ -63,6 +64,23 @@ def test_contestants_take_turns_in_processes_of_their_own():
     rounds = turns.interleaved({"a": made, "b": made | {"cached": True}}, 2, 0.1)
     assert len(rounds) == 2
     assert all(math.isfinite(each[name]) and each[name] > 0 for each in rounds for name in "ab")
+
+
+def test_a_contestant_that_ends_says_why():
+    wrong = {"kind": "ours", "variant": "short_of", "threads": 1, "dataset": "shapes"}
+    with pytest.raises(RuntimeError, match=r"contestant ours has ended: .*'short_of' is unknown"):
+        turns.interleaved({"a": wrong}, 1, 0.1)
+
+
+def test_the_fastest_of_a_kind_counts_in_each_round():
+    rounds = [
+        {"ours": 8.0, "user 0": 2.0, "user 1": 1.0},
+        {"ours": 9.0, "user 0": 2.0, "user 1": 3.0},
+        {"ours": 12.0, "user 0": 2.0, "user 1": 0.5},
+    ]
+    one = speed.versus("a", rounds, "ours", "user", (">=", 4.0))
+    assert (one.value, one.low, one.high, one.met) == (4.0, 3.0, 6.0, True)
+    assert one.note == "9 against 2 images/s, with 0 workers"
 
 
 def test_the_tables_of_the_pages_are_those_of_the_results():
