@@ -33,7 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork keeps no t
 
 import numpy as np
 import pandas as pd
-import psutil
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from labcnn.data.images import ImageData, Split
@@ -302,7 +302,7 @@ def torment(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
 def notebook_run(logs: Path, executed: Path) -> subprocess.Popen[str]:
     """Start the training notebook as the sweep does."""
     parameters = {
-        "variant": "short_all", "dataset": "shapes", "fraction": 0.04, "epochs": 6, "width": 4,
+        "variant": "short_all", "dataset": "shapes", "fraction": 0.04, "epochs": 10, "width": 4,
         "threads": 1, "augment": True, "experiment": "killed", "logs": str(logs),
     }  # fmt: skip
     notebook = project_root() / "notebooks" / "train.ipynb"

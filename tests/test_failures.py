@@ -281,23 +281,23 @@ def test_a_cache_that_changes_just_before_a_checkpoint(tiny, monkeypatch, moment
     wanted = wanted_of_tiny(epochs=2)
     if moment == "mid-epoch":
         monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
-        real = checkpoint.Checkpoint.save_if_due
+        saving = checkpoint.Checkpoint.save_if_due
 
         def changing(self):
             altered(tiny / "train_labels.npy")
-            real(self)
+            saving(self)
 
         monkeypatch.setattr(checkpoint.Checkpoint, "save_if_due", changing)
     else:
         real = loop.evaluate
 
-        def changing(model, batches, *others, **named):
+        def changing_after(model, batches, *others, **named):
             outputs = real(model, batches, *others, **named)
             if others[1:]:  # the final evaluations
                 altered(tiny / "test_images.npy")
             return outputs
 
-        monkeypatch.setattr(loop, "evaluate", changing)
+        monkeypatch.setattr(loop, "evaluate", changing_after)
     with pytest.raises(RunError, match="changed while it was in use"):
         fit(wanted)
     assert not wanted.folder.finished
