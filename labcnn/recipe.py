@@ -115,8 +115,8 @@ class Recipe(BaseModel):
     whiten : the stem's weights are set to whiten patches of the training images, and stay so.
     first_size, last_size : height and width of the images in the first and in the last epoch, and
         straight in between; evaluation is at the last.
-    test_views : of each image that an evaluation averages over: itself; its mirror image; both of
-        two shifted crops.
+    test_views : of each validation and test image that the final evaluation averages over: itself;
+        its mirror image; both of two shifted crops. (Of training images it sees themselves only.)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -195,10 +195,11 @@ class Recipe(BaseModel):
         )
 
     def size_in(self, epoch: int) -> int:
-        """Height and width of the images in an epoch, 1 to ``epochs``; a multiple of 8."""
-        part = (epoch - 1) / max(1, self.epochs - 1)
-        size = self.first_size + (self.last_size - self.first_size) * part
-        return self.last_size if epoch == self.epochs else round(size / 8) * 8
+        """Height and width of the images in an epoch, 1 to ``epochs``; grows by multiples of 8."""
+        if epoch == self.epochs or self.first_size == self.last_size:
+            return self.last_size
+        grown = (self.last_size - self.first_size) * (epoch - 1) / (self.epochs - 1)
+        return self.first_size + round(grown / 8) * 8
 
     @property
     def experiment(self) -> str:

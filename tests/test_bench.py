@@ -1,12 +1,15 @@
 """The benchmarks' arithmetic and their tables; nothing here is timed."""
 
+import contextlib
 import json
 import math
 import sys
 
 import pytest
 
+from labcnn.network import model_size
 from labcnn.paths import project_root
+from labcnn.variants import REPORT_VARIANTS, VARIANTS
 
 sys.path.insert(0, str(project_root() / "benchmarks"))
 
@@ -81,6 +84,34 @@ def test_the_fastest_of_a_kind_counts_in_each_round():
     one = speed.versus("a", rounds, "ours", "user", (">=", 4.0))
     assert (one.value, one.low, one.high, one.met) == (4.0, 3.0, 6.0, True)
     assert one.note == "9 against 2 images/s, with 0 workers"
+
+
+def test_what_runs_lose_side_by_side_is_over_the_time_of_all_variants(monkeypatch, tmp_path):
+    """Rates: 2e12 and 5e11 of the products, 100 images/s of a run alone, 160 of two together."""
+    rates = {"bf16": 2e12, "fp32": 5e11}
+
+    @contextlib.contextmanager
+    def started(options):
+        yield options
+
+    def together(runs, seconds):
+        if "precision" in runs[0]:
+            return rates[runs[0]["precision"]]
+        return 100.0 if len(runs) == 1 else 160.0
+
+    monkeypatch.setattr(speed, "started", started)
+    monkeypatch.setattr(speed, "together", together)
+    monkeypatch.setattr(speed, "CORES", 2)
+    products, *shares, beside = speed.hardware(speed.Bench(False, tmp_path))
+    assert products.value == 4
+    assert products.note == "2.00 against 0.50 TFLOP/s, one thread"
+    assert [one.name.split(":")[0] for one in shares] == list(REPORT_VARIANTS)
+    for one in shares:
+        variant = one.name.split(":")[0]
+        assert one.value == pytest.approx(100 * 3 * model_size(variant).flops / 2e12)
+        assert one.goal == (">=", 0.25 if VARIANTS[variant].norm else 0.30)
+    assert beside.value == pytest.approx(0.8)
+    assert beside.met is False
 
 
 def test_the_tables_of_the_pages_are_those_of_the_results():

@@ -160,4 +160,6 @@ def test_sizes_grow_from_the_first_to_the_last():
     recipe = request(first_size=32, last_size=48, epochs=3).recipe
     assert [recipe.size_in(epoch) for epoch in (1, 2, 3)] == [32, 40, 48]
     assert request(first_size=32, last_size=50, epochs=1).recipe.size_in(1) == 50
+    still = request(first_size=20, last_size=20, epochs=3).recipe
+    assert [still.size_in(epoch) for epoch in (1, 2, 3)] == [20, 20, 20]
     assert {request(epochs=9).recipe.size_in(epoch) for epoch in range(1, 10)} == {64}

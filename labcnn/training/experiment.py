@@ -92,7 +92,10 @@ def restore(request: RunRequest) -> None:
     The new run is complete then, and takes the place; whatever happened to it, the old one does.
     """
     path = request.folder.path
-    if request.folder.finished or not _old(path).exists():
+    if request.folder.finished:
+        shutil.rmtree(_old(path), ignore_errors=True)  # what a process killed in `publish` left
+        return
+    if not _old(path).exists():
         return
     source = _new(path) if RunFolder(_new(path)).finished else _old(path)
     path.mkdir(exist_ok=True)  # it may be there: a workflow puts the executed notebook into it

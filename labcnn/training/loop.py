@@ -1,7 +1,7 @@
 """Training one run: from a request to a saved result."""
 
 import math
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Literal
 
 import torch
@@ -93,6 +93,8 @@ def saved(request: RunRequest) -> RunResult:
     """
     result = request.folder.result()
     require_equal(request.experiment_name, result.recipe.shared, request.recipe.shared)
+    with suppress(OSError):  # left by a process that was killed between its result and this
+        (request.folder.path / CHECKPOINT).unlink(missing_ok=True)
     print("This run is finished: here is its saved result. overwrite=True trains it anew.")
     return result
 
@@ -156,15 +158,10 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
 
     if best.weights:
         model.load_state_dict(best.weights)
+    views = {"train": 1, "val": recipe.test_views, "test": recipe.test_views}
     evaluations = {
         name: evaluate(
-            model,
-            split,
-            hardware,
-            outputs.of(name),
-            checkpoint,
-            recipe.last_size,
-            recipe.test_views,
+            model, split, hardware, outputs.of(name), checkpoint, recipe.last_size, views[name]
         )
         for name, split in batches.items()
     }
