@@ -44,6 +44,7 @@ from labcnn.request import RunRequest
 from labcnn.runs import CHECKPOINT, EXPERIMENT, HISTORY, PREDICTIONS, RESULT, RunFolder
 from labcnn.training import checkpoint, evaluate, loop
 from labcnn.training.loop import fit
+from labcnn.training.provenance import Code, running_code
 
 RECORD = Path(__file__).with_suffix(".json")
 TIMES = ["seconds", "images_per_second"]
@@ -362,8 +363,8 @@ def stamp(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def record(outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
-    """What to keep of it: how many, where, and whether all were the same."""
+def record(outcomes: list[Outcome], seconds: float, code: Code) -> dict[str, Any]:
+    """What to keep of it: how many, where, whether all were the same, and of which code it is."""
     places = Counter(at for outcome in outcomes for at in outcome.killed)
     return {
         "kills": places.total(),
@@ -375,6 +376,8 @@ def record(outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "commit": code.commit,
+        "dirty": code.dirty,
     }
 
 
@@ -393,9 +396,10 @@ def main() -> None:
         ("papermill", given.papermill, torment_notebooks),
     ):
         if kills:
-            begin = time.perf_counter()
+            begin, code = time.perf_counter(), running_code()
             root = Path(tempfile.mkdtemp(prefix="labcnn-kills-"))
-            records[name] = record(work(kills, root, given.seed), time.perf_counter() - begin)
+            outcomes = work(kills, root, given.seed)
+            records[name] = record(outcomes, time.perf_counter() - begin, code)
             print(json.dumps(records[name], indent=2))
             write_text(given.output, json.dumps(records, indent=2) + "\n")
             if records[name]["differences"]:

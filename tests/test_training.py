@@ -132,8 +132,8 @@ def test_the_best_epochs_weights_are_restored(small_data, monkeypatch):
     seen = []
     real = loop.evaluate
 
-    def scripted(model, batches, *others):
-        result = real(model, batches, *others)
+    def scripted(model, batches, *others, **named):
+        result = real(model, batches, *others, **named)
         if len(batches) == len(small_data.val) and (value := next(accuracies, None)):
             seen.append(model.head.weight.detach().clone())
             return result._replace(metrics=result.metrics.model_copy(update={"accuracy": value}))
@@ -151,9 +151,9 @@ def test_test_data_is_read_once_after_training(small_data, monkeypatch):
     order = []
     real_evaluate, real_epoch = loop.evaluate, loop.train_epoch
 
-    def evaluate_(model, batches, *others):
+    def evaluate_(model, batches, *others, **named):
         order.append({120: "train", 40: "val", 30: "test"}[len(batches)])
-        return real_evaluate(model, batches, *others)
+        return real_evaluate(model, batches, *others, **named)
 
     def epoch_(*arguments):
         order.append("epoch")
