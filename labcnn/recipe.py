@@ -36,7 +36,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "width": 32,
     },
     "tuned": {
-        "epochs": 3,
+        "epochs": 5,
         "batch_size": 256,
         "optimizer": "muon",
         "learning_rate": 0.1,
