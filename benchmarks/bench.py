@@ -2,7 +2,7 @@
 
     python benchmarks/bench.py            # under 40 minutes: results.json, the table of README.md
     python benchmarks/bench.py --quick    # under 3: does all of it run? results-quick.json
-    python benchmarks/bench.py --only user notebook     # only prints
+    python benchmarks/bench.py --only user notebook     # these rows anew, the others stay
 
 LABCNN_BENCH_IMAGES names an extracted tiny-imagenet-200 folder; without it, the user's loop reads
 JPEGs that are made from the decoded data. LABCNN_BENCH_ARCHIVE names the archive whose preparation
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
@@ -66,7 +67,7 @@ def measured(bench: speed.Bench, rows: Mapping[str, Row]) -> tuple[list[Measure]
             except Exception as error:
                 whole = False
                 measure = failed((row.__doc__ or name).rstrip("."), error)
-            found.append(measure)
+            found.append(replace(measure, row=name))
             print(table([measure.record()]).splitlines()[-1], flush=True)
         print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
     return found, whole
@@ -88,6 +89,23 @@ def described(bench: speed.Bench, measures: list[Measure]) -> dict[str, Any]:
     }
 
 
+def merged(before: dict[str, Any], after: dict[str, Any], rows: list[str]) -> dict[str, Any]:
+    """The results with some rows measured anew, in the order of the whole table.
+
+    Raises
+    ------
+    SystemExit
+        They were measured on another machine or with other versions.
+    """
+    for name in ("machine", "versions", "dataset"):
+        if before[name] != after[name]:
+            sys.exit(f"{RESULTS.name} has {name}={before[name]}, here it is {after[name]}")
+    kept = [one for one in before["measures"] if one["row"] not in rows]
+    order = list(ROWS)
+    measures = sorted([*kept, *after["measures"]], key=lambda one: order.index(one["row"]))
+    return {**after, "measures": measures}
+
+
 def pages(result: dict[str, Any]) -> dict[Path, str]:
     """The pages that show the results, and what stands between their marks."""
     short = goals(result)
@@ -106,7 +124,7 @@ def stop(signum: int, frame: object) -> NoReturn:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--only", nargs="+", choices=ROWS, help="print these, and write nothing")
+    parser.add_argument("--only", nargs="+", choices=ROWS, help="measure these rows anew")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
     os.environ["PYTHONWARNINGS"] = "ignore"  # of the children: their last line is what failed
@@ -124,7 +142,10 @@ def main() -> None:
             kill_children()
     result = described(bench, measures)
     print(f"\n{shown(result)}")
-    if not options.only:
+    if options.only and not options.quick and RESULTS.exists():
+        before = json.loads(RESULTS.read_text(encoding="utf-8"))
+        result = merged(before, result, list(rows))
+    if not (options.only and options.quick):
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
         (QUICK_RESULTS if options.quick else RESULTS).write_text(text, encoding="utf-8")
         if not options.quick:

@@ -20,7 +20,8 @@ class Measure:
     """One figure; ``low`` and ``high`` are the extremes of its rounds.
 
     ``goal`` is ``(">=", 4.0)``, ``(">", 1.0)`` or ``("<=", 1.05)``; None where there is none to
-    meet. ``value`` is None where it couldn't be measured, and ``note`` says why.
+    meet. ``value`` is None where it couldn't be measured, and ``note`` says why. ``row`` is what
+    bench.py calls it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Measure:
     high: float | None = None
     goal: Goal | None = None
     note: str = ""
+    row: str = ""
 
     @property
     def met(self) -> bool | None:

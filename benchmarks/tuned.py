@@ -19,7 +19,7 @@ import pandas as pd
 from measures import replaced
 
 from labcnn.request import RunRequest
-from labcnn.runs import load_runs
+from labcnn.runs import RESULT, RunFolder
 from labcnn.training.loop import fit
 
 HERE = Path(__file__).parent
@@ -61,24 +61,25 @@ def request(name: str, seed: int, threads: int | None) -> RunRequest:
 
 def rows() -> list[dict[str, Any]]:
     """A row per finished run, with its validation accuracy from one view and from six."""
-    table, problems = load_runs(RUNS)
-    for problem in problems:
-        print(problem)
     names = {request(name, 0, 1).experiment_name: name for name in ABLATIONS}
-    return [
-        {
-            "what": names[run["experiment"]],
-            "seed": run["seed"],
-            "test_accuracy": run["test_accuracy"],
-            "val_accuracy": run["val_accuracy"],
-            "val_accuracy_one_view": run["folder"].history().val_accuracy.iloc[-1],
-            "train_seconds": run["train_seconds"],
-            "parameters": run["parameters"],
-            "threads": run["threads"],
-        }
-        for run in table.to_dict("records")
-        if run["experiment"] in names
-    ]
+    found = []
+    for path in sorted(RUNS.glob(f"*/*/seed*/{RESULT}")):
+        folder = RunFolder(path.parent)
+        result, history = folder.result(), folder.history()
+        if result.experiment in names:
+            found.append(
+                {
+                    "what": names[result.experiment],
+                    "seed": result.recipe.seed,
+                    "test_accuracy": result.test.accuracy,
+                    "val_accuracy": result.val.accuracy,
+                    "val_accuracy_one_view": history.val_accuracy.iloc[-1],
+                    "train_seconds": result.timing.train_seconds,
+                    "parameters": result.model.parameters,
+                    "threads": result.provenance.threads,
+                }
+            )
+    return found
 
 
 def seeds_table(whole: pd.DataFrame) -> str:

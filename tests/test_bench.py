@@ -25,7 +25,7 @@ def test_a_measure_is_the_median_with_the_extremes():
     one = of_rounds("a", [3.0, 1.0, 2.0, 9.0, 2.5], "x", (">=", 2.0), "note").record()
     assert one == {
         "name": "a", "value": 2.5, "unit": "x", "low": 1.0, "high": 9.0, "goal": ">= 2",
-        "met": True, "note": "note",
+        "met": True, "note": "note", "row": "",
     }  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def test_the_tables_of_the_pages_are_those_of_the_results():
     for page, inner in bench.pages(result).items():
         text = page.read_text(encoding="utf-8")
         assert text == measures.replaced(text, inner), page
-    keys = {"name", "value", "unit", "low", "high", "goal", "met", "note"}
+    keys = {"name", "value", "unit", "low", "high", "goal", "met", "note", "row"}
     assert all(set(one) == keys for one in result["measures"])
     assert {"machine", "versions", "date"} <= set(result) and not result["quick"]
 
