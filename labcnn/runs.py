@@ -62,7 +62,8 @@ class Provenance(_Schema):
     """What a result was made with; never a path, a user or a host name.
 
     ``precision`` is what the recipe's ``auto`` became on this device; ``interruptions`` is how
-    often the run was stopped and resumed.
+    often the run was stopped and resumed; ``compiled`` whether its steps went through
+    ``torch.compile``.
     """
 
     data_fingerprint: str
@@ -76,6 +77,7 @@ class Provenance(_Schema):
     started: str
     finished: str
     interruptions: int = 0
+    compiled: bool = False
 
 
 class RunResult(_Schema):

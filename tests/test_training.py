@@ -424,6 +424,20 @@ def test_a_device_that_is_not_there_is_refused(small_data, logs, monkeypatch):
     assert not logs.exists()
 
 
+def test_steps_can_be_compiled(small_data, monkeypatch):
+    """torch.compile itself takes minutes: what stands in for it is called for the steps alone."""
+    compiled = []
+
+    def compiling(model):
+        compiled.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    assert not fit(request(), small_data).provenance.compiled and not compiled
+    result = fit(request(compile=True, experiment="compiled"), small_data)
+    assert result.provenance.compiled and len(compiled) == 1
+
+
 def test_early_stopping_and_decay_follow_validation_accuracy():
     best = BestEpoch(patience=2)
     model = torch.nn.Linear(1, 1)

@@ -34,7 +34,7 @@ class Hardware(NamedTuple):
 def choose_hardware(
     device: str = "auto", precision: str = "auto", threads: int | None = None
 ) -> Hardware:
-    """Turn what was asked for into what is here, and set torch's threads.
+    """Turn what was asked for into what is here; set torch's threads and, for CUDA, its kernels.
 
     Raises
     ------
@@ -48,6 +48,9 @@ def choose_hardware(
         raise ParameterError(f"device={device!r} isn't on this machine; valid here: {valid}")
     if threads is not None:
         torch.set_num_threads(threads)
+    if chosen == "cuda":  # the same seed gives the same bits, and float32 is float32
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if precision == "auto":
         precision = "bf16" if _fast_bf16(chosen) else "fp32"
     return Hardware(

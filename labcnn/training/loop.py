@@ -2,9 +2,10 @@
 
 import math
 from contextlib import closing, suppress
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+from torch import nn
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
@@ -114,6 +115,7 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     if recipe.whiten:
         patches_of, _ = batches["train"].take(batches["train"].spread(1000), recipe.first_size)
         whiten(model.stem_convolution, patches_of)
+    stepped = cast(nn.Module, torch.compile(model)) if request.compile else model
     optimizer = make_optimizer(model, recipe)
     decay = Decay(optimizer, recipe, math.ceil(len(batches["train"]) / recipe.batch_size))
     best, journal, totals = BestEpoch(recipe.patience), Journal(folder), Totals(device)
@@ -126,7 +128,7 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     checkpoint = Checkpoint(
         folder.path / CHECKPOINT,
         run_identity(recipe, data, hardware),
-        run_maker(hardware, code),
+        run_maker(hardware, code, request.compile),
         parts,
         device,
         before_saving=lambda: require_unchanged(data.files),
@@ -143,7 +145,7 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
         while (stopped := reason_to_stop(journal, best, recipe)) is None:
             epoch = len(journal.history) + 1
             row = train_epoch(
-                model, batches["train"], optimizer, decay, recipe, epoch, hardware, totals,
+                stepped, batches["train"], optimizer, decay, recipe, epoch, hardware, totals,
                 checkpoint,
             )  # fmt: skip
             val = evaluate(model, batches["val"], hardware, size=recipe.last_size).metrics

@@ -64,21 +64,19 @@ def run_identity(recipe: Recipe, data: ImageData, hardware: Hardware) -> dict[st
     }
 
 
-def run_maker(hardware: Hardware, code: Code) -> dict[str, Any]:
+def run_maker(hardware: Hardware, code: Code, compiled: bool) -> dict[str, Any]:
     """What may change the last bits of a run, or by an edit all of it, and isn't in its recipe."""
     return {
         "commit": code.commit,
         "torch": code.versions["torch"],
         "device": hardware.name,
         "threads": hardware.threads,
+        "compile": compiled,
     }
 
 
 def describe(
-    hardware: Hardware,
-    fingerprint: str,
-    code: Code,
-    clock: Clock,
+    hardware: Hardware, fingerprint: str, code: Code, clock: Clock, compiled: bool
 ) -> Provenance:
     """Provenance of a run on ``hardware`` with the data of ``fingerprint``, finished now."""
     return Provenance(
@@ -93,4 +91,5 @@ def describe(
         started=clock.started,
         finished=now(),
         interruptions=clock.interruptions,
+        compiled=compiled,
     )

@@ -55,7 +55,7 @@ def save_result(
         model=ModelSize(
             **model_size(request.recipe.variant, request.recipe.width, data.classes)._asdict()
         ),
-        provenance=describe(hardware, data.fingerprint, code, clock),
+        provenance=describe(hardware, data.fingerprint, code, clock, request.compile),
     )
     arrays = {
         f"{name}_{column}": getattr(evaluations[name], column)
