@@ -1,6 +1,6 @@
 """Every figure of benchmarks/README.md, measured here and now; `make bench` runs it.
 
-    python benchmarks/bench.py            # under 40 minutes: results.json, the table of README.md
+    python benchmarks/bench.py            # 20 minutes, and the runs of tuned.py
     python benchmarks/bench.py --quick    # under 3: does all of it run? results-quick.json
     python benchmarks/bench.py --only user notebook     # these rows anew, the others stay
 
