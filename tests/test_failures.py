@@ -24,6 +24,7 @@ from labcnn.training.loop import fit
 BEGIN = f"""
 import json, os, resource, subprocess, sys
 from pathlib import Path
+import torch
 sys.path[:0] = [{str(project_root() / "tests")!r}, {str(project_root() / "benchmarks")!r}]
 from kill_runs import small_data
 from training_requests import request
@@ -148,20 +149,49 @@ MEMORY = """
         Path("said").write_text(error_of(wanted) or "no error", encoding="utf-8")
         os._exit(0)
     status = os.wait()[1]
+    if not os.fork():  # the same while the checkpoint is read
+        loading = torch.load
+
+        def starved(*arguments, **named):
+            size = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+            size *= resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (size, size))
+            hoard = []  # what the process has got, but doesn't use
+            for piece in (2**20, 2**14, 2**10):
+                try:
+                    while True:
+                        hoard.append(torch.empty(piece, dtype=torch.uint8))
+                except RuntimeError:
+                    pass
+            del hoard[:3]
+            try:
+                return loading(*arguments, **named)
+            finally:
+                hoard.clear()
+
+        torch.load = starved
+        Path("said loading").write_text(error_of(wanted) or "no error", encoding="utf-8")
+        os._exit(0)
+    status = status or os.wait()[1]
+    names = sorted(path.name for path in wanted.folder.path.iterdir())
     left = temporary(wanted.folder.path)
     kept = len(checkpoint.read(wanted.folder.path / CHECKPOINT)["state"]["journal"]["history"])
     fit(wanted, small_data())
     fit(request(epochs=2, batch_size=120, width=32, experiment="whole"), small_data())
-    print(json.dumps([status, Path("said").read_text(encoding="utf-8"), left, kept]))
+    said = [Path(name).read_text(encoding="utf-8") for name in ("said", "said loading")]
+    print(json.dumps([status, said, names, left, kept]))
 """
 
 
 def test_out_of_memory_on_the_cpu(tmp_path):
     pytest.importorskip("resource")
-    status, said, left, kept = python(MEMORY, cwd=tmp_path)
+    status, said, names, left, kept = python(MEMORY, cwd=tmp_path)
     assert status == 0
-    assert said.startswith("out of memory with batch_size=120 and width=32; free some")
-    assert "\n" not in said and "goes on from its last checkpoint" in said
+    for line in said:
+        assert line.startswith("out of memory with batch_size=120 and width=32; free some")
+        assert "\n" not in line and "goes on from its last checkpoint" in line
+    # and so it does: a checkpoint that can't be read for want of memory isn't taken for a cut one
+    assert names == ["checkpoint.pt", "gradients.csv", "history.csv", "tensorboard"]
     assert left == [] and kept == 1
     whole, cut = (
         request(epochs=2, batch_size=120, width=32, experiment=name).folder
@@ -205,7 +235,12 @@ def test_out_of_memory_is_one_line_and_goes_on(small_data, monkeypatch, error):
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ZeroDivisionError("x")]
+    "error",
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ZeroDivisionError("x"),
+        KeyboardInterrupt(),
+    ],
 )
 def test_an_error_of_the_program_stays_what_it_is(small_data, monkeypatch, error):
     """With its traceback: it isn't the machine's."""
@@ -213,6 +248,49 @@ def test_an_error_of_the_program_stays_what_it_is(small_data, monkeypatch, error
     with pytest.raises(type(error)) as raised:
         fit(request(), small_data)
     assert raised.value is error
+
+
+@pytest.mark.parametrize("damage", ["a bit", "a block"])
+def test_a_damaged_checkpoint_is_named_and_set_aside(small_data, monkeypatch, capsys, damage):
+    """Bytes of a tensor that a disk or a copy has changed: torch itself would take them over."""
+    with monkeypatch.context() as patched:
+        fails_in_epoch_2(patched, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            fit(request(experiment="cut"), small_data)
+    path = request(experiment="cut").folder.path / CHECKPOINT
+    weights = checkpoint.read(path)["state"]["model"]["stages.3.0.second.0.weight"]
+    whole, tensor = path.read_bytes(), weights.contiguous(memory_format=torch.channels_last)
+    at = whole.index(tensor.permute(0, 2, 3, 1).numpy().tobytes())
+    new = bytes([whole[at] ^ 1]) if damage == "a bit" else bytes(4096)
+    path.write_bytes(whole[:at] + new + whole[at + len(new) :])
+    torch.load(path, weights_only=True)
+    for name in ("cut", "whole"):
+        fit(request(experiment=name), small_data)
+    assert "checkpoint.pt is damaged (in " in capsys.readouterr().out
+    assert path.with_name("checkpoint.pt.unusable").exists()
+    assert same(request(experiment="whole").folder, request(experiment="cut").folder)
+
+
+NOTEBOOK = """
+    disk = Path("disk")
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", disk], check=True)
+    given = {"dataset": "shapes", "fraction": 0.04, "epochs": 2, "width": 4, "threads": 1}
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", NOTEBOOK, "out.ipynb"]
+    for name, value in {**given, "logs": disk.resolve()}.items():
+        command += ["-p", name, str(value)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    print(json.dumps([done.returncode, done.stderr.strip().splitlines()[-1]]))
+"""
+
+
+def test_a_full_disk_through_the_notebook(own_mounts, tmp_path):
+    notebook = str(project_root() / "notebooks" / "train.ipynb")
+    script = NOTEBOOK.replace("NOTEBOOK", repr(notebook))
+    code, last = python(script, *own_mounts, cwd=tmp_path)
+    assert code != 0
+    assert "RunError: " in last and "No space left on device; make room and run the same" in last
+    assert "Traceback" not in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -350,24 +428,41 @@ def test_a_data_folder_that_others_own(tiny, own_mounts, tmp_path):
 
 
 HOLDING = """
-    from labcnn.training.experiment import only_process
-    with only_process(request()):
-        print("held", flush=True)
-        sys.stdin.read()
+    fit(request(epochs=1, experiment="alone"), small_data())
+    real = loop.train_epoch
+
+    def waiting(*arguments):
+        print("training", flush=True)
+        sys.stdin.readline()
+        return real(*arguments)
+
+    loop.train_epoch = waiting
+    fit(request(epochs=1), small_data())
+    print("finished", flush=True)
+    fit(request(epochs=1, seed=1), small_data())
 """
 
 
 def test_a_second_process_says_so_and_stops(small_data, tmp_path):
-    other = subprocess.Popen(
+    """The first one goes on to the same result; a killed one's lock is free."""
+    with subprocess.Popen(
         [sys.executable, "-c", BEGIN + textwrap.dedent(HOLDING)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",
-    )
-    assert other.stdout.readline() == "held\n"
-    with pytest.raises(RunError, match=r"variant=short_norm seed=0 .* trained by another process"):
-        fit(request(), small_data)
-    assert not request().folder.path.exists()
-    other.kill()  # the operating system frees the lock
-    other.communicate()
-    assert fit(request(), small_data).epochs_run == 2
+    ) as other:
+        lines = iter(other.stdout.readline, "")
+        first, second = request(epochs=1), request(epochs=1, seed=1)
+        refused = r"variant=short_norm seed={} .* is being trained by another process"
+        assert "training\n" in lines
+        with pytest.raises(RunError, match=refused.format(0)):
+            fit(first, small_data)
+        other.stdin.write("\n")
+        other.stdin.flush()
+        assert "finished\n" in lines
+        assert same(request(epochs=1, experiment="alone").folder, first.folder)
+        assert "training\n" in lines
+        with pytest.raises(RunError, match=refused.format(1)):
+            fit(second, small_data)
+        other.kill()  # the operating system frees the lock
+    assert fit(second, small_data).epochs_run == 1

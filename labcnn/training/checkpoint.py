@@ -3,6 +3,8 @@
 import io
 import pickle
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +13,7 @@ import torch
 
 from labcnn.errors import RunError
 from labcnn.files import write_atomically
+from labcnn.training.failures import is_out_of_memory
 from labcnn.training.hardware import random_state, set_random_state
 
 #: Changes when an older checkpoint can't be read any more.
@@ -118,18 +121,18 @@ class Checkpoint:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's content.
+    """A checkpoint's content; every byte of it is compared with its checksum.
 
     Raises
     ------
     RunError
-        It is cut short, isn't a checkpoint, or is of another format.
+        It is cut short or damaged, isn't a checkpoint, or is of another format.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = content["format"]
-        if found == FORMAT and {"run", "maker", "state", "random"} <= content.keys():
-            return content
+        with zipfile.ZipFile(path) as archive:  # torch writes checksums, but doesn't compare them
+            damaged = archive.testzip()
+        found, whole = content["format"], {"run", "maker", "state", "random"} <= content.keys()
     except (
         RuntimeError,
         EOFError,
@@ -138,6 +141,14 @@ def read(path: Path) -> dict[str, Any]:
         ValueError,
         AttributeError,
         pickle.UnpicklingError,
-    ):
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        if is_out_of_memory(error):  # then it may well be whole: it must stay
+            raise
         raise RunError("is cut short or no checkpoint") from None
-    raise RunError(f"is of format {found}, this labcnn needs {FORMAT}")
+    if damaged is not None:
+        raise RunError(f"is damaged (in {damaged})")
+    if found != FORMAT or not whole:
+        raise RunError(f"is of format {found}, this labcnn needs {FORMAT}")
+    return content

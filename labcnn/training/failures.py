@@ -15,6 +15,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESUMES = "and run the same again: it goes on from its last checkpoint"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of a device, is used up."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in OUT_OF_MEMORY
+    )
+
+
 @contextmanager
 def in_one_line(request: RunRequest) -> Iterator[None]:
     """Turn a full or read-only disk, used up memory and changed data into a :class:`RunError`."""
@@ -34,10 +43,7 @@ def in_one_line(request: RunRequest) -> Iterator[None]:
             f"(logs=... chooses another) {RESUMES}"
         ) from None
     except (MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(
-            words in text for words in OUT_OF_MEMORY
-        ):
+        if not is_out_of_memory(error):
             raise
         recipe = request.recipe
         raise RunError(
