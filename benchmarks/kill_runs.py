@@ -1,7 +1,7 @@
 """Kill training runs at hundreds of moments; each must end with the bits of one left alone.
 
     python benchmarks/kill_runs.py --kills 300        # about five minutes, kill_runs.json
-    python benchmarks/kill_runs.py --papermill 6      # the notebook and its kernel, killed
+    python benchmarks/kill_runs.py --papermill 6      # the notebook and its kernel, two minutes
 
 Children forked from one process that has torch already train tiny runs by the real ``fit``. Each is
 ended by SIGKILL, after a drawn time or inside a drawn write, and started again with the same
@@ -62,10 +62,16 @@ CASES: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 WRITTEN = (CHECKPOINT, CHECKPOINT, CHECKPOINT, HISTORY, PREDICTIONS, RESULT, EXPERIMENT)
 STAGES = ("half of its bytes", "before fsync", "before the rename", "after the rename")
+#: A run that overwrites another: the old folder is renamed away, then the new one into its place.
+FOLDER = "the run's folder"
+RENAMES = ("before both renames", "between the renames", "after both renames")
 
 
 class Blow(NamedTuple):
-    """How a child is to die: after ``seconds``, or in the ``nth``-th write of ``file``."""
+    """How a child is to die: after ``seconds``, or in the ``nth``-th write of ``file``.
+
+    Of :data:`FOLDER`, ``stage`` is one of :data:`RENAMES`.
+    """
 
     seconds: float = 0.0
     file: str = ""
@@ -146,11 +152,12 @@ def die_in_a_write(blow: Blow) -> None:
         syncing(handle)
 
     def replace(self: Path, target: Path) -> Path:
-        if now(self, "before the rename"):
+        away, back = (target.name.endswith(".old"), self.name.endswith(".new"))
+        if now(self, "before the rename") or (away and blow.stage == RENAMES[0]):
             die()
         last = now(self, "after the rename")
         result = renaming(self, target)
-        if last:
+        if last or (away and blow.stage == RENAMES[1]) or (back and blow.stage == RENAMES[2]):
             die()
         return result
 
@@ -180,17 +187,19 @@ def in_a_child(work: Callable[[], None], log: Path, seconds: float = 0.0) -> int
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def drawn(draw: random.Random, life: float) -> Blow:
+def drawn(draw: random.Random, life: float, overwrites: bool) -> Blow:
     """The way a child is to die: every other time in the middle of a write."""
     if draw.random() < 0.5:
         return Blow(seconds=draw.uniform(0.01, 0.7) * life)
+    if overwrites and draw.random() < 0.3:
+        return Blow(file=FOLDER, stage=draw.choice(RENAMES))
     file = draw.choice(WRITTEN)
     most = {CHECKPOINT: 20, HISTORY: 3}.get(file, 1)
     return Blow(file=file, stage=draw.choice(STAGES), nth=draw.randint(1, most))
 
 
 def place(folder: RunFolder) -> str:
-    """Where a run was killed, by what it left."""
+    """Where a run goes on, by what it left; with a checkpoint a step, where it was killed."""
     path = folder.path / CHECKPOINT
     if folder.finished:
         return "after result.json"
@@ -253,6 +262,7 @@ class Victim:
         if request.overwrite:  # something to overwrite
             shutil.copytree(self.root / "whole" / "logs", request.folder.path.parents[2])
         killed: list[str] = []
+        lost: list[str] = []
         code = -signal.SIGKILL
         while code == -signal.SIGKILL:
             blow = next(blows, None)
@@ -265,9 +275,12 @@ class Victim:
                 new = RunFolder(request.folder.path.with_name(f".{request.folder.path.name}.new"))
                 at = place(new if request.overwrite and new.path.exists() else request.folder)
                 killed.append(f"{blow.file}: {blow.stage}" if blow.file else at)
+                beside = request.folder.path.parent.iterdir() if request.overwrite else ()
+                if request.overwrite and not any(RunFolder(path).finished for path in beside):
+                    lost.append("the overwritten run was lost before the new one was whole")
         if code:
             raise RunError(f"{self.case}: ended with {code}: {log.read_text(encoding='utf-8')}")
-        differences = compared(self.whole, contents(request.folder, weights))
+        differences = lost + compared(self.whole, contents(request.folder, weights))
         differences += [f"left behind: {found}" for found in leftovers(self.root / name / "logs")]
         if not differences:
             shutil.rmtree(self.root / name)
@@ -291,7 +304,8 @@ def torment(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
         if case not in victims:
             victims[case] = Victim(CASES[case], data, root / f"case{case}")
         victim = victims[case]
-        blows = [drawn(draw, victim.life) for _ in range(min(8, left))]
+        overwrites = CASES[case].get("overwrite", False)
+        blows = [drawn(draw, victim.life, overwrites) for _ in range(min(8, left))]
         outcomes.append(victim.suffer(iter(blows), f"run{number}"))
         left -= len(outcomes[-1].killed)
         print(
@@ -316,47 +330,60 @@ def notebook_run(logs: Path, executed: Path) -> subprocess.Popen[str]:
 
 
 def torment_notebooks(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
-    """Kill papermill, its kernel, or both, after an epoch that is drawn; one run until it ends."""
-    draw = random.Random(seed)
-    whole, cut = (RunFolder(root / name / "killed/short_all/seed0") for name in ("whole", "cut"))
+    """Kill papermill, its kernel, or both: at most five times a run, until there were ``kills``."""
+    draw, outcomes = random.Random(seed), list[Outcome]()
     run = notebook_run(root / "whole", root / "whole.ipynb")
     if run.wait():
         raise RunError(f"the notebook failed: {run.communicate()[1]}")
-    killed: list[str] = []
-    while not cut.finished:
-        run = notebook_run(root / "cut", root / "cut.ipynb")
+    whole = contents(RunFolder(root / "whole/killed/short_all/seed0"))
+    while (left := kills - sum(len(outcome.killed) for outcome in outcomes)) > 0:
+        logs = root / f"run{len(outcomes)}"
+        cut = RunFolder(logs / "killed/short_all/seed0")
+        killed: list[str] = []
+        while not cut.finished:
+            if at := attempt(logs, cut, draw if len(killed) < min(5, left) else None):
+                killed.append(at)
+        differences = compared(whole, contents(cut))
+        differences += [f"left behind: {found}" for found in leftovers(logs)]
+        outcomes.append(Outcome(killed, differences))
+        print(f"{kills - left + len(killed)} kills: {differences or 'the same'}")
+    return outcomes
+
+
+def attempt(logs: Path, cut: RunFolder, draw: random.Random | None) -> str | None:
+    """Start the notebook and, with ``draw``, kill it after an epoch or earlier; what was killed.
+
+    An orphaned kernel may go on with the run for a second, until it notices that papermill is gone:
+    then the next attempt must be refused.
+    """
+    path = cut.path / HISTORY
+    before = stamp(path)
+    run = notebook_run(logs, logs.with_suffix(".ipynb"))
+    killed = None
+    if draw is not None:
         process = psutil.Process(run.pid)
-        if len(killed) < kills:
-            victims = draw.choice(("papermill", "the kernel", "papermill and the kernel"))
-            path, before = cut.path / HISTORY, stamp(cut.path / HISTORY)
-            early = draw.random() < 0.3  # while it imports or loads
-            time.sleep(draw.uniform(1, 4) if early else 0)
-            while not early and stamp(path) == before and run.poll() is None:
+        victims = draw.choice(("papermill", "the kernel", "papermill and the kernel"))
+        if draw.random() < 0.3:  # while it imports or loads
+            time.sleep(draw.uniform(1, 4))
+        else:
+            while stamp(path) == before and run.poll() is None:
                 time.sleep(0.01)
-            time.sleep(draw.uniform(0, 0.1))
-            kernels = process.children(recursive=True) if run.poll() is None else []
-            if run.poll() is None and not cut.finished:
-                doomed = [process] if victims == "papermill" else kernels
-                doomed = [process, *kernels] if victims.endswith("and the kernel") else doomed
-                for each in doomed:
-                    each.kill()
-                if doomed:
-                    killed.append(
-                        f"{victims}, {place(cut) if cut.path.exists() else 'at the start'}"
-                    )
-                psutil.wait_procs([p for p in kernels if p in doomed])
-        message = run.communicate()[1]
-        if (
-            run.returncode
-            and not any(
-                known in message for known in ("another process", "Kernel died", "DeadKernelError")
-            )
-            and run.returncode != -signal.SIGKILL
-        ):
-            raise RunError(f"the notebook failed: {message}")
-    differences = compared(contents(whole), contents(cut))
-    differences += [f"left behind: {found}" for found in leftovers(root / "cut")]
-    return [Outcome(killed, differences)]
+        time.sleep(draw.uniform(0, 0.1))
+        kernels = process.children(recursive=True) if run.poll() is None else []
+        if run.poll() is None and not cut.finished:
+            doomed = [process] if victims == "papermill" else kernels
+            doomed = [process, *kernels] if victims.endswith("and the kernel") else doomed
+            trained = stamp(path) != before
+            for each in doomed:
+                each.kill()
+            if doomed:
+                killed = f"{victims}, {'after an epoch' if trained else 'in its first seconds'}"
+            psutil.wait_procs([each for each in kernels if each in doomed], timeout=60)
+    message = run.communicate()[1]
+    expected = ("another process", "Kernel died", "DeadKernelError")
+    if run.returncode not in {0, -signal.SIGKILL} and not any(w in message for w in expected):
+        raise RunError(f"the notebook failed: {message}")
+    return killed
 
 
 def stamp(path: Path) -> int:

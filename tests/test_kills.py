@@ -55,20 +55,27 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {benchmarks!r})
 import kill_runs
-from kill_runs import CASES, STAGES, Blow, Victim, small_data
+from kill_runs import CASES, FOLDER, RENAMES, STAGES, Blow, Victim, small_data
 kill_runs.warm_up(small_data(), Path("warm").resolve())
 victim = Victim(CASES[0], small_data(), Path("runs").resolve())
 blows = [Blow(file=name, stage=stage, nth=2 if name == "checkpoint.pt" else 1)
          for name in ("checkpoint.pt", "history.csv", "predictions.npz", "result.json")
          for stage in STAGES]
-outcome = victim.suffer(iter(blows), "killed")
-assert outcome.killed == [f"{{b.file}}: {{b.stage}}" for b in blows], outcome.killed
-assert outcome.differences == [], outcome.differences
+renames = [Blow(file=FOLDER, stage=stage) for stage in RENAMES]
+overwriting = next(case for case in CASES if case.get("overwrite"))
+replacing = Victim(overwriting, small_data(), Path("over").resolve())
+for each, blows in ((victim, blows), (replacing, renames)):
+    outcome = each.suffer(iter(blows), "killed")
+    assert outcome.killed == [f"{{b.file}}: {{b.stage}}" for b in blows], outcome.killed
+    assert outcome.differences == [], outcome.differences
 """
 
 
 def test_killed_in_each_stage_of_each_files_writing(tmp_path):
-    """One run, sixteen times: half of the bytes, all of them, before and after the rename."""
+    """One run, sixteen times: half of the bytes, all of them, before and after the rename.
+
+    Another, that overwrites an old one, around the renames of the two folders.
+    """
     script = WRITES.format(benchmarks=str(SCRIPT.parent))
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, encoding="utf-8"
