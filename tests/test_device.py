@@ -16,6 +16,7 @@ from training_requests import request
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.network import ConvNet, whiten
 from labcnn.training import epoch as epoch_module
+from labcnn.training.checkpoint import Checkpoint
 from labcnn.training.epoch import Totals, train_epoch
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.optimizers import make_optimizer
@@ -36,6 +37,8 @@ CASES = [
      "whiten": True, "first_size": 32, "last_size": 48, "label_smoothing": 0.1},
     {"variant": "short_lrdecay", "decay": "plateau"},
     {"variant": "mid_all", "decay": "one_cycle", "optimizer": "muon"},
+    {"variant": "short_dropout", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    {"variant": "long_baseline"},
 ]  # fmt: skip
 
 
@@ -168,3 +171,17 @@ def test_an_accelerator_gets_the_images_once_as_uint8(small_data, size):
                 assert x.device.type == "meta" and x.dtype == torch.float32
     # of an epoch, only its order and which images are mirrored
     assert copies.seen == [(torch.int64, 120), (torch.bool, 120)] * 2
+
+
+def test_an_accelerators_random_state_is_in_the_checkpoint(tmp_path, monkeypatch):
+    """Its dropout masks come from its own generator."""
+    states = [torch.tensor([7], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+    saved = Checkpoint(tmp_path / "checkpoint.pt", {}, {}, {}, torch.device("mps"))
+    saved.save()
+    cpu = torch.rand(3)
+    states.append(torch.tensor([0], dtype=torch.uint8))
+    assert saved.load()
+    assert states[-1].item() == 7
+    assert torch.equal(torch.rand(3), cpu)

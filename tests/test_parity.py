@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 from training_requests import request
 
+from labcnn.data.batches import Batches
 from labcnn.network import ConvNet, DoubleConv, Dropout, whiten
 from labcnn.training.evaluate import mean_log_probability, views_of
 from labcnn.training.hardware import choose_hardware
+from labcnn.training.loop import fit
 from labcnn.training.optimizers import Muon, make_optimizer, orthogonal
 
 
@@ -48,7 +50,7 @@ def test_dropout_depends_on_the_seed_and_rests_in_evaluation():
 
 
 class PlainBlock(nn.Module):
-    """A double convolution with ReLU, then pooling; nothing in place."""
+    """A double convolution with ReLU, then pooling if any; nothing in place."""
 
     def __init__(self, block: DoubleConv) -> None:
         super().__init__()
@@ -58,19 +60,21 @@ class PlainBlock(nn.Module):
         y = self.block.second(F.relu(self.block.first(x)))
         if self.block.shortcut is not None:
             y = y + self.block.shortcut(x)
-        return F.max_pool2d(F.relu(y), 2)
+        y = F.relu(y)
+        return F.max_pool2d(y, 2, ceil_mode=True) if self.block.pool else y
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("widths", [(8, 8), (8, 16)])
-def test_a_block_has_the_bits_of_its_plain_form(widths, residual, norm, precision):
+@pytest.mark.parametrize(("pool", "size"), [(True, 12), (True, 7), (False, 12)])
+def test_a_block_has_the_bits_of_its_plain_form(pool, size, widths, residual, norm, precision):
     torch.manual_seed(0)
-    block = DoubleConv(*widths, norm, residual, pool=True).to(memory_format=torch.channels_last)
+    block = DoubleConv(*widths, norm, residual, pool).to(memory_format=torch.channels_last)
     plain = PlainBlock(copy.deepcopy(block))
     hardware = choose_hardware("cpu", precision, 1)
-    x = torch.randn(5, widths[0], 12, 12).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(5, widths[0], size, size).contiguous(memory_format=torch.channels_last)
     x = x.bfloat16() if precision == "bf16" else x  # as the layer before gives it
     results = []
     for module in (block, plain):
@@ -81,6 +85,25 @@ def test_a_block_has_the_bits_of_its_plain_form(widths, residual, norm, precisio
         results.append([y, given.grad, *(p.grad for p in module.parameters())])
     assert len(results[0]) == len(results[1]) > 3
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_variants_of_one_seed_see_the_same_batches(small_data, monkeypatch):
+    """The same images, order, mirrors and shifts, whatever else a variant draws; no other seed."""
+    real = Batches.shuffled
+    seen = []
+
+    def noted(self, *arguments, **named):
+        for x, y in real(self, *arguments, **named):
+            seen[-1].append((x.numpy().tobytes(), y.tolist()))
+            yield x, y
+
+    monkeypatch.setattr(Batches, "shuffled", noted)
+    for variant, seed in (("short_baseline", 0), ("short_all", 0), ("short_all", 1)):
+        seen.append([])
+        fit(request(variant=variant, seed=seed, augment=True), small_data)
+    assert len(seen[0]) == 2 * 8 and seen[0][:8] != seen[0][8:]
+    assert seen[0] == seen[1]
+    assert seen[1] != seen[2] and sorted(seen[1]) != sorted(seen[2])
 
 
 @pytest.mark.parametrize("shape", [(32, 288), (64, 32), (16, 16)])
