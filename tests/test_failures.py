@@ -161,13 +161,15 @@ MEMORY = """
                 try:
                     while True:
                         hoard.append(torch.empty(piece, dtype=torch.uint8))
-                except RuntimeError:
+                except (RuntimeError, MemoryError):
                     pass
-            del hoard[:3]
+            del hoard[:3]  # Python gets by with that, the tensors don't
             try:
                 return loading(*arguments, **named)
-            finally:
+            except RuntimeError as error:
                 hoard.clear()
+                Path("starved").write_text(str(error), encoding="utf-8")
+                raise
 
         torch.load = starved
         Path("said loading").write_text(error_of(wanted) or "no error", encoding="utf-8")
@@ -192,6 +194,7 @@ def test_out_of_memory_on_the_cpu(tmp_path):
         assert "\n" not in line and "goes on from its last checkpoint" in line
     # and so it does: a checkpoint that can't be read for want of memory isn't taken for a cut one
     assert names == ["checkpoint.pt", "gradients.csv", "history.csv", "tensorboard"]
+    assert "can't allocate memory" in (tmp_path / "starved").read_text(encoding="utf-8")
     assert left == [] and kept == 1
     whole, cut = (
         request(epochs=2, batch_size=120, width=32, experiment=name).folder
