@@ -1,6 +1,6 @@
 """Kill training runs at hundreds of moments; each must end with the bits of one left alone.
 
-    python benchmarks/kill_runs.py --kills 300        # about five minutes, kill_runs.json
+    python benchmarks/kill_runs.py --kills 300        # about three minutes, kill_runs.json
     python benchmarks/kill_runs.py --papermill 6      # the notebook and its kernel, two minutes
 
 Children forked from one process that has torch already train tiny runs by the real ``fit``. Each is
@@ -49,7 +49,8 @@ from labcnn.training.provenance import Code, running_code
 RECORD = Path(__file__).with_suffix(".json")
 TIMES = ["seconds", "images_per_second"]
 TINY = {"dataset": "shapes", "width": 4, "epochs": 3, "batch_size": 24, "threads": 1}
-#: Everything that has a state of its own: optimisers, schedules, random masks, running means.
+#: Everything that has a state of its own: optimisers, schedules, random masks, running means, and
+#: early stopping (of a run that stands still).
 CASES: tuple[dict[str, Any], ...] = (
     {"variant": "short_all", "decay": "one_cycle", "augment": True},
     {"variant": "short_dropout", "seed": 1, "momentum": 0.5},
@@ -59,6 +60,7 @@ CASES: tuple[dict[str, Any], ...] = (
     {"variant": "short_baseline", "seed": 4, "augment": True, "precision": "fp32"},
     {"variant": "short_residual", "seed": 5, "label_smoothing": 0.1, "patience": 1},
     {"variant": "short_norm", "seed": 6, "overwrite": True},
+    {"variant": "short_baseline", "seed": 7, "learning_rate": 1e-30, "epochs": 9, "patience": 5},
 )  # fmt: skip
 WRITTEN = (CHECKPOINT, CHECKPOINT, CHECKPOINT, HISTORY, PREDICTIONS, RESULT, EXPERIMENT)
 STAGES = ("half of its bytes", "before fsync", "before the rename", "after the rename")
@@ -293,8 +295,8 @@ def warm_up(data: ImageData, logs: Path) -> None:
     fit(RunRequest.from_parameters(case), data)
 
 
-def torment(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
-    """Runs of all cases in turn, at most eight kills each, until there were ``kills`` of them."""
+def torment(kills: int, root: Path, seed: int, each: int) -> list[Outcome]:
+    """Runs of all cases in turn, at most ``each`` kills of one, until there were ``kills``."""
     data, draw, outcomes = small_data(), random.Random(seed), list[Outcome]()
     warm_up(data, root / "warm")
     victims: dict[int, Victim] = {}
@@ -305,7 +307,7 @@ def torment(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
             victims[case] = Victim(CASES[case], data, root / f"case{case}")
         victim = victims[case]
         overwrites = CASES[case].get("overwrite", False)
-        blows = [drawn(draw, victim.life, overwrites) for _ in range(min(8, left))]
+        blows = [drawn(draw, victim.life, overwrites) for _ in range(min(each, left))]
         outcomes.append(victim.suffer(iter(blows), f"run{number}"))
         left -= len(outcomes[-1].killed)
         print(
@@ -329,8 +331,8 @@ def notebook_run(logs: Path, executed: Path) -> subprocess.Popen[str]:
     )
 
 
-def torment_notebooks(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
-    """Kill papermill, its kernel, or both: at most five times a run, until there were ``kills``."""
+def torment_notebooks(kills: int, root: Path, seed: int, each: int) -> list[Outcome]:
+    """Kill papermill, its kernel, or both: at most ``each`` times a run, ``kills`` times in all."""
     draw, outcomes = random.Random(seed), list[Outcome]()
     run = notebook_run(root / "whole", root / "whole.ipynb")
     if run.wait():
@@ -341,7 +343,7 @@ def torment_notebooks(kills: int, root: Path, seed: int = 0) -> list[Outcome]:
         cut = RunFolder(logs / "killed/short_all/seed0")
         killed: list[str] = []
         while not cut.finished:
-            if at := attempt(logs, cut, draw if len(killed) < min(5, left) else None):
+            if at := attempt(logs, cut, draw if len(killed) < min(each, left) else None):
                 killed.append(at)
         differences = compared(whole, contents(cut))
         differences += [f"left behind: {found}" for found in leftovers(logs)]
@@ -414,6 +416,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=0, help="kills of `fit`")
     parser.add_argument("--papermill", type=int, default=0, help="kills of a run of the notebook")
+    parser.add_argument("--each", type=int, default=8, help="kills of one run, at most")
     parser.add_argument("--seed", type=int, default=0, help="decides when they die")
     parser.add_argument("--output", type=Path, default=RECORD)
     given = parser.parse_args()
@@ -425,7 +428,7 @@ def main() -> None:
         if kills:
             begin, code = time.perf_counter(), running_code()
             root = Path(tempfile.mkdtemp(prefix="labcnn-kills-"))
-            outcomes = work(kills, root, given.seed)
+            outcomes = work(kills, root, given.seed, given.each)
             records[name] = record(outcomes, time.perf_counter() - begin, code)
             print(json.dumps(records[name], indent=2))
             write_text(given.output, json.dumps(records, indent=2) + "\n")
