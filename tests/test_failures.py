@@ -1,8 +1,10 @@
 """What a machine runs out of: one line, nothing half-written, nothing lost, and it goes on."""
 
+import errno
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -174,7 +176,7 @@ MEMORY = """
         torch.load = starved
         Path("said loading").write_text(error_of(wanted) or "no error", encoding="utf-8")
         os._exit(0)
-    status = status or os.wait()[1]
+    status |= os.wait()[1]
     names = sorted(path.name for path in wanted.folder.path.iterdir())
     left = temporary(wanted.folder.path)
     kept = len(checkpoint.read(wanted.folder.path / CHECKPOINT)["state"]["journal"]["history"])
@@ -190,7 +192,8 @@ def test_out_of_memory_on_the_cpu(tmp_path):
     status, said, names, left, kept = python(MEMORY, cwd=tmp_path)
     assert status == 0
     for line in said:
-        assert line.startswith("out of memory with batch_size=120 and width=32; free some")
+        # of oneDNN one only hears that it "could not create a primitive"
+        assert re.match(r"(co.*, probably )?out of memory with batch_size=120 and width=32;", line)
         assert "\n" not in line and "goes on from its last checkpoint" in line
     # and so it does: a checkpoint that can't be read for want of memory isn't taken for a cut one
     assert names == ["checkpoint.pt", "gradients.csv", "history.csv", "tensorboard"]
@@ -220,6 +223,9 @@ def fails_in_epoch_2(monkeypatch, error):
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ..."),
         MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("can't start new thread"),
         RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 6 bytes."),
     ],
@@ -228,10 +234,12 @@ def test_out_of_memory_is_one_line_and_goes_on(small_data, monkeypatch, error):
     with monkeypatch.context() as patched:
         fails_in_epoch_2(patched, error)
         with pytest.raises(
-            RunError, match=r"^out of memory with batch_size=16 and width=4"
+            RunError, match=r"^(\D+, probably )?out of memory with batch_size=16 and width=4"
         ) as said:
             fit(request(experiment="cut"), small_data)
     assert "\n" not in str(said.value)
+    unclear = "create" in str(error) or "thread" in str(error)
+    assert str(said.value).startswith(f"{error}, probably") == unclear
     for name in ("cut", "whole"):
         fit(request(experiment=name), small_data)
     assert same(request(experiment="whole").folder, request(experiment="cut").folder)
