@@ -25,6 +25,7 @@ from labcnn.training.loop import fit
 #: What the scripts below begin with: tiny data and requests, in a process of their own.
 BEGIN = f"""
 import json, os, resource, subprocess, sys
+from functools import partial
 from pathlib import Path
 import torch
 sys.path[:0] = [{str(project_root() / "tests")!r}, {str(project_root() / "benchmarks")!r}]
@@ -131,11 +132,24 @@ def test_a_full_and_then_read_only_disk(own_mounts, tmp_path):
 MEMORY = """
     real = loop.train_epoch
 
-    def little_memory(*arguments):
-        used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
-        size = used * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (size + 2**20, size + 2**20))
-        return real(*arguments)
+    def starved(work, *arguments, **named):
+        size = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+        size *= resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        hoard = []  # what the process has got, but doesn't use
+        for piece in (2**20, 2**14, 2**10):
+            try:
+                while True:
+                    hoard.append(torch.empty(piece, dtype=torch.uint8))
+            except (RuntimeError, MemoryError):
+                pass
+        del hoard[:3]  # Python gets by with that, the tensors don't
+        try:
+            return work(*arguments, **named)
+        except BaseException as error:
+            hoard.clear()
+            Path("starved").write_text(repr(error), encoding="utf-8")
+            raise
 
     def interrupted(*arguments):
         if arguments[5] == 2:
@@ -147,33 +161,12 @@ MEMORY = """
     assert error_of(wanted) == "stopped"
     loop.train_epoch = real
     if not os.fork():  # a limit can't be lifted again
-        loop.train_epoch = little_memory
+        loop.train_epoch = partial(starved, real)
         Path("said").write_text(error_of(wanted) or "no error", encoding="utf-8")
         os._exit(0)
     status = os.wait()[1]
     if not os.fork():  # the same while the checkpoint is read
-        loading = torch.load
-
-        def starved(*arguments, **named):
-            size = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
-            size *= resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (size, size))
-            hoard = []  # what the process has got, but doesn't use
-            for piece in (2**20, 2**14, 2**10):
-                try:
-                    while True:
-                        hoard.append(torch.empty(piece, dtype=torch.uint8))
-                except (RuntimeError, MemoryError):
-                    pass
-            del hoard[:3]  # Python gets by with that, the tensors don't
-            try:
-                return loading(*arguments, **named)
-            except RuntimeError as error:
-                hoard.clear()
-                Path("starved").write_text(str(error), encoding="utf-8")
-                raise
-
-        torch.load = starved
+        torch.load = partial(starved, torch.load)
         Path("said loading").write_text(error_of(wanted) or "no error", encoding="utf-8")
         os._exit(0)
     status |= os.wait()[1]
