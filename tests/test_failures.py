@@ -24,7 +24,7 @@ from labcnn.training.loop import fit
 
 #: What the scripts below begin with: tiny data and requests, in a process of their own.
 BEGIN = f"""
-import json, os, resource, subprocess, sys
+import json, os, resource, signal, subprocess, sys
 from functools import partial
 from pathlib import Path
 import torch
@@ -133,6 +133,7 @@ MEMORY = """
     real = loop.train_epoch
 
     def starved(work, *arguments, **named):
+        signal.alarm(60)  # a thread that can't start may be waited for without end
         size = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         size *= resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
