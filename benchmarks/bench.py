@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -73,8 +73,8 @@ def measured(bench: speed.Bench, rows: Mapping[str, Row]) -> tuple[list[Measure]
     return found, whole
 
 
-def described(bench: speed.Bench, measures: list[Measure]) -> dict[str, Any]:
-    """What ``results.json`` holds: the measures, the machine, the versions, the date."""
+def circumstances(bench: speed.Bench) -> dict[str, Any]:
+    """What ``results.json`` holds beside the measures: the machine, the versions, the date."""
     names = ("torch", "torchvision", "lightning-fabric", "numpy")
     memory = psutil.virtual_memory().total / 2**30
     hardware = choose_hardware()
@@ -85,25 +85,22 @@ def described(bench: speed.Bench, measures: list[Measure]) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "dataset": bench.dataset,
         "quick": bench.quick,
-        "measures": [measure.record() for measure in measures],
     }
 
 
-def merged(before: dict[str, Any], after: dict[str, Any], rows: list[str]) -> dict[str, Any]:
-    """The results with some rows measured anew, in the order of the whole table.
+def kept(now: dict[str, Any], anew: Iterable[str]) -> list[dict[str, Any]]:
+    """The saved measures of the other rows than those measured ``anew``.
 
     Raises
     ------
     SystemExit
-        They were measured on another machine or with other versions.
+        They were measured on another machine, with other versions or on other images.
     """
+    before = json.loads(RESULTS.read_text(encoding="utf-8"))
     for name in ("machine", "versions", "dataset"):
-        if before[name] != after[name]:
-            sys.exit(f"{RESULTS.name} has {name}={before[name]}, here it is {after[name]}")
-    kept = [one for one in before["measures"] if one["row"] not in rows]
-    order = list(ROWS)
-    measures = sorted([*kept, *after["measures"]], key=lambda one: order.index(one["row"]))
-    return {**after, "measures": measures}
+        if before[name] != now[name]:
+            sys.exit(f"{RESULTS.name} has {name}={before[name]}, here it is {now[name]}")
+    return [one for one in before["measures"] if one["row"] not in anew]
 
 
 def pages(result: dict[str, Any]) -> dict[Path, str]:
@@ -134,17 +131,18 @@ def main() -> None:
     ) as temporary:
         try:
             bench = speed.Bench(options.quick, Path(temporary))
+            result = circumstances(bench)
+            partly = options.only and not options.quick and RESULTS.exists()
+            others = kept(result, rows) if partly else []  # asked before the work, not after it
             print(f"data: {bench.dataset}")
             measures, whole = measured(bench, rows)
         except KeyboardInterrupt:
             sys.exit(130)
         finally:
             kill_children()
-    result = described(bench, measures)
-    print(f"\n{shown(result)}")
-    if options.only and not options.quick and RESULTS.exists():
-        before = json.loads(RESULTS.read_text(encoding="utf-8"))
-        result = merged(before, result, list(rows))
+    found = [measure.record() for measure in measures]
+    print(f"\n{shown(result | {'measures': found})}")
+    result["measures"] = sorted([*others, *found], key=lambda one: list(ROWS).index(one["row"]))
     if not (options.only and options.quick):
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
         (QUICK_RESULTS if options.quick else RESULTS).write_text(text, encoding="utf-8")

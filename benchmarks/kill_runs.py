@@ -31,12 +31,12 @@ from typing import Any, NamedTuple, NoReturn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork keeps no threads
 
-import numpy as np
 import pandas as pd
 import psutil  # type: ignore[import-untyped]
 import torch
+from small_data import small_data
 
-from labcnn.data.images import ImageData, Split
+from labcnn.data.images import ImageData
 from labcnn.errors import RunError
 from labcnn.files import TEMPORARY, write_text
 from labcnn.paths import project_root
@@ -86,19 +86,6 @@ class Outcome(NamedTuple):
 
     killed: list[str]
     differences: list[str]
-
-
-def small_data() -> ImageData:
-    """Four classes that differ in brightness: 120 train, 40 val and 30 test images."""
-    rng = np.random.default_rng(0)
-
-    def split(count: int) -> Split:
-        labels = np.arange(count, dtype=np.int64) % 4
-        images = rng.normal(60 + 40 * labels[:, None, None, None], 50, (count, 64, 64, 3))
-        return Split(np.clip(images, 0, 255).astype(np.uint8), labels)
-
-    names = ("black", "dark", "light", "white")
-    return ImageData("shapes", names, split(120), split(40), split(30), "0" * 64)
 
 
 def train(request: RunRequest, data: ImageData, weights: Path, blow: Blow | None) -> None:
@@ -297,7 +284,7 @@ def warm_up(data: ImageData, logs: Path) -> None:
 
 def torment(kills: int, root: Path, seed: int, each: int) -> list[Outcome]:
     """Runs of all cases in turn, at most ``each`` kills of one, until there were ``kills``."""
-    data, draw, outcomes = small_data(), random.Random(seed), list[Outcome]()
+    data, draw, outcomes = small_data(noise=50), random.Random(seed), list[Outcome]()
     warm_up(data, root / "warm")
     victims: dict[int, Victim] = {}
     left = kills

@@ -3,22 +3,17 @@
 import contextlib
 import json
 import math
-import sys
-
-import pytest
-
-from labcnn.network import model_size
-from labcnn.paths import project_root
-from labcnn.variants import REPORT_VARIANTS, VARIANTS
-
-sys.path.insert(0, str(project_root() / "benchmarks"))
 
 import bench
 import measures
+import pytest
 import speed
 import tuned
 import turns
 from measures import Measure, of_rounds
+
+from labcnn.network import model_size
+from labcnn.variants import REPORT_VARIANTS, VARIANTS
 
 
 def test_a_measure_is_the_median_with_the_extremes():

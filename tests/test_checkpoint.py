@@ -8,7 +8,7 @@ import torch
 from training_requests import request, weights_of, without_times
 
 from labcnn.runs import CHECKPOINT
-from labcnn.training import checkpoint, loop
+from labcnn.training import checkpoint, epoch, loop
 from labcnn.training.loop import fit
 
 
@@ -128,6 +128,19 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(small_data, monkeypatch):
     assert cut.folder.result().provenance.interruptions == stops - 1 == len(steps)
     assert without_times(whole.folder.history()).equals(without_times(cut.folder.history()))
     assert whole.folder.gradients().equals(cut.folder.gradients())
+    assert weights_of(whole.folder) == weights_of(cut.folder)
+
+
+def test_a_validation_that_is_stopped_costs_no_steps(small_data, monkeypatch):
+    whole, cut = (request(epochs=1, experiment=name) for name in ("whole", "cut"))
+    fit(whole, small_data)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "evaluate", mock.Mock(side_effect=KeyboardInterrupt))
+        fit(cut, small_data)
+    with monkeypatch.context() as patch:
+        patch.setattr(epoch.Totals, "add", mock.Mock(side_effect=AssertionError))
+        fit(cut, small_data)
+    assert without_times(whole.folder.history()).equals(without_times(cut.folder.history()))
     assert weights_of(whole.folder) == weights_of(cut.folder)
 
 

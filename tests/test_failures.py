@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 import torch
 sys.path[:0] = [{str(project_root() / "tests")!r}, {str(project_root() / "benchmarks")!r}]
-from kill_runs import small_data
+from small_data import small_data
 from training_requests import request
 from labcnn.errors import RunError
 from labcnn.runs import CHECKPOINT
@@ -38,7 +38,7 @@ from labcnn.training.loop import fit
 
 def error_of(wanted):
     try:
-        fit(wanted, small_data())
+        fit(wanted, small_data(noise=50))
     except RunError as error:
         return str(error)
 
@@ -110,7 +110,7 @@ DISK = """
     subprocess.run(["mount", "-o", "remount,rw,size=20m", disk], check=True)
     said["room"] = error_of(wanted)
     whole = request(variant="short_all", epochs=3, experiment="whole")
-    fit(whole, small_data())
+    fit(whole, small_data(noise=50))
     subprocess.run(["cp", "-r", path, "rescued"], check=True)
     subprocess.run(["cp", "-r", whole.folder.path, "whole"], check=True)
     print(json.dumps(said))
@@ -174,8 +174,8 @@ MEMORY = """
     names = sorted(path.name for path in wanted.folder.path.iterdir())
     left = temporary(wanted.folder.path)
     kept = len(checkpoint.read(wanted.folder.path / CHECKPOINT)["state"]["journal"]["history"])
-    fit(wanted, small_data())
-    fit(request(epochs=2, batch_size=120, width=32, experiment="whole"), small_data())
+    fit(wanted, small_data(noise=50))
+    fit(request(epochs=2, batch_size=120, width=32, experiment="whole"), small_data(noise=50))
     said = [Path(name).read_text(encoding="utf-8") for name in ("said", "said loading")]
     print(json.dumps([status, said, names, left, kept]))
 """
@@ -433,7 +433,7 @@ def test_a_data_folder_that_others_own(tiny, own_mounts, tmp_path):
 
 
 HOLDING = """
-    fit(request(epochs=1, experiment="alone"), small_data())
+    fit(request(epochs=1, experiment="alone"), small_data(noise=50))
     real = loop.train_epoch
 
     def waiting(*arguments):
@@ -442,9 +442,9 @@ HOLDING = """
         return real(*arguments)
 
     loop.train_epoch = waiting
-    fit(request(epochs=1), small_data())
+    fit(request(epochs=1), small_data(noise=50))
     print("finished", flush=True)
-    fit(request(epochs=1, seed=1), small_data())
+    fit(request(epochs=1, seed=1), small_data(noise=50))
 """
 
 

@@ -1,23 +1,14 @@
 """Real processes killed at any moment, mid-write included, end with the bits of one left alone."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 
-import pytest
+import kill_runs
 
 from labcnn.paths import project_root
 
 SCRIPT = project_root() / "benchmarks" / "kill_runs.py"
-
-
-@pytest.fixture
-def kill_runs():
-    spec = importlib.util.spec_from_file_location("kill_runs", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_killed_at_drawn_moments_and_within_drawn_writes(tmp_path):
@@ -38,7 +29,7 @@ def test_killed_at_drawn_moments_and_within_drawn_writes(tmp_path):
     assert mid_write and mid_write < record["places"].keys()
 
 
-def test_the_script_sees_what_differs_and_what_is_left(kill_runs, tmp_path):
+def test_the_script_sees_what_differs_and_what_is_left(tmp_path):
     """Else a thousand kills would prove nothing."""
     whole = {"history": "a", "weights": "b"}
     assert kill_runs.compared(whole, dict(whole)) == []
@@ -58,15 +49,16 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {benchmarks!r})
 import kill_runs
-from kill_runs import CASES, FOLDER, RENAMES, STAGES, Blow, Victim, small_data
-kill_runs.warm_up(small_data(), Path("warm").resolve())
-victim = Victim(CASES[0], small_data(), Path("runs").resolve())
+from kill_runs import CASES, FOLDER, RENAMES, STAGES, Blow, Victim
+from small_data import small_data
+kill_runs.warm_up(small_data(noise=50), Path("warm").resolve())
+victim = Victim(CASES[0], small_data(noise=50), Path("runs").resolve())
 blows = [Blow(file=name, stage=stage, nth=2 if name == "checkpoint.pt" else 1)
          for name in ("checkpoint.pt", "history.csv", "predictions.npz", "result.json")
          for stage in STAGES]
 renames = [Blow(file=FOLDER, stage=stage) for stage in RENAMES]
 overwriting = next(case for case in CASES if case.get("overwrite"))
-replacing = Victim(overwriting, small_data(), Path("over").resolve())
+replacing = Victim(overwriting, small_data(noise=50), Path("over").resolve())
 for each, blows in ((victim, blows), (replacing, renames)):
     outcome = each.suffer(iter(blows), "killed")
     assert outcome.killed == [f"{{b.file}}: {{b.stage}}" for b in blows], outcome.killed

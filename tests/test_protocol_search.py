@@ -1,28 +1,16 @@
 """The search behind the protocol: what its table reads from the names of its folders."""
 
-import importlib.util
-
+import protocol_search
 import pytest
-
-from labcnn.paths import project_root
-
-
-@pytest.fixture
-def search():
-    path = project_root() / "benchmarks" / "protocol_search.py"
-    spec = importlib.util.spec_from_file_location("protocol_search", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("rate", [0.01, 5e-05, 1.0])
-def test_the_table_reads_every_rate(search, tmp_path, monkeypatch, rate):
-    monkeypatch.setattr(search, "FOLDER", tmp_path)
+def test_the_table_reads_every_rate(tmp_path, monkeypatch, rate):
+    monkeypatch.setattr(protocol_search, "FOLDER", tmp_path)
     run = tmp_path / f"adamw-lr{rate:g}-he_fan_in-18000x4" / "short_baseline" / "seed0"
     run.mkdir(parents=True)
     (run / "history.csv").write_text("train_loss,val_accuracy\n5.25,0.017\n", encoding="utf-8")
-    (row,) = search.table().to_dict("records")
+    (row,) = protocol_search.table().to_dict("records")
     assert (row["net"], row["optimiser"], row["rate"]) == ("short_baseline", "adamw", rate)
     assert (row["initialisation"], row["images"]) == ("he_fan_in", "18000")
     assert row["epochs"] == "1 of 4"

@@ -39,15 +39,15 @@ def parameters(study: Study) -> Table:
         ("第一阶段通道数", f"{recipe.width}，其后每阶段加倍"),
         ("数据增强", "有" if recipe.augment else "无"),
         ("标签平滑", f"{recipe.label_smoothing:g}"),
-        *(
-            [("训练图像边长", f"{recipe.first_size} 至 {recipe.last_size} 像素，逐轮增大")]
-            if recipe.first_size != recipe.last_size
-            else []
-        ),
-        *([("首层", "取训练图像的白化变换，不训练")] if recipe.whiten else []),
-        *([("评估", views[recipe.test_views])] if recipe.test_views > 1 else []),
-        ("随机种子", "、".join(map(str, study.all_seeds))),
     ]
+    if recipe.first_size != recipe.last_size:
+        sizes = f"{recipe.first_size} 至 {recipe.last_size} 像素，逐轮增大"
+        rows.append(("训练图像边长", sizes))
+    if recipe.whiten:
+        rows.append(("首层", "取训练图像的白化变换，不训练"))
+    if recipe.test_views > 1:
+        rows.append(("评估", views[recipe.test_views]))
+    rows.append(("随机种子", "、".join(map(str, study.all_seeds))))
     return Table(("项目", "取值"), rows, "ll")
 
 

@@ -37,9 +37,9 @@ class Outputs:
         return sum(len(loss) for loss, _, _ in self.batches)
 
     def joined(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The three columns, N each, on the CPU."""
+        """The three columns, N each, on the CPU, where those from a checkpoint are already."""
         loss, predicted, probability = (
-            torch.cat(column).cpu() for column in zip(*self.batches, strict=True)
+            torch.cat([part.cpu() for part in column]) for column in zip(*self.batches, strict=True)
         )
         return loss, predicted, probability
 

@@ -113,8 +113,8 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     model = ConvNet(recipe.network, recipe.width, data.classes, recipe.dropout_rate, recipe.seed)
     model = model.to(device).to(memory_format=torch.channels_last)
     if recipe.whiten:
-        patches_of, _ = batches["train"].take(batches["train"].spread(1000), recipe.first_size)
-        whiten(model.stem_convolution, patches_of)
+        some, _ = batches["train"].take(batches["train"].spread(1000), recipe.first_size)
+        whiten(model.stem_convolution, some)
     stepped = cast(nn.Module, torch.compile(model)) if request.compile else model
     optimizer = make_optimizer(model, recipe)
     decay = Decay(optimizer, recipe, math.ceil(len(batches["train"]) / recipe.batch_size))
@@ -148,6 +148,8 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
                 stepped, batches["train"], optimizer, decay, recipe, epoch, hardware, totals,
                 checkpoint,
             )  # fmt: skip
+            if math.isfinite(row["train_loss"]):
+                checkpoint.save()  # a validation that is interrupted costs itself, no steps
             val = evaluate(model, batches["val"], hardware, size=recipe.last_size).metrics
             row |= {"val_loss": nan_if_none(val.loss), "val_accuracy": val.accuracy}
             row["seconds"] = totals.seconds

@@ -12,7 +12,7 @@ from labcnn.network import ConvNet
 from labcnn.recipe import Recipe
 
 #: The rates of what Muon doesn't train, as multiples of the recipe's: biases, norms and the stem,
-#: then the head. Found by the search behind protocol `tuned`.
+#: then the head. Chosen on validation, by single runs of a prototype.
 OTHERS_RATE, HEAD_RATE, OTHERS_MOMENTUM = 1.0, 3.0, 0.85
 
 
