@@ -9,6 +9,9 @@ SEEDS ?= 0
 VARIANTS ?=
 JOBS ?=
 PARAMS ?=
+MINUTES ?=
+RETRIES ?=
+PROFILE ?=
 
 # Whose report it is
 TITLE ?=
@@ -29,6 +32,8 @@ option = $(if $(strip $($(1))),$(2)"$(strip $($(1)))")
 RUNS = $(call option,DATASET,dataset=) $(call option,FRACTION,fraction=) \
 	$(call option,EPOCHS,epochs=) $(PARAMS) \
 	$(call option,SEEDS,--seeds=) $(call option,VARIANTS,--variants=)
+HOW = $(call option,JOBS,--jobs=) $(call option,MINUTES,--minutes=) \
+	$(call option,RETRIES,--retries=) $(call option,PROFILE,--profile=)
 
 # Texts for people go through the environment: no shell reads their quotes, dollars and backticks.
 export LABCNN_TITLE = $(value TITLE)
@@ -38,14 +43,16 @@ export LABCNN_COURSE = $(value COURSE)
 export LABCNN_DATE = $(value DATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report sweep test bench lint lab clean
+.PHONY: help setup report sweep plan runs test bench lint lab clean
 
 help: ## what there is (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo '  With report and sweep (empty: the default):'
+	@echo '  With report, sweep and plan (empty: the default):'
 	@echo '    DATASET=shapes|tiny-imagenet-200   FRACTION=0.1   EPOCHS=5   SEEDS="0 1"'
-	@echo '    VARIANTS="short_all long_all" (the 13 of the report)   JOBS=2 (the cores)'
+	@echo '    VARIANTS="short_all long_all" (the 13 of the report)'
+	@echo '    JOBS=2 (one per GPU, else per core)   MINUTES=90 (time limit of a run: none)'
+	@echo '    RETRIES=1   PROFILE=slurm (this machine)'
 	@echo '    PARAMS="learning_rate=0.02 width=16": any other parameter of notebooks/train.ipynb'
 	@echo '  With report: TITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf"'
 
@@ -61,12 +68,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # A sweep exits with 1 when runs failed: the report is built without them, names them and exits
 # with 1 too. Anything else (a wrong parameter, Ctrl-C) ends here.
-report: setup ## run what has no result yet, then export the report to report/
-	@$(BIN)/labcnn sweep $(RUNS) $(call option,JOBS,--jobs=) || [ $$? -eq 1 ]
+report: setup ## run what has no result or a stale one, then export the report to report/
+	@$(BIN)/labcnn sweep $(RUNS) $(HOW) || [ $$? -eq 1 ]
 	@$(BIN)/labcnn report $(RUNS) $(call option,FORMATS,--formats=)
 
-sweep: setup ## run what has no result yet
-	@$(BIN)/labcnn sweep $(RUNS) $(call option,JOBS,--jobs=)
+sweep: setup ## run what has no result, or one that is out of date
+	@$(BIN)/labcnn sweep $(RUNS) $(HOW)
+
+plan: setup ## say what a sweep would run, and how long it should take
+	@$(BIN)/labcnn plan $(RUNS) $(call option,JOBS,--jobs=)
+
+runs: setup ## list all runs with their state, and why one is out of date
+	@$(BIN)/labcnn runs
 
 # Files go to workers whole, so that what a file's tests share is made once.
 test: setup ## run the tests

@@ -1,9 +1,8 @@
-"""The command line: ``labcnn data | variants | doctor | sweep | report``.
+"""The command line: ``labcnn data | variants | doctor | plan | sweep | runs | report``.
 
 Each command imports what it needs when it runs, so that ``labcnn --help`` answers at once.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +21,12 @@ Variants = Annotated[
     str | None, typer.Option(help="Variants, separated by spaces. None: the report's 13.")
 ]
 Seeds = Annotated[str | None, typer.Option(help="Seeds, separated by spaces. None: 0.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Runs side by side. None: one per GPU, or per core without one."),
+]
+#: On a cluster: jobs in its queue at once.
+CLUSTER_JOBS = 100
 Logs = Annotated[Path | None, typer.Option(help="Folder of results. None: report/logs.")]
 
 
@@ -33,7 +38,7 @@ def cover(what: str) -> Any:
 
 def config(parameters: list[str] | None, **own: Any) -> dict[str, Any]:
     """NAME=VALUE arguments and options together; an option's name isn't a parameter."""
-    from labcnn.sweep import assignments
+    from labcnn.sweep.grid import assignments
 
     given = assignments(parameters or [])
     for name in own:
@@ -105,29 +110,70 @@ def doctor() -> None:
 
 
 @app.command()
+def plan(
+    parameters: Parameters = None,
+    variants: Variants = None,
+    seeds: Seeds = None,
+    jobs: Jobs = None,
+    logs: Logs = None,
+) -> None:
+    """Say what a sweep would run and how long it should take; runs nothing."""
+    from rich.console import Console
+
+    from labcnn.sweep import Sweep
+    from labcnn.sweep.screen import show_plan
+    from labcnn.sweep.slots import places
+
+    chosen = Sweep.from_config(config(parameters, variants=variants, seeds=seeds, logs=logs))
+    show_plan(chosen, jobs or places(chosen.parameters), Console())
+
+
+@app.command()
 def sweep(
     parameters: Parameters = None,
     variants: Variants = None,
     seeds: Seeds = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs side by side. None: the cores.")
-    ] = None,
+    jobs: Jobs = None,
     logs: Logs = None,
     notebook: Annotated[
         Path | None, typer.Option(help="Notebook of one run. None: notebooks/train.ipynb.")
     ] = None,
+    minutes: Annotated[
+        str | None, typer.Option(help="Time limit of an attempt at a run. None: no limit.")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, max=100, help="Further attempts at a run that failed.")
+    ] = 1,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Snakemake profile: slurm, or a folder. None: this machine."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="As `labcnn plan`.")] = False,
 ) -> None:
-    """Run the training notebook for every variant and seed that has no result yet."""
+    """Run the training notebook for every variant and seed that has no result, or a stale one."""
     from rich.console import Console
 
-    from labcnn.launch import run_sweep
     from labcnn.sweep import Sweep
+    from labcnn.sweep.launch import Place, profile_folder, run_sweep
+    from labcnn.sweep.screen import show_plan
+    from labcnn.sweep.slots import places
 
     chosen = Sweep.from_config(
-        config(parameters, variants=variants, seeds=seeds, logs=logs, notebook=notebook)
+        config(
+            parameters, variants=variants, seeds=seeds, logs=logs, notebook=notebook,
+            minutes=minutes,
+        )
+    )  # fmt: skip
+    place = Place(
+        jobs or (places(chosen.parameters) if profile is None else CLUSTER_JOBS),
+        retries,
+        profile_folder(profile) if profile else None,
     )
+    if dry_run:
+        show_plan(chosen, place.jobs, Console())
+        return
     try:
-        missing = run_sweep(chosen, jobs or cores(), Console())
+        missing = run_sweep(chosen, place, Console())
     except KeyboardInterrupt:
         print("labcnn: stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -135,6 +181,23 @@ def sweep(
         print(f"labcnn: {run} failed: {state.text}; see {run.notebook}", file=sys.stderr)
     if missing:
         raise typer.Exit(1)
+
+
+@app.command()
+def runs(
+    experiment: Annotated[
+        str | None, typer.Argument(help="Folder in the logs. None: all of them.")
+    ] = None,
+    logs: Logs = None,
+) -> None:
+    """List all runs with their state, and why a finished one is stale; changes nothing."""
+    from rich.console import Console
+
+    from labcnn.paths import logs_folder
+    from labcnn.sweep.listing import list_runs
+    from labcnn.sweep.screen import show_runs
+
+    show_runs(list_runs(logs_folder(logs), experiment), Console())
 
 
 @app.command()
@@ -192,12 +255,6 @@ def report(
     if missing := ["/".join(path.parts[-3:-1]) for path in expected if not path.exists()]:
         print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def main() -> None:

@@ -19,6 +19,19 @@ from typing import Any, NoReturn
 
 from labcnn.errors import RunError
 
+
+class CellFailed(RunError):
+    """A cell raised; ``cause`` is its error as one line, without the notebook's place."""
+
+    def __init__(self, text: str, cause: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class KernelDied(RunError):
+    """The notebook's kernel ended in the middle: killed, or out of memory."""
+
+
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -27,13 +40,20 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
 
     Raises
     ------
+    CellFailed
+        A cell raised: one line with its error, and where the executed notebook is.
     RunError
-        A cell failed: one line with its error, and where the executed notebook is.
+        The notebook can't be executed at all.
+    KernelDied
+        Something ended the kernel.
     """
     # jsonschema's check of URIs, which notebooks have no use for, compiles a grammar: 1.5 s a run.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill
-    from papermill.exceptions import PapermillExecutionError
+    from nbclient.exceptions import DeadKernelError
+    from nbformat.reader import NotJSONError
+    from nbformat.validator import NotebookValidationError
+    from papermill.exceptions import PapermillException, PapermillExecutionError
     from traitlets.config import Config
 
     os.environ.setdefault("PYTHONUTF8", "1")  # for the kernel
@@ -55,7 +75,18 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
             )
         except PapermillExecutionError as error:
             message = ANSI.sub("", f"{error.ename}: {error.evalue}").splitlines()[0]
-            raise RunError(f"{notebook.name} failed: {message}; see {executed}") from None
+            raise CellFailed(
+                f"{notebook.name} failed: {message}; see {executed}", message
+            ) from None
+        except DeadKernelError:
+            raise KernelDied(
+                f"{notebook.name}: its kernel died; was it killed, or is memory used up?"
+            ) from None
+        except (NotJSONError, NotebookValidationError, PapermillException, OSError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            raise RunError(
+                f"{notebook.name} can't be executed ({type(error).__name__}: {reason})"
+            ) from None
 
 
 def _stop(signum: int, frame: object) -> NoReturn:

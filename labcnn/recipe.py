@@ -194,13 +194,6 @@ class Recipe(BaseModel):
             | DATASET_DEFAULTS[self.dataset]
         )
 
-    def size_in(self, epoch: int) -> int:
-        """Height and width of the images in an epoch, 1 to ``epochs``; grows by multiples of 8."""
-        if epoch == self.epochs or self.first_size == self.last_size:
-            return self.last_size
-        grown = (self.last_size - self.first_size) * (epoch - 1) / (self.epochs - 1)
-        return self.first_size + round(grown / 8) * 8
-
     @property
     def experiment(self) -> str:
         """Readable name of the set of runs this one may be compared with."""

@@ -63,7 +63,7 @@ class Provenance(_Schema):
 
     ``precision`` is what the recipe's ``auto`` became on this device; ``interruptions`` is how
     often the run was stopped and resumed; ``compiled`` whether its steps went through
-    ``torch.compile``.
+    ``torch.compile``; ``code`` the digests of :mod:`labcnn.code`.
     """
 
     data_fingerprint: str
@@ -78,6 +78,7 @@ class Provenance(_Schema):
     finished: str
     interruptions: int = 0
     compiled: bool = False
+    code: dict[str, str] = {}
 
 
 class RunResult(_Schema):
@@ -129,6 +130,11 @@ class RunFolder:
         """``{val,test}_{label,predicted,probability}``, an entry per image in split order."""
         with np.load(self.path / PREDICTIONS, allow_pickle=False) as arrays:
             return dict(arrays)
+
+
+def lock_path(run: Path) -> Path:
+    """The lock that keeps a second process off a run; beside its folder, which may be replaced."""
+    return run.with_name(f".{run.name}.lock")
 
 
 def read_result(path: Path) -> RunResult:

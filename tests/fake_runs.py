@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from labcnn import runs
+from labcnn.code import code_digests
 from labcnn.recipe import Recipe
 from labcnn.variants import REPORT_VARIANTS, get_variant
 
@@ -218,5 +219,6 @@ def _result(
             threads=1,
             started="2024-05-01T10:00:00+00:00",
             finished="2024-05-01T10:01:00+00:00",
+            code=code_digests(recipe.variant, recipe.dataset),
         ),
     )  # fmt: skip

@@ -16,6 +16,7 @@ from labcnn.training.evaluate import mean_log_probability, views_of
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.loop import fit
 from labcnn.training.optimizers import Muon, make_optimizer, orthogonal
+from labcnn.training.schedules import image_size
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -181,8 +182,8 @@ def test_views_average_probabilities():
 
 def test_sizes_grow_from_the_first_to_the_last():
     recipe = request(first_size=32, last_size=48, epochs=3).recipe
-    assert [recipe.size_in(epoch) for epoch in (1, 2, 3)] == [32, 40, 48]
-    assert request(first_size=32, last_size=50, epochs=1).recipe.size_in(1) == 50
+    assert [image_size(recipe, epoch) for epoch in (1, 2, 3)] == [32, 40, 48]
+    assert image_size(request(first_size=32, last_size=50, epochs=1).recipe, 1) == 50
     still = request(first_size=20, last_size=20, epochs=3).recipe
-    assert [still.size_in(epoch) for epoch in (1, 2, 3)] == [20, 20, 20]
-    assert {request(epochs=9).recipe.size_in(epoch) for epoch in range(1, 10)} == {64}
+    assert [image_size(still, epoch) for epoch in (1, 2, 3)] == [20, 20, 20]
+    assert {image_size(request(epochs=9).recipe, epoch) for epoch in range(1, 10)} == {64}

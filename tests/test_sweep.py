@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_runs import write_runs
 from rich.console import Console
 
 from labcnn.errors import ParameterError
-from labcnn.progress import Display, State, Watch, counts
+from labcnn.failure import record
 from labcnn.runs import HISTORY
-from labcnn.sweep import Run, Sweep, assignments, typed, words
+from labcnn.sweep.grid import Run, Sweep, assignments, typed, words
+from labcnn.sweep.progress import Display, State, Watch, counts
 from labcnn.variants import REPORT_VARIANTS
 
 
@@ -19,14 +21,16 @@ def sweep_in(folder: Path, **config: Any) -> Sweep:
     return Sweep.from_config({"logs": folder, **config})
 
 
-def executed(run: Run, *errors: tuple[str, str], ended: bool = False) -> None:
-    """Lay down an executed notebook as papermill writes it."""
-    outputs = [{"output_type": "error", "ename": e, "evalue": v} for e, v in errors]
-    cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": outputs}]
-    record = {"end_time": "2026-01-01T00:00:00" if ended else None}
+def begun(run: Run) -> None:
+    """Lay down an executed notebook, as papermill does when it starts."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    made = {"cells": cells, "metadata": {"papermill": record}}
-    run.notebook.write_text(json.dumps(made), encoding="utf-8")
+    run.notebook.write_text("{}", encoding="utf-8")
+
+
+def finish(run: Run) -> None:
+    """Lay down a result of this code."""
+    given = run.recipe.model_dump(include={"dataset", "epochs"})
+    write_runs(run.folder.parents[2], [run.variant], [run.seed], parameters=given)
 
 
 def test_the_default_is_the_reports_variants_on_shapes(tmp_path: Path) -> None:
@@ -105,44 +109,63 @@ def test_text_is_read_as_the_value_it_spells() -> None:
             assignments([wrong])
 
 
-def test_a_run_goes_from_waiting_to_failed(tmp_path: Path) -> None:
+def test_a_run_goes_from_waiting_to_done(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path, variants="short_all", epochs=3)
     (run,) = sweep.runs
     watch = Watch(sweep)
     assert watch.states() == {run: State("waiting")}
-    executed(run)
+    begun(run)
     assert watch.states() == {run: State("running", "epoch 0 of 3")}
-    header, row = "epoch,val_accuracy", "2,0.125"
-    (run.folder / HISTORY).write_text(f"{header}\n1,0.1\n{row}\n", encoding="utf-8")
-    shown = "epoch 2 of 3, validation accuracy 12.50%"
+    header, row = "epoch,val_accuracy,seconds", "2,0.125,200"
+    (run.folder / HISTORY).write_text(f"{header}\n1,0.1,100\n{row}\n", encoding="utf-8")
+    shown = "epoch 2 of 3, validation accuracy 12.50%, at most 2 min left"
     assert watch.states() == {run: State("running", shown)}
-    executed(run, ("ValueError", "first line\nsecond"), ended=True)
-    assert watch.states() == {run: State("failed", "ValueError: first line")}
+    finish(run)
+    result = run.finished()
+    assert result
+    text = f"test accuracy {result.test.accuracy:.2%} ({result.status})"
+    assert watch.states() == Watch(sweep).states() == {run: State("done", text)}
+
+
+def test_an_attempt_that_failed_is_waiting_until_it_was_the_last(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path, variants="short_all")
+    (run,) = sweep.runs
+    watch = Watch(sweep, attempts=2)
+    begun(run)
+    record(run.folder, "error", "ValueError: once", 1)
+    assert watch.states()[run] == State("waiting", "attempt 1 of 2: ValueError: once")
+    assert watch.states(ended=True)[run] == State("failed", "ValueError: once")
+    begun(run)
+    assert watch.states()[run].kind == "running"
+    record(run.folder, "time limit", "not finished after 5 minutes", 2)
+    assert watch.states()[run] == State("failed", "time limit: not finished after 5 minutes")
 
 
 def test_what_lay_there_before_is_not_this_sweeps(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path, variants="short_all")
     (run,) = sweep.runs
-    executed(run, ("ValueError", "last week"), ended=True)
+    begun(run)
+    record(run.folder, "error", "last week's", 2)
     watch = Watch(sweep)
     assert watch.states()[run].kind == "waiting"
-    assert watch.states(ended=True) == {run: State("waiting", "never started")}
+    assert watch.states(ended=True) == {run: State("waiting")}
 
 
 def test_a_run_that_stopped_without_a_word_failed(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path, variants="short_all")
     watch = Watch(sweep)
-    executed(sweep.runs[0])
+    begun(sweep.runs[0])
     assert watch.states(ended=True)[sweep.runs[0]].kind == "failed"
 
 
-def test_a_cut_result_is_no_result(tmp_path: Path) -> None:
+def test_a_cut_result_is_due(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path, variants="short_all")
     (run,) = sweep.runs
     run.folder.mkdir(parents=True)
     run.result.write_text('{"format": 1', encoding="utf-8")
+    assert sweep.due() == (run,)
     state = Watch(sweep).states()[run]
-    assert state.kind == "failed"
+    assert state.kind == "waiting"
     assert "not a labcnn result" in state.text
 
 

@@ -9,6 +9,7 @@ from labcnn.analysis import prose, tables
 from labcnn.analysis.document import DOCUMENT, FrontMatter, Strong, Table, escape
 from labcnn.analysis.study import Study, load_study
 from labcnn.analysis.verdicts import evaluate
+from labcnn.failure import record
 from labcnn.variants import REPORT_VARIANTS, label
 
 HOSTILE = 'a|b*c*_d_ <script>x</script> $e^2$ `f` [g](http://h) # @fig-i \\ ~~k~~ "q"\nnext'
@@ -133,6 +134,39 @@ def test_a_hostile_reason_stays_text(tmp_path: Path) -> None:
     text = prose.completeness(study).text
     made = pypandoc.convert_text(text, "html", "markdown")
     assert "<script" not in made
+
+
+def test_failed_runs_are_named_with_their_reason_and_without_a_path(tmp_path: Path) -> None:
+    write_runs(tmp_path, ["short_all"])
+    folder = tmp_path / "shapes"
+    for text in (HOSTILE, "OSError: /home/ann/my/data.npy: cut", r"OSError: C:\\Users\\ann\\x: no"):
+        record(folder / "long_all" / "seed3", "died", text, 2)
+        record(folder / "short_all" / "seed0", "error", "of an old attempt", 1)
+        study = load_study(tmp_path)
+        shown = prose.completeness(study).text
+        made = pypandoc.convert_text(shown, "html", "markdown")
+        assert "Longbaseline+all，种子 3：内核中止（第 2 次尝试）" in made
+        assert "old attempt" not in made
+        assert "<script" not in made
+        assert "ann" not in made.replace("channel", "")
+    assert "OSError: x: no" in " ".join(made.split())
+
+
+def test_runs_of_other_data_are_left_out_and_other_code_is_said(tmp_path: Path) -> None:
+    write_runs(tmp_path, ["short_all"], seeds=[0, 1])
+    (folder,) = write_runs(tmp_path, ["short_all"], seeds=[2], fingerprint="beef" * 16)
+    old = folder.result()
+    dated = old.provenance.model_copy(update={"finished": "2023-05-01T10:01:00+00:00"})
+    text = old.model_copy(update={"provenance": dated}).model_dump_json()
+    (folder.path / "result.json").write_text(text, encoding="utf-8")
+    study = load_study(tmp_path)
+    assert study.seeds("short_all") == [0, 1]
+    assert study.problems == ("shapes/short_all/seed2/result.json: made from other data",)
+    assert study.changed_code == []
+    assert "代码不一致" not in prose.completeness(study).text
+    first = study.results["short_all", 0].provenance.code
+    first["network.py"] = "00000000"
+    assert "训练代码 network.py 有过改动" in prose.completeness(study).text
 
 
 def test_front_matter_is_strings() -> None:

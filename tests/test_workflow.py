@@ -1,21 +1,26 @@
 """The sweep by Snakemake: what is skipped, what goes on, and what a failure leaves behind."""
 
 import io
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import psutil  # type: ignore[import-untyped]
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from filelock import FileLock
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
-from labcnn.launch import LOG, run_sweep
+from labcnn.failure import FAILURE, read
 from labcnn.paths import project_root
 from labcnn.recipe import Recipe
 from labcnn.runs import (
@@ -25,9 +30,12 @@ from labcnn.runs import (
     SplitMetrics,
     Timing,
     load_runs,
+    lock_path,
     read_result,
 )
 from labcnn.sweep import Run, Sweep
+from labcnn.sweep.launch import LOG, Place, run_sweep
+from labcnn.sweep.slots import places
 
 PARAMETERS = """
 variant = "short_all"
@@ -74,18 +82,26 @@ BODY = f"""
 import json, os, signal, time
 from pathlib import Path
 
+from labcnn.code import code_digests
+
 folder = Path(logs, "{RESULT.experiment}", variant, f"seed{{seed}}")
-(folder / "history.csv").write_text("epoch,val_accuracy\\n1,0.25\\n", encoding="utf-8")
+(folder / "history.csv").write_text("epoch,val_accuracy,seconds\\n1,0.25,1\\n", encoding="utf-8")
 if variant == os.environ.get("STUB_RAISES"):
     raise ValueError(f"{{variant}} broke")
 if variant == os.environ.get("STUB_DIES"):
     os.kill(os.getpid(), signal.SIGKILL)
+if variant == os.environ.get("STUB_DIES_ONCE") and not (folder / "died").exists():
+    (folder / "died").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
 if variant == os.environ.get("STUB_WAITS"):
     (folder / "pid").write_text(str(os.getpid()), encoding="utf-8")
     time.sleep(600)
+gpu, begin = os.environ.get("CUDA_VISIBLE_DEVICES"), time.time()
+time.sleep(float(os.environ.get("STUB_TAKES", 0)))
+(folder / "times").write_text(json.dumps([gpu, begin, time.time()]), encoding="utf-8")
 result = json.loads('{RESULT.model_dump_json()}')
 result["recipe"] |= dict(variant=variant, seed=seed, dataset=dataset, epochs=epochs)
-result["provenance"]["threads"] = threads
+result["provenance"] |= dict(threads=threads, code=code_digests(variant, dataset))
 (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 """
 
@@ -110,11 +126,30 @@ def sweep_of(notebook: Path, variants: str, **parameters: object) -> Sweep:
     return Sweep.from_config({**given, "epochs": 3, **parameters})
 
 
-def run(sweep: Sweep) -> tuple[dict[Run, str], list[str]]:
+def run(sweep: Sweep, retries: int = 0, jobs: int = 2) -> tuple[dict[Run, str], list[str]]:
     """What failed and why, and the lines that were shown."""
     shown = io.StringIO()
-    missing = run_sweep(sweep, 2, Console(file=shown, width=200))
+    missing = run_sweep(sweep, Place(jobs, retries), Console(file=shown, width=200))
     return {each: state.text for each, state in missing.items()}, shown.getvalue().splitlines()
+
+
+@contextmanager
+def started(sweep: Sweep) -> Iterator[tuple["subprocess.Popen[str]", list[psutil.Process]]]:
+    """``labcnn sweep`` as a process whose first run waits, and everything it has started."""
+    arguments = [f"{name}={value}" for name, value in sweep.parameters.items()]
+    options = ["--variants", " ".join(sweep.variants), "--logs", str(sweep.logs), "--jobs", "2"]
+    command = [sys.executable, "-m", "labcnn.cli", "sweep", *arguments, *options]
+    command += ["--notebook", str(sweep.notebook)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stdout
+        while f"{sweep.runs[0]}: running epoch 1 of 3" not in process.stdout.readline():
+            assert process.poll() is None
+        pid = sweep.runs[0].folder / "pid"
+        while not pid.exists():
+            time.sleep(0.1)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert int(pid.read_text(encoding="utf-8")) in {each.pid for each in family}
+        yield process, family
 
 
 def test_one_failure_stops_no_other_run_and_is_named(
@@ -158,7 +193,151 @@ def test_a_killed_kernel_is_a_failure_though_its_notebook_shows_none(
     sweep = sweep_of(notebook, "short_all")
     missing, _ = run(sweep)
     assert tuple(missing) == sweep.runs
-    assert "without a result" in missing[sweep.runs[0]]
+    assert missing[sweep.runs[0]].startswith("died: train.ipynb: its kernel died")
+    failure = read(sweep.runs[0].folder)
+    assert failure
+    assert (failure.kind, failure.attempt) == ("died", 1)
+
+
+def test_a_run_is_tried_again_as_often_as_asked(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_DIES_ONCE", "short_all")
+    monkeypatch.setenv("STUB_RAISES", "mid_all")
+    sweep = sweep_of(notebook, "short_all mid_all")
+    missing, lines = run(sweep, retries=1)
+    died, raised = sweep.runs
+    assert missing == {raised: "ValueError: mid_all broke"}
+    assert (died.folder / "died").exists()
+    assert not (died.folder / FAILURE).exists()
+    failure = read(raised.folder)
+    assert failure
+    assert failure.attempt == 2
+    first = [line for line in lines if "mid_all seed 0: waiting attempt 1 of 2: ValueError" in line]
+    assert len(first) == 1
+
+
+def test_a_run_that_hangs_ends_at_its_time_limit(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_WAITS", "short_all")
+    sweep = sweep_of(notebook, "short_all long_all", minutes=0.1)
+    missing, _ = run(sweep)
+    assert missing == {sweep.runs[0]: "time limit: not finished after 0.1 minutes"}
+    pid = int((sweep.runs[0].folder / "pid").read_text(encoding="utf-8"))
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("broken", ["{", "cells", '{"cells": [], "metadata": {}}'])
+def test_a_broken_notebook_is_said_in_one_line(notebook: Path, broken: str) -> None:
+    sweep = sweep_of(notebook, "short_all")
+    notebook.write_text(broken, encoding="utf-8")
+    missing, _ = run(sweep)
+    (text,) = missing.values()
+    assert text.startswith("train.ipynb ")
+    assert "\n" not in text
+
+
+def test_a_run_is_redone_when_its_code_changed_and_not_when_a_text_did(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = sweep_of(notebook, "short_all long_all")
+    assert not run(sweep)[0]
+    first, second = sweep.runs
+    written = {each: each.result.stat().st_mtime_ns for each in sweep.runs}
+    made = nbformat.read(notebook, as_version=4)
+    made.cells.insert(0, new_markdown_cell("Another word."))
+    nbformat.write(made, notebook)
+    old = json.loads(first.result.read_text(encoding="utf-8"))
+    old["provenance"]["code"]["network.py"] = "00000000"
+    first.result.write_text(json.dumps(old), encoding="utf-8")
+    assert first.due == "changed since: network.py"
+    assert sweep.due() == (first,)
+    # It fails: the old result stays.
+    monkeypatch.setenv("STUB_RAISES", "short_all")
+    missing, _ = run(sweep)
+    assert missing == {first: "ValueError: short_all broke"}
+    assert json.loads(first.result.read_text(encoding="utf-8")) == old
+    monkeypatch.delenv("STUB_RAISES")
+    assert not run(sweep)[0]
+    assert not sweep.due()
+    assert second.result.stat().st_mtime_ns == written[second]
+
+
+def test_each_run_has_a_gpu_of_its_own_and_none_is_idle(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-1")
+    monkeypatch.setenv("TMPDIR", str(notebook.parent))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("STUB_TAKES", "0.5")
+    sweep = sweep_of(notebook, "short_all mid_all", seeds="0 1 2")
+    assert places(sweep.parameters) == 2
+    assert not run(sweep, jobs=6)[0]  # more jobs than GPUs: the others wait for one
+    times = [json.loads((r.folder / "times").read_text(encoding="utf-8")) for r in sweep.runs]
+    for gpu in ("0", "GPU-1"):
+        on = sorted((begin, end) for name, begin, end in times if name == gpu)
+        assert len(on) >= 2
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(on))
+    assert {name for name, _, _ in times} == {"0", "GPU-1"}
+
+
+def test_eight_kernels_start_at_once(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_TAKES", "2")
+    sweep = sweep_of(notebook, "short_all", seeds="0 1 2 3 4 5 6 7")
+    assert not run(sweep, jobs=8)[0]
+    times = [json.loads((r.folder / "times").read_text(encoding="utf-8")) for r in sweep.runs]
+    assert max(begin for _, begin, _ in times) - min(begin for _, begin, _ in times) < 60
+    assert len(times) == 8
+
+
+def test_a_killed_sweep_takes_all_it_started_with_it_and_goes_on(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_WAITS", "short_all")
+    sweep = sweep_of(notebook, "short_all")
+    with started(sweep) as (process, family):
+        process.kill()
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+    monkeypatch.delenv("STUB_WAITS")
+    assert not run(sweep_of(notebook, "short_all"))[0]
+
+
+def test_a_killed_snakemake_too(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_WAITS", "short_all")
+    sweep = sweep_of(notebook, "short_all")
+    with started(sweep) as (process, family):
+        next(each for each in family if "snakemake" in each.cmdline()).kill()
+        assert process.wait(timeout=60) == 1
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+
+
+def test_everything_killed_at_once_leaves_nothing_to_clear_up(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_WAITS", "short_all")
+    sweep = sweep_of(notebook, "short_all mid_all")
+    with started(sweep) as (process, family):
+        for each in [psutil.Process(process.pid), *family]:
+            each.kill()
+    other = sweep.runs[1]
+    before = other.result.stat().st_mtime_ns if other.result.exists() else None
+    monkeypatch.delenv("STUB_WAITS")
+    assert not run(sweep_of(notebook, "short_all mid_all"))[0]
+    assert before in (None, other.result.stat().st_mtime_ns)
+
+
+def test_a_sweep_waits_for_a_run_that_another_process_trains(notebook: Path) -> None:
+    sweep = sweep_of(notebook, "short_all")
+    path = lock_path(sweep.runs[0].folder)
+    path.parent.mkdir(parents=True)
+    lock = FileLock(path)
+    lock.acquire()
+    threading.Timer(8, lambda: lock.release(force=True)).start()
+    begin = time.time()
+    assert not run(sweep)[0]
+    _, start, _ = json.loads((sweep.runs[0].folder / "times").read_text(encoding="utf-8"))
+    assert start - begin >= 8
 
 
 def test_a_result_written_before_the_failure_is_kept(notebook: Path) -> None:
@@ -176,18 +355,7 @@ def test_an_interrupted_sweep_leaves_no_process_and_can_go_on(
 ) -> None:
     monkeypatch.setenv("STUB_WAITS", "short_all")
     sweep = sweep_of(notebook, "short_all")
-    arguments = [f"{name}={value}" for name, value in sweep.parameters.items()]
-    options = ["--variants", "short_all", "--logs", str(sweep.logs), "--notebook", str(notebook)]
-    command = [sys.executable, "-m", "labcnn.cli", "sweep", *arguments, *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
-        assert process.stdout
-        while "running epoch 1 of 3, validation accuracy 25.00%" not in process.stdout.readline():
-            assert process.poll() is None
-        pid = sweep.runs[0].folder / "pid"
-        while not pid.exists():
-            time.sleep(0.1)
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert int(pid.read_text(encoding="utf-8")) in {each.pid for each in family}
+    with started(sweep) as (process, family):
         process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     assert psutil.wait_procs(family, timeout=30)[1] == []

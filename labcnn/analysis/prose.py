@@ -1,5 +1,6 @@
 """The report's sentences that depend on numbers, written with the numbers in them."""
 
+import re
 from collections import Counter
 
 from labcnn.analysis import statistics
@@ -8,7 +9,12 @@ from labcnn.analysis.findings import sentence
 from labcnn.analysis.formats import p_value, percent
 from labcnn.analysis.study import Study, original
 from labcnn.analysis.verdicts import FAILS, HOLDS, UNDECIDED, Verdict
-from labcnn.variants import REPORT_VARIANTS, label
+from labcnn.failure import Failure
+from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
+
+FAILURES = {"error": "出错", "died": "内核中止", "time limit": "超过时限"}
+#: A path from the root of a disk; a report names no place on the machine that made it.
+ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:/|[A-Za-z]:[\\/])[^\s:;,'\"]*[\\/][^\s:;,'\"]*")
 
 
 def front_matter(study: Study, **lines: str) -> FrontMatter:
@@ -50,10 +56,26 @@ def completeness(study: Study) -> Prose:
         few = [v for v in REPORT_VARIANTS if len(study.seeds(v)) < len(seeds)]
         names = "、".join(f"{escape(label(v))}（{len(study.seeds(v))} 个）" for v in few)
         lines.append(f"**未完成**：部分模型的种子数少于 {len(seeds)} 个，即 {names}。")
+    if study.failures:
+        listed = "\n".join(_failed_run(*key, failure) for key, failure in study.failures.items())
+        lines.append(f"**失败的运行**：以下运行没有结果，原因如下。\n\n{listed}")
+    if study.changed_code:
+        names = "、".join(escape(name) for name in study.changed_code)
+        lines.append(f"**代码不一致**：各次运行之间，训练代码 {names} 有过改动。")
     if study.problems:
         listed = "\n".join(f"- {escape(problem)}" for problem in study.problems)
         lines.append(f"**未采用的文件**：以下文件不完整或不属于本实验，没有计入。\n\n{listed}")
     return Prose("\n\n".join(lines))
+
+
+def _failed_run(variant: str, seed: int, failure: Failure) -> str:
+    """``- Longbaseline，种子 0：出错（第 2 次尝试）：…``, without the machine's paths."""
+    message = ABSOLUTE_PATH.sub(lambda found: re.split(r"[\\/]", found[0])[-1], failure.message)
+    name = label(variant) if variant in VARIANTS else variant
+    return (
+        f"- {escape(name)}，种子 {seed}：{FAILURES[failure.kind]}"
+        f"（第 {failure.attempt} 次尝试）：{escape(message)}"
+    )
 
 
 def section(study: Study, verdicts: list[Verdict], number: str, variants: list[str]) -> Prose:

@@ -12,9 +12,11 @@ import pandas as pd
 
 from labcnn.analysis.damage import damage
 from labcnn.errors import ReportError
+from labcnn.failure import FAILURE, Failure
+from labcnn.failure import read as read_failure
 from labcnn.paths import logs_folder
 from labcnn.recipe import Recipe
-from labcnn.runs import RunFolder, RunResult, load_runs
+from labcnn.runs import RESULT, RunFolder, RunResult, load_runs
 from labcnn.variants import REPORT_VARIANTS
 
 Value = TypeVar("Value")
@@ -31,12 +33,14 @@ class Study:
     table : a row per run, with the columns of :data:`labcnn.runs.TABLE_COLUMNS`.
     results : each run's result by variant and seed.
     problems : a line per file that was left out, paths relative to the folder of logs.
+    failures : what the sweep recorded of runs that have no result, by variant and seed.
     """
 
     experiment: str
     table: pd.DataFrame
     results: dict[tuple[str, int], RunResult]
     problems: tuple[str, ...] = ()
+    failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
     _read: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -61,6 +65,13 @@ class Study:
     def chance(self) -> float:
         """Accuracy of guessing."""
         return 1 / next(iter(self.results.values())).classes
+
+    @property
+    def changed_code(self) -> list[str]:
+        """Files of the package that weren't the same for all runs."""
+        codes = [result.provenance.code for result in self.results.values()]
+        names = sorted({name for code in codes for name in code if name != "variant"})
+        return [name for name in names if len({code.get(name) for code in codes}) > 1]
 
     def seeds(self, variant: str) -> list[int]:
         return sorted(seed for name, seed in self.results if name == variant)
@@ -128,13 +139,22 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     _refuse_mixture(list(chosen.values()))
     ours = [p for p in problems if p.startswith(str(folder / experiment))]
     kept = table[table["experiment"] == experiment]
+    newest = max(chosen.values(), key=lambda r: pd.Timestamp(r.provenance.finished))
+    other = kept["data_fingerprint"] != newest.provenance.data_fingerprint
+    ours += [f"{run.path / RESULT}: made from other data" for run in kept.loc[other, "folder"]]
+    kept = kept[~other]
     damaged = {row: damage(run) for row, run in kept["folder"].items()}
     ours += [line for line in damaged.values() if line]
     kept = kept[[not line for line in damaged.values()]].reset_index(drop=True)
     if kept.empty:
         raise ReportError(f"no whole run; left out: {'; '.join(_relative(ours, folder))}")
     whole = {(v, s): chosen[v, s] for v, s in zip(kept["variant"], kept["seed"], strict=True)}
-    return Study(experiment, kept, whole, tuple(_relative(ours, folder)))
+    failures = {
+        (path.parts[-3], int(path.parts[-2].removeprefix("seed"))): failure
+        for path in sorted((folder / experiment).glob(f"*/seed*/{FAILURE}"))
+        if not path.with_name(RESULT).exists() and (failure := read_failure(path.parent))
+    }
+    return Study(experiment, kept, whole, tuple(_relative(ours, folder)), failures)
 
 
 def _relative(problems: Iterable[str], folder: Path) -> list[str]:
@@ -143,12 +163,9 @@ def _relative(problems: Iterable[str], folder: Path) -> list[str]:
 
 
 def _refuse_mixture(results: list[RunResult]) -> None:
-    def shared(result: RunResult) -> dict[str, Any]:
-        return {**result.recipe.shared, "data_fingerprint": result.provenance.data_fingerprint}
-
-    first = shared(results[0])
+    first = results[0].recipe.shared
     for result in results[1:]:
-        for name, value in shared(result).items():
+        for name, value in result.recipe.shared.items():
             if value != first[name]:
                 raise ReportError(
                     f"experiment {result.experiment!r} mixes {name}={first[name]!r} and {value!r} "

@@ -12,7 +12,7 @@ from labcnn.data.batches import Batches
 from labcnn.recipe import Recipe
 from labcnn.training.checkpoint import Checkpoint
 from labcnn.training.hardware import Hardware
-from labcnn.training.schedules import Decay
+from labcnn.training.schedules import Decay, image_size
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
 STEPS_PER_LOOK = 50
@@ -82,7 +82,7 @@ def train_epoch(
     finite.
     """
     model.train()
-    size = recipe.size_in(epoch)
+    size = image_size(recipe, epoch)
     for x, y in batches.shuffled(
         recipe.batch_size, recipe.seed, epoch, recipe.augment, size, start=totals.steps
     ):

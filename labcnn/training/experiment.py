@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from labcnn.errors import RunError
 from labcnn.files import remove_leftovers, write_text
 from labcnn.request import RunRequest
-from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder
+from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, lock_path
 
 
 @contextmanager
@@ -24,8 +24,7 @@ def only_process(request: RunRequest) -> Iterator[None]:
     RunError
         Another process trains this run.
     """
-    path = request.folder.path
-    lock = path.with_name(f".{path.name}.lock")
+    lock = lock_path(request.folder.path)
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
@@ -41,7 +40,8 @@ def only_process(request: RunRequest) -> Iterator[None]:
 def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> None:
     """Record what the experiment's runs share, or check that this run shares it.
 
-    A run that is alone in its experiment may change what is shared.
+    A run that is alone in its experiment may change what is shared, and one that is trained anew
+    may have other data: what the others have is out of date then (``labcnn runs`` says so).
 
     Raises
     ------
@@ -66,6 +66,10 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
             raise RunError(
                 f"{path}: cut or foreign; delete it, the next run writes it anew"
             ) from None
+        if request.overwrite and theirs.get("data_fingerprint") != fingerprint:
+            theirs["data_fingerprint"] = fingerprint
+            require_equal(request.experiment_name, theirs, mine)
+            write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
     require_equal(request.experiment_name, theirs, mine)
 
 

@@ -6,6 +6,7 @@ import subprocess
 from typing import Any, NamedTuple
 
 from labcnn import __version__
+from labcnn.code import code_digests
 from labcnn.data import ImageData
 from labcnn.paths import project_root
 from labcnn.recipe import Recipe
@@ -14,6 +15,9 @@ from labcnn.training.clock import Clock, now
 from labcnn.training.hardware import Hardware
 
 PACKAGES = ("torch", "torchvision", "numpy", "papermill")
+
+# Now, when the modules are loaded: a file that is edited later isn't what this process runs.
+code_digests("short_baseline", "shapes")
 
 
 def _git(*arguments: str) -> str | None:
@@ -61,6 +65,9 @@ def run_identity(recipe: Recipe, data: ImageData, hardware: Hardware) -> dict[st
         **recipe.model_dump(mode="json"),
         "data_fingerprint": data.fingerprint,
         "precision": hardware.precision,
+    } | {
+        f"code of {name}": digest
+        for name, digest in code_digests(recipe.variant, recipe.dataset).items()
     }
 
 
@@ -76,7 +83,7 @@ def run_maker(hardware: Hardware, code: Code, compiled: bool) -> dict[str, Any]:
 
 
 def describe(
-    hardware: Hardware, fingerprint: str, code: Code, clock: Clock, compiled: bool
+    recipe: Recipe, hardware: Hardware, fingerprint: str, code: Code, clock: Clock, compiled: bool
 ) -> Provenance:
     """Provenance of a run on ``hardware`` with the data of ``fingerprint``, finished now."""
     return Provenance(
@@ -92,4 +99,5 @@ def describe(
         finished=now(),
         interruptions=clock.interruptions,
         compiled=compiled,
+        code=code_digests(recipe.variant, recipe.dataset),
     )

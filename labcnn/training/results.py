@@ -55,7 +55,9 @@ def save_result(
         model=ModelSize(
             **model_size(request.recipe.variant, request.recipe.width, data.classes)._asdict()
         ),
-        provenance=describe(hardware, data.fingerprint, code, clock, request.compile),
+        provenance=describe(
+            request.recipe, hardware, data.fingerprint, code, clock, request.compile
+        ),
     )
     arrays = {
         f"{name}_{column}": getattr(evaluations[name], column)

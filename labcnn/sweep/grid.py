@@ -1,6 +1,7 @@
-"""A sweep: variants x seeds of one notebook, and the run folders they make."""
+"""Which runs a sweep has: variants x seeds of one notebook, and their folders."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from labcnn.data import resolve_dataset
-from labcnn.errors import ParameterError
+from labcnn.errors import ParameterError, RunError
 from labcnn.paths import logs_folder, project_root
-from labcnn.recipe import refuse_unknown
+from labcnn.recipe import Recipe, refuse_unknown
 from labcnn.request import RunRequest
-from labcnn.runs import NOTEBOOK, RESULT
+from labcnn.runs import NOTEBOOK, RESULT, RunResult, read_result
+from labcnn.sweep.staleness import reasons
 from labcnn.variants import REPORT_VARIANTS
+
+#: Folder beside the variants', for Snakemake: what the sweep has brought up to date.
+DONE = ".sweep"
+#: Why a run is due that never finished.
+NEW = "no result yet"
 
 #: Parameters of the notebook that a sweep gives itself, and what to use in their place.
 OWN = {
@@ -28,10 +35,16 @@ OWN = {
 class Run:
     """One run of a sweep and the folder its files are in."""
 
-    variant: str
-    seed: int
-    epochs: int
+    recipe: Recipe
     folder: Path
+
+    @property
+    def variant(self) -> str:
+        return self.recipe.variant
+
+    @property
+    def seed(self) -> int:
+        return self.recipe.seed
 
     @property
     def result(self) -> Path:
@@ -42,6 +55,32 @@ class Run:
         """The executed notebook."""
         return self.folder / NOTEBOOK
 
+    @property
+    def done(self) -> Path:
+        """A file that Snakemake sees made once the run is up to date."""
+        return self.folder.parents[1] / DONE / self.variant / f"seed{self.seed}"
+
+    def finished(self) -> RunResult | None:
+        """Its result; None without one.
+
+        Raises
+        ------
+        RunError
+            The result is cut or foreign.
+        """
+        return read_result(self.result) if self.result.exists() else None
+
+    @property
+    def due(self) -> str:
+        """Why it is to be run: a line; empty for a run that is up to date."""
+        try:
+            result = self.finished()
+        except RunError as error:
+            return f"damaged: {error}"
+        if result is None:
+            return NEW
+        return "; ".join(reasons(result, self.recipe))
+
     def __str__(self) -> str:
         return f"{self.variant} seed {self.seed}"
 
@@ -49,6 +88,8 @@ class Run:
 @dataclass(frozen=True)
 class Sweep:
     """Variants x seeds of one notebook with the same parameters.
+
+    ``minutes`` is the time limit of an attempt at a run; None for none.
 
     Raises
     ------
@@ -61,6 +102,7 @@ class Sweep:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     logs: Path = field(default_factory=logs_folder)
     notebook: Path = field(default_factory=lambda: project_root() / "notebooks" / "train.ipynb")
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         refuse_unknown(self.parameters, RunRequest.parameters())
@@ -73,11 +115,13 @@ class Sweep:
             raise ParameterError("a sweep needs at least one variant and one seed")
         if not self.notebook.is_file():
             raise ParameterError(f"notebook={str(self.notebook)!r}: there is no such file")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ParameterError(f"minutes={self.minutes!r} must be a number above 0")
         _ = self.runs  # checks every parameter
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Sweep":
-        """A sweep from ``variants``, ``seeds``, ``logs``, ``notebook`` and parameters, as text.
+        """A sweep from ``variants``, ``seeds``, ``logs``, ``notebook``, ``minutes`` and parameters.
 
         ``None`` stands for the default; ``dataset`` is ``shapes`` then, and ``auto`` is resolved
         now, so that all runs have the same.
@@ -92,6 +136,8 @@ class Sweep:
             made["logs"] = logs_folder(given.pop("logs"))
         if "notebook" in given:
             made["notebook"] = Path(given.pop("notebook")).expanduser().resolve()
+        if "minutes" in given:
+            made["minutes"] = number(given.pop("minutes"))
         given["dataset"] = resolve_dataset(given.get("dataset", "shapes"))
         return cls(**made, parameters=given)
 
@@ -102,7 +148,11 @@ class Sweep:
 
     def _run(self, variant: str, seed: int) -> Run:
         request = RunRequest.from_parameters(self.parameters_of(variant, seed))
-        return Run(variant, seed, request.recipe.epochs, request.folder.path)
+        return Run(request.recipe, request.folder.path)
+
+    def due(self) -> tuple[Run, ...]:
+        """The runs that are missing, damaged or out of date."""
+        return tuple(run for run in self.runs if run.due)
 
     @property
     def folder(self) -> Path:
@@ -122,7 +172,14 @@ class Sweep:
     def config(self) -> dict[str, Any]:
         """What :meth:`from_config` makes this sweep from."""
         own = {"variants": list(self.variants), "seeds": list(self.seeds)}
+        own |= {"minutes": self.minutes} if self.minutes is not None else {}
         return {**self.parameters, **own, "logs": str(self.logs), "notebook": str(self.notebook)}
+
+    def job_of(self, variant: str, seed: int) -> str:
+        """What :mod:`labcnn.sweep.job` is told, as JSON."""
+        parameters = self.parameters_of(variant, seed)
+        told = {"notebook": str(self.notebook), "parameters": parameters, "minutes": self.minutes}
+        return json.dumps(told)
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
@@ -150,6 +207,13 @@ def words(given: Any) -> list[str]:
     """``"a b"``, ``"a,b"`` or a list of them: its words."""
     parts = given if isinstance(given, list | tuple) else str(given).replace(",", " ").split()
     return [str(part) for part in parts]
+
+
+def number(text: Any) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise ParameterError(f"minutes={text!r} must be a number") from None
 
 
 def whole_number(text: str) -> int:

@@ -1,0 +1,151 @@
+"""One run of a sweep, as Snakemake starts it: bring the run up to date, or leave a record why not.
+
+    python -m labcnn.sweep.job '{"notebook": ..., "parameters": ..., "minutes": null}' ATTEMPT DONE
+
+DONE is a file that is made at the end: Snakemake's output, so that no result is one that Snakemake
+might delete. Whatever else is asked of the run, another process may be at it: the job waits then,
+and takes over what is left, which may be nothing.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from filelock import FileLock, Timeout
+
+from labcnn.errors import LabError, RunError
+from labcnn.execute import CellFailed, KernelDied, execute
+from labcnn.failure import FAILURE, Kind, record
+from labcnn.request import RunRequest
+from labcnn.runs import NOTEBOOK, RunFolder, lock_path
+from labcnn.sweep import lifeline
+from labcnn.sweep.slots import slot
+from labcnn.sweep.staleness import reasons
+
+#: How long a process may take to leave by itself when it has been told to.
+GRACE_SECONDS = 5
+
+
+class Stopped(SystemExit):
+    """SIGTERM: leave through the ``finally`` blocks, so that the kernel is shut down too."""
+
+
+@dataclass
+class Job:
+    """One attempt at one run.
+
+    Attributes
+    ----------
+    notebook : the notebook of one run.
+    parameters : what it is given; ``overwrite`` is the job's own to say.
+    minutes : the attempt's time limit, waiting for others left out; None for none.
+    attempt : counts from 1.
+    """
+
+    notebook: Path
+    parameters: Mapping[str, Any]
+    minutes: float | None
+    attempt: int
+    late: bool = False
+
+    def __post_init__(self) -> None:
+        self.request = RunRequest.from_parameters(self.parameters)
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.request.folder
+
+    @property
+    def state(self) -> str:
+        """``missing``, ``stale`` or ``fresh``; a damaged result is missing."""
+        if not self.folder.finished:
+            return "missing"
+        try:
+            return "stale" if reasons(self.folder.result(), self.request.recipe) else "fresh"
+        except RunError:
+            return "missing"
+
+    def run(self) -> int:
+        """The exit code: 0 for a run that is up to date now."""
+        self.wait_for_others()
+        if self.state == "fresh":
+            print("up to date")
+            return 0
+        with slot(self.parameters) as gpu:
+            print(f"GPU {gpu}" if gpu else "CPU", flush=True)
+            self.wait_for_others()
+            return self._executed()
+
+    def wait_for_others(self) -> None:
+        """Wait until no other process trains this run: a job that outlived its sweep, a person."""
+        lock = FileLock(lock_path(self.folder.path))
+        lock_path(self.folder.path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print("waiting for another process that trains this run", flush=True)
+            lock.acquire(poll_interval=1)
+        lock.release()
+
+    def _executed(self) -> int:
+        if self.minutes is not None:
+            lifeline.when_over(60 * self.minutes, self._time_is_up)
+        again = {"overwrite": True} if self.folder.finished else {}
+        try:
+            execute(self.notebook, self.folder.path / NOTEBOOK, {**self.parameters, **again})
+        except KernelDied as error:
+            self._failed("died", str(error))
+        except CellFailed as error:
+            self._failed("error", error.cause)
+        except RunError as error:
+            self._failed("error", str(error))
+        except Stopped:
+            if self.late:
+                self._failed("time limit", f"not finished after {self.minutes:g} minutes")
+            raise
+        finally:
+            lifeline.end_children(GRACE_SECONDS)
+        # A run whose last cells failed is whole all the same: result.json proves it.
+        if self.state == "fresh":
+            (self.folder.path / FAILURE).unlink(missing_ok=True)
+            return 0
+        if not (self.folder.path / FAILURE).exists():
+            self._failed("error", f"{self.notebook.name} ended without a result")
+        return 1
+
+    def _time_is_up(self) -> None:
+        self.late = True
+        lifeline.terminate()
+
+    def _failed(self, kind: Kind, message: str) -> None:
+        print(f"labcnn: {record(self.folder.path, kind, message, self.attempt)}", file=sys.stderr)
+
+
+def _stop(signum: int, frame: object) -> NoReturn:
+    signal.signal(signum, signal.SIG_IGN)  # once is enough: the clean-up must not be cut short
+    raise Stopped(128 + signum)
+
+
+def main(description: str, attempt: str, done: str) -> int:
+    """Run one job and, if its run is up to date then, make the file ``done``."""
+    signal.signal(signal.SIGTERM, _stop)
+    given = json.loads(description)
+    try:
+        job = Job(Path(given["notebook"]), given["parameters"], given["minutes"], int(attempt))
+        lifeline.watch_parent()
+        code = job.run()
+    except LabError as error:
+        print(f"labcnn: {error}", file=sys.stderr)
+        return 2
+    if code == 0:
+        Path(done).parent.mkdir(parents=True, exist_ok=True)
+        Path(done).touch()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

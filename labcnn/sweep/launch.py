@@ -1,0 +1,186 @@
+"""Run the missing runs of a sweep with Snakemake, and watch them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from labcnn.errors import ParameterError, RunError
+from labcnn.paths import project_root
+from labcnn.runs import RESULT, read_result
+from labcnn.sweep import lifeline
+from labcnn.sweep.grid import DONE, Run, Sweep
+from labcnn.sweep.progress import Display, State, Watch, counts
+from labcnn.training.experiment import require_equal
+
+LOG = "sweep.log"
+POLL_SECONDS = 0.5
+STOP_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a sweep's runs are executed.
+
+    Attributes
+    ----------
+    jobs : runs side by side.
+    retries : further attempts at a run that failed.
+    profile : a folder of Snakemake's settings, for a cluster; None is this machine.
+    """
+
+    jobs: int
+    retries: int = 1
+    profile: Path | None = None
+
+
+def run_sweep(sweep: Sweep, place: Place, console: Console) -> dict[Run, State]:
+    """Run what is due; a run that fails doesn't stop the others.
+
+    Returns
+    -------
+    dict
+        The runs that aren't up to date now, each with what went wrong.
+
+    Raises
+    ------
+    RunError
+        The experiment has runs of another recipe, or Snakemake itself could not start the runs.
+    KeyboardInterrupt
+        After the runs have been stopped.
+    """
+    refuse_foreign(sweep)
+    watch = Watch(sweep, place.retries + 1)
+    states = watch.states()
+    code = 0
+    if any(state.kind == "waiting" for state in states.values()):
+        with Display(console) as display, snakemake(sweep, place) as process:
+            while (ended := process.poll()) is None:
+                display.show(states)
+                time.sleep(POLL_SECONDS)
+                states = watch.states()
+            code = ended
+            states = watch.states(ended=True)
+            display.show(states)
+    console.print(f"{sweep.experiment}: {counts(states)}", highlight=False)
+    missing = {run: state for run, state in states.items() if state.kind != "done"}
+    log = sweep.folder / LOG
+    if missing and all(state.kind == "waiting" for state in missing.values()):
+        raise RunError(f"snakemake ended with code {code}, see {log}: {last_line(log)}")
+    return missing
+
+
+def refuse_foreign(sweep: Sweep) -> None:
+    """Raise a :class:`RunError` if the experiment's runs have another recipe than the sweep's.
+
+    Each run would refuse it for itself; here it is said once.
+    """
+    for path in sorted(sweep.folder.glob(f"*/seed*/{RESULT}")):
+        try:
+            theirs = read_result(path).recipe.shared
+        except RunError:  # damaged: it will be replaced
+            continue
+        require_equal(sweep.experiment, theirs, sweep.runs[0].recipe.shared)
+        return
+
+
+def profile_folder(name: str) -> Path:
+    """A profile of ``workflow/profiles``, or a folder with a ``config.yaml``.
+
+    Raises
+    ------
+    ParameterError
+        There is none: names those there are.
+    """
+    ours = project_root() / "workflow" / "profiles"
+    for folder in (ours / name, Path(name).expanduser().resolve()):
+        if (folder / "config.yaml").is_file():
+            return folder
+    known = ", ".join(sorted(path.parent.name for path in ours.glob("*/config.yaml")))
+    raise ParameterError(
+        f"profile={name!r} is neither one of workflow/profiles ({known}) nor a folder with a "
+        "config.yaml"
+    )
+
+
+@contextmanager
+def snakemake(sweep: Sweep, place: Place) -> Iterator["subprocess.Popen[bytes]"]:
+    """Snakemake as a child process that is gone, with all it started, when the block is left."""
+    state = sweep.folder / DONE
+    state.mkdir(parents=True, exist_ok=True)
+    config = state / f"sweep-{os.getpid()}.json"  # a cluster's jobs read it too
+    config.write_text(json.dumps(sweep.config), encoding="utf-8")
+    command = [
+        sys.executable, "-m", "snakemake", "--nocolor",
+        "--cores" if place.profile is None else "--jobs", str(place.jobs),
+        "--retries", str(place.retries),
+        "--snakefile", str(project_root() / "workflow" / "Snakefile"),
+        "--configfile", str(config), "--directory", str(sweep.folder),
+    ]  # fmt: skip
+    if place.profile is not None:
+        command += ["--workflow-profile", str(place.profile)]
+    own = {"PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", lifeline.DRIVER: str(os.getpid())}
+    try:
+        with (sweep.folder / LOG).open("a", encoding="utf-8") as log:
+            print(f"\n=== {datetime.now():%Y-%m-%d %H:%M:%S}", file=log, flush=True)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **own},
+                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on
+            )
+            try:
+                with _terminate_as_interrupt():
+                    yield process
+            finally:
+                stop(process, remote=place.profile is not None)
+    finally:
+        config.unlink(missing_ok=True)
+
+
+def stop(process: "subprocess.Popen[bytes]", remote: bool = False) -> None:
+    """End the process and its whole group; kernels end by themselves when their parent does.
+
+    On a cluster (``remote``), Snakemake itself is interrupted first: it cancels its jobs then.
+    """
+    if process.poll() is not None:
+        return
+    signals = [signal.SIGTERM, signal.SIGKILL]
+    for number in ([signal.SIGINT] if remote else []) + signals:
+        os.killpg(process.pid, number)
+        try:
+            process.wait(timeout=STOP_SECONDS)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM and a closed terminal stop the runs just as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines()]
+    return next((line for line in reversed(lines) if line), "(nothing)")

@@ -1,0 +1,137 @@
+"""What a sweep would run, and how long it should take by what was measured so far."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from heapq import heapreplace
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from labcnn.data import load_dataset
+from labcnn.errors import DataError, RunError
+from labcnn.network import model_size
+from labcnn.recipe import Recipe
+from labcnn.runs import RESULT, RunResult, read_result
+from labcnn.sweep.grid import Run, Sweep
+
+
+class Speed(NamedTuple):
+    """Images/s of a variant's training; ``how`` says from what it is known."""
+
+    images_per_second: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One variant of a plan.
+
+    Attributes
+    ----------
+    due : its runs that are to be run; ``why`` the reasons, each once.
+    epochs, images : of a run: at most so many epochs, of so many training images.
+    speed : None where nothing was measured yet.
+    """
+
+    variant: str
+    runs: int
+    due: tuple[Run, ...]
+    why: tuple[str, ...]
+    epochs: int
+    images: int | None
+    speed: Speed | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of one run, if no early stopping ends it before: epochs x images / (images/s)."""
+        if self.speed is None or self.images is None:
+            return None
+        return self.epochs * self.images / self.speed.images_per_second
+
+
+def plan(sweep: Sweep) -> list[Line]:
+    """A line per variant, in the sweep's order."""
+    measured = results_below(sweep.logs)
+    images = training_images(sweep.runs[0].recipe)
+    lines = []
+    for variant in sweep.variants:
+        runs = [run for run in sweep.runs if run.variant == variant]
+        why = {run: run.due for run in runs}
+        due = tuple(run for run in runs if why[run])
+        recipe = runs[0].recipe
+        lines.append(
+            Line(
+                variant,
+                len(runs),
+                due,
+                tuple(dict.fromkeys(why[run] for run in due)),
+                recipe.epochs,
+                images,
+                speed_of(recipe, measured),
+            )
+        )
+    return lines
+
+
+def training_images(recipe: Recipe) -> int | None:
+    """How many images an epoch has; None where the data set isn't there."""
+    try:
+        return len(load_dataset(recipe.dataset, recipe.fraction).train)
+    except DataError:
+        return None
+
+
+def results_below(logs: Path) -> list[RunResult]:
+    """All results of a folder of logs that can be read."""
+    found = []
+    for path in sorted(logs.glob(f"*/*/seed*/{RESULT}")):
+        with suppress(RunError):
+            found.append(read_result(path))
+    return found
+
+
+def speed_of(recipe: Recipe, measured: Iterable[RunResult]) -> Speed | None:
+    """A variant's speed by finished runs of its protocol and width: its own, else by FLOPs.
+
+    Parameters
+    ----------
+    recipe : of the run to come.
+    measured : the finished runs to go by.
+    """
+    alike = [
+        (result.recipe.variant, result.timing.images_per_second, result.model.flops)
+        for result in measured
+        if comparable(result.recipe, recipe)
+    ]
+    own = [speed for variant, speed, _ in alike if variant == recipe.variant]
+    if own:
+        return Speed(median(own), f"{len(own)} of its runs")
+    if alike:
+        flops = median(speed * size for _, speed, size in alike)
+        size = model_size(recipe.variant, recipe.width).flops
+        return Speed(flops / size, f"the FLOP/s of {len(alike)} other runs")
+    return None
+
+
+def comparable(found: Recipe, wanted: Recipe) -> bool:
+    """Whether two recipes' steps cost the same, but for the network."""
+    names = ("protocol", "width", "batch_size", "first_size", "last_size", "precision")
+    return all(getattr(found, name) == getattr(wanted, name) for name in names)
+
+
+def wall_seconds(lines: Iterable[Line], places: int) -> float | None:
+    """How long the due runs take on so many places, longest first; None if one isn't known."""
+    seconds = [line.seconds for line in lines for _ in line.due]
+    known = [each for each in seconds if each is not None]
+    if len(known) < len(seconds):
+        return None
+    return busiest(sorted(known, reverse=True), places)
+
+
+def busiest(seconds: Sequence[float], places: int) -> float:
+    """When the last of ``places`` ends, each taking the next of ``seconds`` when it is free."""
+    ends = [0.0] * places
+    for each in seconds:
+        heapreplace(ends, ends[0] + each)
+    return max(ends)

@@ -1,0 +1,73 @@
+"""Tables of a plan and of the runs there are, for a terminal or a log."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from labcnn.sweep.grid import Sweep
+from labcnn.sweep.listing import Listed
+from labcnn.sweep.plan import Line, plan, wall_seconds
+from labcnn.sweep.progress import duration
+
+STYLES = {
+    "done": "green", "running": "cyan", "stale": "yellow", "unfinished": "dim",
+    "failed": "bold red", "damaged": "bold red",
+}  # fmt: skip
+
+
+def show_plan(sweep: Sweep, places: int, console: Console) -> None:
+    """A line per variant, and the sum."""
+    lines = plan(sweep)
+    table = Table(box=None, pad_edge=False)
+    for column in ("variant", "runs", "due"):
+        table.add_column(column, no_wrap=True)
+    for column in ("epochs", "images", "images/s", "a run"):
+        table.add_column(column, no_wrap=True, justify="right")
+    table.add_column("known from")
+    table.add_column("why")
+    for line in lines:
+        table.add_row(*_cells(line))
+    console.print(table)
+    due = sum(len(line.due) for line in lines)
+    seconds = wall_seconds(lines, places)
+    took = "time not known" if seconds is None else f"at most about {duration(seconds)}"
+    side = f"{places} side by side" if places > 1 else "one after another"
+    summary = f"{sweep.experiment}: {due} of {len(sweep.runs)} runs are due, {side}: {took}"
+    console.print(summary if due else f"{sweep.experiment}: nothing is due", highlight=False)
+
+
+def _cells(line: Line) -> list[str]:
+    seconds = line.seconds
+    return [
+        line.variant,
+        str(line.runs),
+        str(len(line.due)),
+        str(line.epochs),
+        "?" if line.images is None else f"{line.images:,}",
+        "?" if line.speed is None else f"{line.speed.images_per_second:,.0f}",
+        "?" if seconds is None else duration(seconds),
+        "nothing measured yet" if line.speed is None else line.speed.how,
+        "; ".join(line.why),
+    ]
+
+
+def show_runs(runs: Sequence[Listed], console: Console) -> None:
+    """A line per run: on a terminal a table, else columns that a program can read."""
+    if not console.is_terminal:
+        for run in runs:
+            cells = (run.experiment, run.variant, str(run.seed), run.kind, run.text)
+            print("\t".join(cells), file=console.file)  # rich would turn tabs into spaces
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("experiment", "variant", "seed", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("", overflow="fold")
+    for run in runs:
+        kind = Text(run.kind, style=STYLES[run.kind])
+        table.add_row(run.experiment, run.variant, str(run.seed), kind, Text(run.text))
+    console.print(table)
+    counted = Counter(run.kind for run in runs)
+    console.print(", ".join(f"{n} {kind}" for kind, n in counted.items()) or "no runs yet")

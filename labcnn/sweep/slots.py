@@ -1,0 +1,107 @@
+"""Which GPU a run gets: one run per GPU, or as many as asked for, and never two on one slot.
+
+A slot is a file lock in a folder of this machine and user, so that sweeps side by side share the
+GPUs too, and the operating system frees it however its process ends.
+"""
+
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from labcnn.errors import ParameterError
+
+VISIBLE, PER_GPU = "CUDA_VISIBLE_DEVICES", "LABCNN_RUNS_PER_GPU"
+#: Names of a scheduler's job; within one, devices are numbered for that job alone.
+SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+POLL_SECONDS = 0.2
+
+
+def gpus() -> tuple[str, ...]:
+    """The GPUs that runs may use, as ``CUDA_VISIBLE_DEVICES`` names them: by its list, else all."""
+    given = os.environ.get(VISIBLE)
+    if given is not None:
+        return tuple(name.strip() for name in given.split(",") if name.strip() not in ("", "-1"))
+    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(done.stdout.split()) if done.returncode == 0 else ()
+
+
+def runs_per_gpu() -> int:
+    """How many runs share a GPU: ``$LABCNN_RUNS_PER_GPU``, else one."""
+    given = os.environ.get(PER_GPU, "1")
+    if not given.isdecimal() or int(given) < 1:
+        raise ParameterError(f"{PER_GPU}={given!r} must be a whole number of at least 1")
+    return int(given)
+
+
+def uses_gpus(parameters: Mapping[str, Any]) -> bool:
+    """Whether runs with these parameters are to have a GPU where there is one."""
+    return parameters.get("device", "auto") in ("auto", "cuda")
+
+
+def places(parameters: Mapping[str, Any]) -> int:
+    """How many runs fit on this machine side by side: by its GPUs, else one to a core."""
+    if uses_gpus(parameters) and (found := gpus()):
+        return len(found) * runs_per_gpu()
+    device = parameters.get("device", "auto")
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return 1 if device == "mps" or (apple and device == "auto") else cores()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def locks() -> Path:
+    """The folder of this machine's slots, or of this scheduler's job."""
+    user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    job = next((os.environ[name] for name in SCHEDULERS if os.environ.get(name)), "machine")
+    return Path(tempfile.gettempdir()) / f"labcnn-slots-{user}" / job
+
+
+@contextmanager
+def slot(parameters: Mapping[str, Any]) -> Iterator[str | None]:
+    """Hold a GPU: waits for a free one, and makes it the only one that children see.
+
+    Gives its name; None, at once, where the run has no GPU to get.
+    """
+    found = gpus() if uses_gpus(parameters) else ()
+    if not found:
+        yield None
+        return
+    folder = locks()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Round by round, so that no GPU has a second run while another has none.
+    names = [(gpu, turn) for turn in range(runs_per_gpu()) for gpu in found]
+    while True:
+        for gpu, turn in names:
+            lock = FileLock(folder / f"{gpu.replace('/', '-')}.{turn}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            before = os.environ.get(VISIBLE)
+            os.environ[VISIBLE] = gpu
+            try:
+                yield gpu
+            finally:
+                lock.release()
+                if before is None:
+                    del os.environ[VISIBLE]
+                else:
+                    os.environ[VISIBLE] = before
+            return
+        time.sleep(POLL_SECONDS)
