@@ -1,5 +1,6 @@
 """Run the missing runs of a sweep with Snakemake, and watch them."""
 
+import hashlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from labcnn.errors import ParameterError, RunError
+from labcnn.files import write_text
 from labcnn.paths import project_root
 from labcnn.runs import RESULT, read_result
 from labcnn.sweep import lifeline
@@ -115,10 +117,10 @@ def profile_folder(name: str) -> Path:
 @contextmanager
 def snakemake(sweep: Sweep, place: Place) -> Iterator["subprocess.Popen[bytes]"]:
     """Snakemake as a child process that is gone, with all it started, when the block is left."""
-    state = sweep.folder / DONE
-    state.mkdir(parents=True, exist_ok=True)
-    config = state / f"sweep-{os.getpid()}.json"  # a cluster's jobs read it too
-    config.write_text(json.dumps(sweep.config), encoding="utf-8")
+    text = json.dumps(sweep.config)
+    # Kept, for a cluster's jobs read it too; one file for each different sweep.
+    config = sweep.folder / DONE / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    write_text(config, text)
     command = [
         sys.executable, "-m", "snakemake", "--nocolor",
         "--cores" if place.profile is None else "--jobs", str(place.jobs),
@@ -129,24 +131,21 @@ def snakemake(sweep: Sweep, place: Place) -> Iterator["subprocess.Popen[bytes]"]
     if place.profile is not None:
         command += ["--workflow-profile", str(place.profile)]
     own = {"PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", lifeline.DRIVER: str(os.getpid())}
-    try:
-        with (sweep.folder / LOG).open("a", encoding="utf-8") as log:
-            print(f"\n=== {datetime.now():%Y-%m-%d %H:%M:%S}", file=log, flush=True)
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **own},
-                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on
-            )
-            try:
-                with _terminate_as_interrupt():
-                    yield process
-            finally:
-                stop(process, remote=place.profile is not None)
-    finally:
-        config.unlink(missing_ok=True)
+    with (sweep.folder / LOG).open("a", encoding="utf-8") as log:
+        print(f"\n=== {datetime.now():%Y-%m-%d %H:%M:%S}", file=log, flush=True)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **own},
+            start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on
+        )
+        try:
+            with _terminate_as_interrupt():
+                yield process
+        finally:
+            stop(process, remote=place.profile is not None)
 
 
 def stop(process: "subprocess.Popen[bytes]", remote: bool = False) -> None:
