@@ -1,0 +1,112 @@
+"""Does training in bfloat16 cost accuracy? The same runs in both precisions, over seeds.
+
+    python benchmarks/precision.py            # runs what is missing: precision.json, precision.md
+    python benchmarks/precision.py --table    # only the table
+
+Every run is the real ``fit`` on the demo set, one thread each; its folder is below
+``benchmarks/precision/``. A difference is that of the same seed: same weights, same batches.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measures import replaced
+from scipy import stats
+
+from labcnn.request import RunRequest
+from labcnn.runs import RunResult
+from labcnn.training.loop import fit
+
+HERE = Path(__file__).parent
+RUNS = HERE / "precision"
+VARIANTS = ("short_all", "long_norm")
+
+
+def request(variant: str, precision: str, seed: int) -> RunRequest:
+    return RunRequest.from_parameters(
+        {
+            "variant": variant,
+            "dataset": "shapes",
+            "precision": precision,
+            "seed": seed,
+            "threads": 1,
+            "experiment": precision,
+            "logs": str(RUNS),
+        }
+    )
+
+
+def finished(variant: str, precision: str) -> dict[int, RunResult]:
+    """The results there are, by seed."""
+    folders = (RUNS / precision / variant).glob("seed*/result.json")
+    seeds = sorted(int(path.parent.name.removeprefix("seed")) for path in folders)
+    return {seed: request(variant, precision, seed).folder.result() for seed in seeds}
+
+
+def compared(variant: str) -> dict[str, Any] | None:
+    """Both precisions' accuracies, and the mean difference with its 95 % t-interval."""
+    runs = {name: finished(variant, name) for name in ("fp32", "bf16")}
+    seeds = sorted(set(runs["fp32"]) & set(runs["bf16"]))
+    if len(seeds) < 2:
+        return None
+    accuracy = {
+        name: np.array([found[seed].test.accuracy for seed in seeds]) * 100
+        for name, found in runs.items()
+    }
+    difference = accuracy["bf16"] - accuracy["fp32"]
+    low, high = stats.t.interval(0.95, len(seeds) - 1, difference.mean(), stats.sem(difference))
+    speed = {
+        name: np.median([found[seed].timing.images_per_second for seed in seeds])
+        for name, found in runs.items()
+    }
+    return {
+        "variant": variant,
+        "seeds": seeds,
+        **{f"{name}_mean": values.mean() for name, values in accuracy.items()},
+        **{f"{name}_sd": values.std(ddof=1) for name, values in accuracy.items()},
+        "difference": difference.mean(),
+        "low": low,
+        "high": high,
+        "speed_ratio": speed["bf16"] / speed["fp32"],
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| network | seeds | fp32 | bf16 | difference, 95 % interval | bf16 faster by |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['variant']} | {len(row['seeds'])} | "
+            f"{row['fp32_mean']:.2f} ± {row['fp32_sd']:.2f} | "
+            f"{row['bf16_mean']:.2f} ± {row['bf16_sd']:.2f} | "
+            f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] | "
+            f"{row['speed_ratio']:.2f} x |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    if not options.table:
+        for seed in options.seeds:
+            for variant in VARIANTS:
+                for precision in ("bf16", "fp32"):
+                    print(f"{variant} {precision} seed {seed}", flush=True)
+                    fit(request(variant, precision, seed))
+    rows = [row for variant in VARIANTS if (row := compared(variant))]
+    (HERE / "precision.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    page = HERE / "precision.md"
+    page.write_text(replaced(page.read_text(encoding="utf-8"), table(rows)), encoding="utf-8")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
