@@ -1,14 +1,12 @@
 """A Slurm of one node on the loopback interface, in a temporary folder, as any user.
 
 Slurm and munge from Debian's packages: slurmctld, slurmd, slurm-client and munge. The node claims
-two cores and two GPUs; a stand-in GPU is a character device that nothing opens. Nothing outside
-the temporary folder is written or read, so that a real Slurm on the machine isn't touched.
+two cores and two GPUs. Nothing outside the temporary folder is written or read, so that a real
+Slurm on the machine isn't touched.
 """
 
 import getpass
 import os
-import secrets
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,76 +14,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil  # type: ignore[import-untyped]
+from slurm_files import MUNGE_FILES, host_name, write_files
 
 PROGRAMS = (
-    "munged",
-    "slurmctld",
-    "slurmd",
-    "sbatch",
-    "srun",
-    "scancel",
-    "squeue",
-    "scontrol",
-    "sinfo",
-)
-MUNGE_FILES = {
-    "socket": "sock",
-    "key-file": "key",
-    "log-file": "log",
-    "pid-file": "pid",
-    "seed-file": "seed",
-}
+    "munged", "slurmctld", "slurmd",
+    "sbatch", "srun", "scancel", "squeue", "scontrol", "sinfo",
+)  # fmt: skip
 START_SECONDS = 60
 STOP_SECONDS = 20
 
-CONFIGURATION = """
-ClusterName=labcnn
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={controller_port}
-SlurmdPort={node_port}
-CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.sock
-SlurmUser={user}
-SlurmdUser={user}
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-MpiDefault=none
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-TaskProlog={folder}/began
-TaskEpilog={folder}/ended
-JobAcctGatherType=jobacct_gather/linux
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
-SlurmdParameters=config_overrides
-KillWait=5
-ReturnToService=2
-MinJobAge=86400
-GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=64000 Gres=gpu:2
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
-"""
-
-GPUS = "NodeName={host} Name=gpu File={folder}/nvidia[0-1] Flags=nvidia_gpu_env\n"
-
-#: What the task of a job step really has in its environment, at its begin and its end.
-RECORD = """#!/bin/sh
-[ -n "$SLURM_STEP_ID" ] || exit 0
-echo "$SLURM_JOB_ID $(date +%s.%N) ${{CUDA_VISIBLE_DEVICES-none}}" >> "{folder}/{name}.txt"
-"""
-
-# Inside a job Snakemake's plug-in drops SLURM_CONF, and srun would look in /etc.
-SRUN = """#!/bin/sh
-SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
-"""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -184,7 +125,11 @@ def slurm_cluster(program: Callable[[str], str]) -> Iterator[Cluster]:
     paths = {name: program(name) for name in PROGRAMS}
     # A short path: the system's limit for that of a socket is about 100 characters.
     with tempfile.TemporaryDirectory(prefix="slurm-") as name, ExitStack() as running:
-        cluster = configure(Path(name), paths)
+        folder = Path(name)
+        write_files(folder, paths["srun"])
+        search = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        own = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": search}
+        cluster = Cluster(folder, {**os.environ, **own})
         munge = [f"--{kind}={name}/munge.{end}" for kind, end in MUNGE_FILES.items()]
         running.callback(kill_rest, cluster)
         for command in (
@@ -193,7 +138,7 @@ def slurm_cluster(program: Callable[[str], str]) -> Iterator[Cluster]:
             [paths["slurmd"], "-D", "-N", host_name()],
         ):
             running.enter_context(daemon(command, cluster))
-        wait_until("the node is idle", lambda: cluster.node_state() == "idle", START_SECONDS)
+        wait_for("the node is idle", lambda: cluster.node_state() == "idle", START_SECONDS)
         running.callback(cancel_jobs, cluster)
         yield cluster
 
@@ -224,7 +169,7 @@ def daemon(command: list[str], cluster: Cluster) -> Iterator[None]:
 
 def cancel_jobs(cluster: Cluster) -> None:
     cluster.run("scancel", "--user", getpass.getuser())
-    wait_until("no job is left", lambda: not cluster.run("squeue", "--noheader"), STOP_SECONDS)
+    wait_for("no job is left", lambda: not cluster.run("squeue", "--noheader"), STOP_SECONDS)
 
 
 def kill_rest(cluster: Cluster) -> None:
@@ -236,45 +181,11 @@ def kill_rest(cluster: Cluster) -> None:
     psutil.wait_procs(left, timeout=STOP_SECONDS)
 
 
-def wait_until(what: str, condition: Callable[[], bool], seconds: float) -> None:
+def wait_for(what: str, find: Callable[[], T | None], seconds: float) -> T:
+    """What ``find`` gives as soon as it is true."""
     limit = time.monotonic() + seconds
-    while not condition():
+    while not (found := find()):
         if time.monotonic() > limit:
             raise TimeoutError(f"waited {seconds} s until {what}")
         time.sleep(0.1)
-
-
-def host_name() -> str:
-    return socket.gethostname().partition(".")[0]
-
-
-def configure(folder: Path, paths: Mapping[str, str]) -> Cluster:
-    """Write all files that the daemons need."""
-    folder.chmod(0o755)  # munge refuses a socket that others couldn't reach
-    for name in ("state", "spool", "bin"):
-        (folder / name).mkdir()
-    for index in range(2):
-        (folder / f"nvidia{index}").symlink_to("/dev/null")
-    (folder / "munge.key").write_bytes(secrets.token_bytes(128))
-    (folder / "munge.key").chmod(0o600)
-    with ExitStack() as held:
-        ports = [held.enter_context(free_port()) for _ in range(2)]
-    values = {"folder": folder, "host": host_name(), "user": getpass.getuser()}
-    configuration = CONFIGURATION.format(controller_port=ports[0], node_port=ports[1], **values)
-    (folder / "slurm.conf").write_text(configuration, encoding="utf-8")
-    (folder / "gres.conf").write_text(GPUS.format(**values), encoding="utf-8")
-    scripts = {name: RECORD.format(folder=folder, name=name) for name in ("began", "ended")}
-    scripts["bin/srun"] = SRUN.format(folder=folder, srun=paths["srun"])
-    for name, text in scripts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-        (folder / name).chmod(0o755)
-    search = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    own = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": search}
-    return Cluster(folder, {**os.environ, **own})
-
-
-@contextmanager
-def free_port() -> Iterator[int]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        yield listening.getsockname()[1]
+    return found

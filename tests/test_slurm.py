@@ -1,0 +1,175 @@
+"""`labcnn sweep --profile slurm` on a real Slurm: own GPUs, a killed sweep, and the same bits."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil  # type: ignore[import-untyped]
+import pytest
+from slurm_cluster import Cluster, slurm_cluster, wait_for
+
+from labcnn.request import RunRequest
+from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, lock_path, read_result
+from labcnn.sweep import Run, Sweep
+from labcnn.training.loop import fit
+
+PARAMETERS = {"dataset": "shapes", "fraction": 0.05, "epochs": 1, "width": 4, "device": "cpu"}
+VARIANTS, SEEDS = "short_all mid_baseline", "0 1"
+SECONDS = 120
+
+
+@pytest.fixture
+def cluster(program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+    with slurm_cluster(program) as running:
+        yield running
+    assert running.processes() == []
+
+
+@pytest.fixture
+def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[Path], "subprocess.Popen[str]"]]:
+    """A function that starts the sweep with its logs in a folder."""
+    command = [sys.executable, "-m", "labcnn.cli", "sweep", "--profile", "slurm", "--jobs", "2"]
+    command += [f"{name}={value}" for name, value in PARAMETERS.items()]
+    command += ["--variants", VARIANTS, "--seeds", SEEDS]
+    started = []
+
+    with (tmp_path / "printed.txt").open("w", encoding="utf-8") as printed:
+
+        def start(logs: Path) -> "subprocess.Popen[str]":
+            process = subprocess.Popen(
+                [*command, "--logs", str(logs)],
+                env=cluster.environment,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+            )
+            started.append(process)
+            return process
+
+        yield start
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Training:
+    """A kernel that holds the lock of its run, inside a Slurm job."""
+
+    job: int
+    device: str
+    run: Run
+    kernel: psutil.Process
+
+
+def sweep_in(logs: Path) -> Sweep:
+    return Sweep.from_config({**PARAMETERS, "variants": VARIANTS, "seeds": SEEDS, "logs": logs})
+
+
+def trainings(cluster: Cluster, sweep: Sweep) -> list[Training]:
+    """What is being trained now, by the processes themselves."""
+    found = []
+    locks = {str(lock_path(run.folder)): run for run in sweep.runs}
+    for kernel in cluster.processes():
+        try:
+            if "ipykernel_launcher" not in kernel.cmdline():
+                continue
+            own = kernel.environ()
+            held = [locks[file.path] for file in kernel.open_files() if file.path in locks]
+        except psutil.Error:
+            continue
+        job, device = int(own["SLURM_JOB_ID"]), own["CUDA_VISIBLE_DEVICES"]
+        found += [Training(job, device, run, kernel) for run in held]
+    return found
+
+
+def stop_one(cluster: Cluster, sweep: Sweep) -> Training | None:
+    """Suspend a kernel that holds its run's lock, and no lock that the other runs wait for."""
+    for training in trainings(cluster, sweep):
+        training.kernel.suspend()
+        if str(sweep.folder / ".experiment.lock") not in open_paths(training.kernel):
+            return training
+        training.kernel.resume()
+    return None
+
+
+def open_paths(process: psutil.Process) -> set[str]:
+    return {file.path for file in process.open_files()}
+
+
+def waiting(sweep: Sweep, run: Run) -> int | None:
+    """The job that says that it waits for another process which trains this run."""
+    logs = sweep.folder / ".snakemake" / "slurm_logs"
+    for file in logs.rglob(f"{run.variant}_{run.seed}/*.log"):
+        if "waiting for another process that trains this run" in file.read_text(encoding="utf-8"):
+            return int(file.stem)
+    return None
+
+
+def finished(sweep: Sweep) -> list[Run]:
+    return [run for run in sweep.runs if run.result.exists()]
+
+
+def contents(run: Run) -> tuple[str, bytes, dict[str, tuple[str, bytes]]]:
+    """All of a run that doesn't depend on the clock."""
+    history = pd.read_csv(run.folder / HISTORY, dtype=str)
+    timeless = history.drop(columns=["seconds", "images_per_second"]).to_csv()
+    with np.load(run.folder / PREDICTIONS) as arrays:
+        saved = {name: (str(arrays[name].dtype), arrays[name].tobytes()) for name in arrays}
+    return timeless, (run.folder / GRADIENTS).read_bytes(), saved
+
+
+def test_a_killed_sweep_goes_on_and_its_jobs_that_lived_on_dont_clash(
+    cluster: Cluster, start: Callable[[Path], "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    local, remote = sweep_in(tmp_path / "local"), sweep_in(tmp_path / "remote")
+    for run in local.runs:
+        fit(RunRequest.from_parameters(local.parameters_of(run.variant, run.seed)))
+
+    # One kernel stands still, so that it surely outlives the sweep; the other run ends.
+    driver = start(remote.logs)
+    one = wait_for("a run trains", lambda: stop_one(cluster, remote), SECONDS)
+    wait_for("the other one is done", lambda: finished(remote), SECONDS)
+    workflow = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.wait()
+    assert psutil.wait_procs(workflow, timeout=30)[1] == []
+    states = {job.number: job.state for job in cluster.jobs()}
+    assert states[one.job] == "RUNNING"
+    before = {run: run.result.stat() for run in finished(remote)}
+    assert one.run not in before
+
+    # The same command again: a second job for the run that is still trained waits.
+    driver = start(remote.logs)
+    second = wait_for("a second job waits", lambda: waiting(remote, one.run), SECONDS)
+    assert [each.kernel for each in trainings(cluster, remote)] == [one.kernel]
+    assert cluster.granted(one.job) == one.device
+    assert {one.device, cluster.granted(second)} == {"0", "1"}
+    one.kernel.resume()
+    assert driver.wait(SECONDS) == 0, (tmp_path / "printed.txt").read_text(encoding="utf-8")
+
+    # Nothing ran twice, and nothing that ran was broken off.
+    assert {run: run.result.stat() for run in before} == before
+    results = [read_result(run.result) for run in remote.runs]
+    assert [result.provenance.interruptions for result in results] == [0] * len(remote.runs)
+    assert [contents(run) for run in remote.runs] == [contents(run) for run in local.runs]
+
+    # Each run was a Slurm job with its own GPU.
+    jobs = cluster.jobs()
+    assert {job.state for job in jobs} == {"COMPLETED"}
+    assert {job.resources for job in jobs} == {"gres:gpu:1"}
+    names = {job.comment.partition("_wildcards_")[2] for job in jobs}
+    assert names == {f"{run.variant}_{run.seed}" for run in remote.runs}
+    steps = cluster.steps()
+    assert sorted(step.job for step in steps) == [job.number for job in jobs]
+    assert {step.device for step in steps} == {"0", "1"}
+    together = [pair for pair in combinations(steps, 2) if pair[0].overlaps(pair[1])]
+    assert together
+    assert [pair for pair in together if pair[0].device == pair[1].device] == []
