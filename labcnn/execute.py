@@ -51,9 +51,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from nbformat.reader import NotJSONError
-    from nbformat.validator import NotebookValidationError
-    from papermill.exceptions import PapermillException, PapermillExecutionError
+    from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
     os.environ.setdefault("PYTHONUTF8", "1")  # for the kernel
@@ -82,11 +80,11 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
             raise KernelDied(
                 f"{notebook.name}: its kernel died; was it killed, or is memory used up?"
             ) from None
-        except (NotJSONError, NotebookValidationError, PapermillException, OSError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        except Exception as error:  # a notebook that isn't one fails in many places
+            first, *_ = [*str(error).strip().splitlines(), ""]
             raise RunError(
-                f"{notebook.name} can't be executed ({type(error).__name__}: {reason})"
-            ) from None
+                f"{notebook.name} can't be executed ({type(error).__name__}: {first})"
+            ) from error
 
 
 def _stop(signum: int, frame: object) -> NoReturn:

@@ -331,9 +331,9 @@ def test_a_sweep_waits_for_a_run_that_another_process_trains(notebook: Path) -> 
     sweep = sweep_of(notebook, "short_all")
     path = lock_path(sweep.runs[0].folder)
     path.parent.mkdir(parents=True)
-    lock = FileLock(path)
+    lock = FileLock(path, thread_local=False)
     lock.acquire()
-    threading.Timer(8, lambda: lock.release(force=True)).start()
+    threading.Timer(8, lock.release).start()
     begin = time.time()
     assert not run(sweep)[0]
     _, start, _ = json.loads((sweep.runs[0].folder / "times").read_text(encoding="utf-8"))
