@@ -214,7 +214,10 @@ def report(
     student_number: Annotated[str | None, cover("student number")] = None,
     course: Annotated[str | None, cover("course")] = None,
     date: Annotated[str | None, cover("date, as 2026-01-31")] = None,
-    formats: Annotated[str, typer.Option(help="Files to write.")] = "html pdf",
+    formats: Annotated[str, typer.Option(help="Files to write.")] = "html pdf docx",
+    columns: Annotated[
+        int | None, typer.Option(min=1, max=2, help="Columns of the text on paper. None: 1.")
+    ] = None,
     logs: Logs = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
 ) -> None:
@@ -247,6 +250,7 @@ def report(
         output or project_root() / "report",
         {name: value for name, value in given.items() if value},
         formats.split(),
+        columns=columns,
     )
     for path in exported or ():
         print(path)

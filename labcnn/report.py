@@ -12,6 +12,7 @@ from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT, read_result
 
 STEM = "report"
 DIGEST = ".report.sha256"
+FORMATS = ("html", "pdf", "docx")
 
 
 def build_report(
@@ -19,8 +20,9 @@ def build_report(
     experiment: str,
     folder: Path,
     parameters: Mapping[str, str],
-    formats: Iterable[str] = ("html", "pdf"),
+    formats: Iterable[str] = FORMATS,
     notebook: Path | None = None,
+    columns: int | None = None,
 ) -> list[Path] | None:
     """Write ``report.ipynb`` and its exports into ``folder``.
 
@@ -28,8 +30,9 @@ def build_report(
     ----------
     logs : folder of results; ``experiment`` is the folder in it that the report is about.
     parameters : further parameters of the notebook: author, course, ...
-    formats : ``html``, ``pdf``.
+    formats : ``html``, ``pdf``, ``docx``.
     notebook : None is ``notebooks/analysis.ipynb``.
+    columns : of the text on paper, 1 or 2; None: as the notebook says, else 1.
 
     Returns
     -------
@@ -48,7 +51,9 @@ def build_report(
     notebook = notebook or project_root() / "notebooks" / "analysis.ipynb"
     formats = tuple(formats)
     given = {"experiment": experiment, "logs": str(logs), **parameters}
-    digest = fingerprint([notebook, *sources(), *results(logs / experiment)], [given, formats])
+    layout = {} if columns is None else {"columns": columns}
+    settings = [given, formats, layout]
+    digest = fingerprint([notebook, *sources(), *results(logs / experiment)], settings)
     stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
     if all(path.exists() for path in [stamp, *exports]):
         if stamp.read_text(encoding="utf-8") == digest:
@@ -60,7 +65,7 @@ def build_report(
 
     from labcnn.export import export_report
 
-    export_report(executed, folder, formats=formats, stem=STEM)
+    export_report(executed, folder, formats=formats, stem=STEM, **layout)
     stamp.write_text(digest, encoding="utf-8")
     return exports
 

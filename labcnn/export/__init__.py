@@ -7,9 +7,13 @@ from labcnn.errors import ReportError
 
 
 def export_report(
-    notebook: Path, folder: Path, formats: Iterable[str] = ("html", "pdf"), stem: str = "report"
+    notebook: Path,
+    folder: Path,
+    formats: Iterable[str] = ("html", "pdf", "docx"),
+    stem: str = "report",
+    columns: int | None = None,
 ) -> list[Path]:
-    """Write an executed notebook as ``<stem>.html``, ``<stem>.pdf``.
+    """Write an executed notebook as ``<stem>.html``, ``<stem>.pdf``, ``<stem>.docx``.
 
     Each file is complete or not there: a reader never meets half of one.
 
@@ -17,7 +21,8 @@ def export_report(
     ----------
     notebook : the executed notebook.
     folder : where the files go; made if missing.
-    formats : ``html`` and ``pdf``.
+    formats : ``html``, ``pdf`` and ``docx``.
+    columns : of the text on paper, 1 or 2; None: as the notebook says, else 1.
 
     Returns
     -------
@@ -32,17 +37,22 @@ def export_report(
     import nbformat
 
     from labcnn.export.document import Document, build
+    from labcnn.export.docx import render_docx
     from labcnn.export.html import render_html
     from labcnn.export.pdf import render_pdf
 
-    writers: dict[str, Callable[[Document], str | bytes]] = {"html": render_html, "pdf": render_pdf}
+    writers: dict[str, Callable[[Document], str | bytes]] = {
+        "html": render_html,
+        "pdf": render_pdf,
+        "docx": render_docx,
+    }
     formats = list(formats)
     for kind in formats:
         if kind not in writers:
             raise ReportError(f"format {kind!r} is unknown; valid: {', '.join(writers)}")
     if not notebook.is_file():
         raise ReportError(f"notebook {notebook.name!r} is not there")
-    document = build(nbformat.read(notebook, as_version=4), notebook.stem, notebook.parent)
+    document = build(nbformat.read(notebook, as_version=4), notebook.stem, notebook.parent, columns)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for kind in formats:

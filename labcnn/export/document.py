@@ -1,9 +1,11 @@
 """From an executed notebook to one document that every format is written from."""
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from labcnn.errors import ReportError
 from labcnn.export.cells import read_cells
 from labcnn.export.pandoc import Node, parse, plain, rewrite
 from labcnn.export.references import number, resolve
@@ -23,12 +25,23 @@ class Document:
     blocks : pandoc's tree; the highest heading is level 1, the title isn't among the headings.
     headings : level, id and words of each heading.
     pictures : by the name that images in ``blocks`` have: each form of the picture by media type.
+    columns : of the text on paper, 1 or 2.
     """
 
     meta: dict[str, str]
     blocks: list[Node]
     headings: list[tuple[int, str, str]]
     pictures: dict[str, dict[str, bytes]]
+    columns: int = 1
+
+    @property
+    def timestamp(self) -> int:
+        """Of the report's own date if it is an ISO one; not the clock's, or builds would differ."""
+        try:
+            day = date.fromisoformat(self.meta["date"])
+        except ValueError:
+            return 0
+        return max(0, int(datetime.combine(day, datetime.min.time(), UTC).timestamp()))
 
     def with_targets(self, targets: dict[str, str]) -> list[Node]:
         """The blocks with each picture's name replaced by what the format calls it."""
@@ -41,7 +54,9 @@ class Document:
         return rewrite(self.blocks, rule)
 
 
-def build(notebook: Any, name: str = "report", folder: Path | None = None) -> Document:
+def build(
+    notebook: Any, name: str = "report", folder: Path | None = None, columns: int | None = None
+) -> Document:
     """Read a notebook.
 
     Parameters
@@ -49,10 +64,13 @@ def build(notebook: Any, name: str = "report", folder: Path | None = None) -> Do
     notebook : executed notebook (``nbformat`` node, version 4).
     name : stands for a title where the notebook has none.
     folder : where the notebook lies, for the picture files that its text shows.
+    columns : of the text on paper, 1 or 2; None: as the notebook says (``columns`` beside the
+        lines of the title block), else 1.
 
     Raises
     ------
     ReportError
+        ``columns`` isn't 1 or 2.
         A reference to nothing, a label given twice or without its figure, a missing picture.
     """
     cells = read_cells(notebook)
@@ -61,7 +79,15 @@ def build(notebook: Any, name: str = "report", folder: Path | None = None) -> Do
     blocks = _untitled(blocks, meta)
     meta["title"] = meta["title"] or name
     blocks, labels = number(_raised(blocks))
-    return Document(meta, resolve(blocks, labels), labels.headings, cells.pictures)
+    resolved = resolve(blocks, labels)
+    return Document(meta, resolved, labels.headings, cells.pictures, _columns(columns, cells.meta))
+
+
+def _columns(given: int | None, meta: dict[str, str]) -> int:
+    columns = str(given or meta.get("columns", "").strip() or 1)
+    if columns not in {"1", "2"}:
+        raise ReportError(f"columns={columns!r}: 1 or 2")
+    return int(columns)
 
 
 def _untitled(blocks: list[Node], meta: dict[str, str]) -> list[Node]:

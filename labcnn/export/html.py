@@ -70,6 +70,7 @@ class ReportHTMLExporter(ReportExporter):
 
     export_from_notebook = "labcnn report (HTML)"
     output_mimetype = "text/html"
+    extension = ".html"
 
     def render(self, document: Document) -> str:
         return render_html(document)

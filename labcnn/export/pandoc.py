@@ -8,6 +8,7 @@ text nodes or through a reader whose raw passages are off, so that it can't beco
 import json
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,26 @@ def chunk(text: str, source: str = "markdown") -> Node:
 def parse(blocks: list[Node]) -> list[Node]:
     """``blocks`` with every chunk replaced by what pandoc reads in it, each read on its own."""
     chunks = [node["c"] for node in find(blocks, "Chunk")]
-    read = _run(json.dumps(chunks), "-f", str(TEMPLATES / "reader.lua"), "-t", "json")
+    read = _decoded(_run(json.dumps(chunks), "-f", str(TEMPLATES / "reader.lua"), "-t", "json"))
     parsed = iter(json.loads(read)["blocks"])
     return rewrite(blocks, lambda node: next(parsed)["c"][1] if node["t"] == "Chunk" else node)
 
 
 def write(blocks: list[Node], target: str, *arguments: str) -> str:
-    """The blocks in a format that pandoc writes, e.g. ``html5`` or ``typst``."""
-    tree = {"pandoc-api-version": _api_version(), "meta": {}, "blocks": blocks}
-    return _run(json.dumps(tree), "-f", "json", "-t", target, "--wrap=none", *arguments)
+    """The blocks in a text format that pandoc writes, e.g. ``html5`` or ``typst``."""
+    return _decoded(write_bytes(blocks, target, "--wrap=none", *arguments))
+
+
+def write_bytes(
+    blocks: list[Node],
+    target: str,
+    *arguments: str,
+    meta: dict[str, Node] | None = None,
+) -> bytes:
+    """The blocks in any format that pandoc writes, ``docx`` too."""
+    tree = {"pandoc-api-version": _api_version(), "meta": meta or {}, "blocks": blocks}
+    options = ("-f", "json", "-t", target, "-o", "-", *arguments)
+    return _run(json.dumps(tree), *options)
 
 
 def rewrite(tree: Any, rule: Callable[[Node], Node | list[Node]]) -> Any:
@@ -106,16 +118,21 @@ def link(inlines: list[Node], target: str) -> Node:
     return {"t": "Link", "c": [["", [], []], inlines, [target, ""]]}
 
 
+@cache
 def _api_version() -> list[int]:
-    return json.loads(_run("", "-f", "markdown", "-t", "json"))["pandoc-api-version"]
+    return json.loads(_decoded(_run("", "-f", "markdown", "-t", "json")))["pandoc-api-version"]
 
 
-def _run(source: str, *arguments: str) -> str:
+def _run(source: str, *arguments: str) -> bytes:
     import pypandoc
 
     command = [pypandoc.get_pandoc_path(), "--sandbox", *arguments]
     done = subprocess.run(command, input=source.encode(), capture_output=True, check=False)
     if done.returncode:
         message = done.stderr.decode(errors="replace").strip().replace("\n", " ")
-        raise ReportError(f"pandoc can't make {arguments[-1]}: {message}")
-    return done.stdout.decode().replace("\r\n", "\n")
+        raise ReportError(f"pandoc can't make {arguments[3]}: {message}")
+    return done.stdout
+
+
+def _decoded(output: bytes) -> str:
+    return output.decode().replace("\r\n", "\n")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -46,19 +45,10 @@ def render_pdf(document: Document) -> bytes:
                 font_paths=sorted({font.path.parent for font in fonts().values()}),
                 ignore_system_fonts=True,
                 pdf_standards=["a-2b"],
-                timestamp=_timestamp(document.meta["date"]),
+                timestamp=document.timestamp,
             )
         except typst.TypstError as error:
             raise ReportError(_explained(error)) from None
-
-
-def _timestamp(day: str) -> int:
-    """The report's own date if it is an ISO one; never the clock: builds must be identical."""
-    try:
-        midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
-    except ValueError:
-        return 0
-    return int(midnight.timestamp())
 
 
 def _explained(error: Exception) -> str:
@@ -73,6 +63,7 @@ class ReportPDFExporter(ReportExporter):
 
     export_from_notebook = "labcnn report (PDF)"
     output_mimetype = "application/pdf"
+    extension = ".pdf"
 
     def render(self, document: Document) -> bytes:
         return render_pdf(document)
