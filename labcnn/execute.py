@@ -58,6 +58,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
     executed.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="labcnn-", ignore_cleanup_errors=True) as sockets:
         config = Config()
+        config.NotebookClient.kernel_manager_class = "labcnn.kernel.QuietKernelManager"
         if os.name == "posix":
             # A short name: the system's limit for a socket's path is about 100 characters.
             config.KernelManager.transport = "ipc"

@@ -5,15 +5,17 @@ Known to training (which writes) and to analysis (which reads); needs no torch.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from labcnn.errors import ParameterError, RunError
 from labcnn.recipe import Recipe
 from labcnn.variants import label
+
+if TYPE_CHECKING:  # half a second, which each job of a sweep would spend
+    import pandas as pd
 
 FORMAT = 1
 RESULT, HISTORY, GRADIENTS = "result.json", "history.csv", "gradients.csv"
@@ -120,10 +122,14 @@ class RunFolder:
         """The saved result; a :class:`RunError` names a file that is cut or foreign."""
         return read_result(self.path / RESULT)
 
-    def history(self) -> pd.DataFrame:
+    def history(self) -> "pd.DataFrame":
+        import pandas as pd
+
         return pd.read_csv(self.path / HISTORY, encoding="utf-8")
 
-    def gradients(self) -> pd.DataFrame:
+    def gradients(self) -> "pd.DataFrame":
+        import pandas as pd
+
         return pd.read_csv(self.path / GRADIENTS, encoding="utf-8")
 
     def predictions(self) -> dict[str, np.ndarray]:
@@ -157,7 +163,7 @@ def read_result(path: Path) -> RunResult:
 class Runs(NamedTuple):
     """All finished runs as one tidy table, and one line for each file that was left out."""
 
-    table: pd.DataFrame
+    table: "pd.DataFrame"
     problems: list[str]
 
 
@@ -185,6 +191,8 @@ def load_runs(logs: Path, experiment: str | None = None) -> Runs:
         variant and seed; ``folder`` is a :class:`RunFolder`. ``problems``: a line per file that
         is cut, foreign or in the wrong folder.
     """
+    import pandas as pd
+
     rows, problems = [], []
     for path in sorted(logs.glob(f"{experiment or '*'}/*/seed*/{RESULT}")):
         try:

@@ -340,6 +340,15 @@ def test_a_sweep_waits_for_a_run_that_another_process_trains(notebook: Path) -> 
     assert start - begin >= 8
 
 
+def test_a_notebook_that_ends_well_ends_in_silence(notebook: Path) -> None:
+    sweep = sweep_of(notebook, "short_all")
+    parameters = json.dumps(sweep.parameters_of("short_all", 0))
+    sweep.runs[0].folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "labcnn.execute", notebook, sweep.runs[0].notebook, parameters]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout + done.stderr == ""
+
+
 def test_a_result_written_before_the_failure_is_kept(notebook: Path) -> None:
     made = nbformat.read(notebook, as_version=4)
     made.cells.append(new_code_cell("raise ValueError('a plot broke')"))

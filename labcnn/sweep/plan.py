@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from labcnn.data import load_dataset
 from labcnn.errors import DataError, RunError
-from labcnn.network import model_size
 from labcnn.recipe import Recipe
 from labcnn.runs import RESULT, RunResult, read_result
 from labcnn.sweep.grid import Run, Sweep
@@ -108,6 +107,8 @@ def speed_of(recipe: Recipe, measured: Iterable[RunResult]) -> Speed | None:
     if own:
         return Speed(median(own), f"{len(own)} of its runs")
     if alike:
+        from labcnn.network import model_size  # imports torch
+
         flops = median(speed * size for _, speed, size in alike)
         size = model_size(recipe.variant, recipe.width).flops
         return Speed(flops / size, f"the FLOP/s of {len(alike)} other runs")
