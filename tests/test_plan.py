@@ -34,6 +34,11 @@ def edit(folder: RunFolder, **changes: object) -> None:
     path.write_text(json.dumps(result), encoding="utf-8")
 
 
+@pytest.fixture(autouse=True)
+def this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labcnn.sweep.plan.this_device", lambda parameters: ("a CPU", 1))
+
+
 def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
     for seed, speed in enumerate((90.0, 110.0)):
         (folder,) = write_runs(tmp_path, ["short_all"], [seed])
@@ -44,25 +49,29 @@ def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
     short, long = plan(sweep)
     images = len(load_dataset("shapes").train)
     assert (short.runs, len(short.due), short.images) == (3, 1, images)
-    assert short.why == ("no result yet",)
-    assert short.speed == (100.0, "2 of its runs")
+    assert list(short.due.values()) == ["no result yet"]
+    assert short.speed == (100.0, 2, False)
     assert short.seconds == short.epochs * images / 100
     size = model_size("long_all", sweep.runs[0].recipe.width).flops
-    assert long.speed == (100 * 1000 / size, "the FLOP/s of 2 other runs")
+    assert long.speed == (100 * 1000 / size, 2, True)
     assert len(long.due) == 3
     assert short.seconds and long.seconds
     assert wall_seconds([short, long], 1) == pytest.approx(short.seconds + 3 * long.seconds)
     assert wall_seconds([short, long], 3) == pytest.approx(short.seconds + long.seconds)
 
 
-def test_other_widths_and_protocols_say_nothing(tmp_path: Path) -> None:
+def test_other_widths_machines_and_threads_say_nothing(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"], parameters={"width": 8})
+    for seed, changed in enumerate(({"threads": 2}, {"device_name": "another"})):
+        (folder,) = write_runs(tmp_path, ["short_norm"], [seed])
+        edit(folder, **{f"provenance__{name}": value for name, value in changed.items()})
     sweep = Sweep.from_config({"variants": "short_all", "logs": tmp_path})
     (line,) = plan(sweep)
     assert line.speed is line.seconds is wall_seconds([line], 2) is None
     shown = io.StringIO()
     show_plan(sweep, 2, Console(file=shown, width=200))
-    assert "nothing measured yet" in shown.getvalue()
+    assert "? nothing like it was measured yet" in shown.getvalue()
+    assert "1 due: no result yet" in shown.getvalue()
     assert "1 of 1 runs are due, 2 side by side: time not known" in shown.getvalue()
 
 

@@ -1,12 +1,12 @@
 """What a sweep would run, and how long it should take by what was measured so far."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heapreplace
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from labcnn.data import load_dataset
 from labcnn.errors import DataError, RunError
@@ -16,10 +16,11 @@ from labcnn.sweep.grid import Run, Sweep
 
 
 class Speed(NamedTuple):
-    """Images/s of a variant's training; ``how`` says from what it is known."""
+    """Images/s of a variant's training: measured by ``runs`` of it, or estimated by others."""
 
     images_per_second: float
-    how: str
+    runs: int
+    estimated: bool
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,14 @@ class Line:
 
     Attributes
     ----------
-    due : its runs that are to be run; ``why`` the reasons, each once.
+    due : its runs that are to be run, and why.
     epochs, images : of a run: at most so many epochs, of so many training images.
     speed : None where nothing was measured yet.
     """
 
     variant: str
     runs: int
-    due: tuple[Run, ...]
-    why: tuple[str, ...]
+    due: dict[Run, str]
     epochs: int
     images: int | None
     speed: Speed | None
@@ -51,26 +51,29 @@ class Line:
 
 def plan(sweep: Sweep) -> list[Line]:
     """A line per variant, in the sweep's order."""
-    measured = results_below(sweep.logs)
+    device, threads = this_device(sweep.parameters)
+    measured = [
+        result
+        for result in results_below(sweep.logs)
+        if result.provenance.device_name == device
+        and (result.provenance.device != "cpu" or result.provenance.threads == threads)
+    ]
     images = training_images(sweep.runs[0].recipe)
     lines = []
     for variant in sweep.variants:
         runs = [run for run in sweep.runs if run.variant == variant]
-        why = {run: run.due for run in runs}
-        due = tuple(run for run in runs if why[run])
+        due = {run: why for run in runs if (why := run.due)}
         recipe = runs[0].recipe
-        lines.append(
-            Line(
-                variant,
-                len(runs),
-                due,
-                tuple(dict.fromkeys(why[run] for run in due)),
-                recipe.epochs,
-                images,
-                speed_of(recipe, measured),
-            )
-        )
+        speed = speed_of(recipe, measured)
+        lines.append(Line(variant, len(runs), due, recipe.epochs, images, speed))
     return lines
+
+
+def this_device(parameters: Mapping[str, Any]) -> tuple[str, int]:
+    """The name of the device that runs have on this machine, and their threads."""
+    from labcnn.training.hardware import choose_hardware  # imports torch
+
+    return choose_hardware(parameters.get("device", "auto")).name, parameters.get("threads", 1)
 
 
 def training_images(recipe: Recipe) -> int | None:
@@ -105,13 +108,13 @@ def speed_of(recipe: Recipe, measured: Iterable[RunResult]) -> Speed | None:
     ]
     own = [speed for variant, speed, _ in alike if variant == recipe.variant]
     if own:
-        return Speed(median(own), f"{len(own)} of its runs")
+        return Speed(median(own), len(own), estimated=False)
     if alike:
         from labcnn.network import model_size  # imports torch
 
         flops = median(speed * size for _, speed, size in alike)
         size = model_size(recipe.variant, recipe.width).flops
-        return Speed(flops / size, f"the FLOP/s of {len(alike)} other runs")
+        return Speed(flops / size, len(alike), estimated=True)
     return None
 
 

@@ -22,35 +22,37 @@ def show_plan(sweep: Sweep, places: int, console: Console) -> None:
     """A line per variant, and the sum."""
     lines = plan(sweep)
     table = Table(box=None, pad_edge=False)
-    for column in ("variant", "runs", "due"):
-        table.add_column(column, no_wrap=True)
-    for column in ("epochs", "images", "images/s", "a run"):
+    table.add_column("variant", no_wrap=True)
+    for column in ("runs", "due", "epochs", "images", "images/s", "a run"):
         table.add_column(column, no_wrap=True, justify="right")
-    table.add_column("known from")
-    table.add_column("why")
     for line in lines:
         table.add_row(*_cells(line))
     console.print(table)
+    if any(line.speed and line.speed.estimated for line in lines):
+        console.print("~ estimated by the FLOP/s of other runs", highlight=False)
+    if any(line.speed is None for line in lines):
+        console.print("? nothing like it was measured yet", highlight=False)
+    for why, count in Counter(why for line in lines for why in line.due.values()).items():
+        console.print(f"{count} due: {why}", highlight=False, markup=False, soft_wrap=True)
     due = sum(len(line.due) for line in lines)
     seconds = wall_seconds(lines, places)
     took = "time not known" if seconds is None else f"at most about {duration(seconds)}"
     side = f"{places} side by side" if places > 1 else "one after another"
     summary = f"{sweep.experiment}: {due} of {len(sweep.runs)} runs are due, {side}: {took}"
-    console.print(summary if due else f"{sweep.experiment}: nothing is due", highlight=False)
+    nothing = f"{sweep.experiment}: nothing is due"
+    console.print(summary if due else nothing, highlight=False, soft_wrap=True)
 
 
 def _cells(line: Line) -> list[str]:
-    seconds = line.seconds
+    about = "~" if line.speed and line.speed.estimated else ""
     return [
         line.variant,
         str(line.runs),
         str(len(line.due)),
         str(line.epochs),
         "?" if line.images is None else f"{line.images:,}",
-        "?" if line.speed is None else f"{line.speed.images_per_second:,.0f}",
-        "?" if seconds is None else duration(seconds),
-        "nothing measured yet" if line.speed is None else line.speed.how,
-        "; ".join(line.why),
+        "?" if line.speed is None else f"{about}{line.speed.images_per_second:,.0f}",
+        "?" if line.seconds is None else duration(line.seconds),
     ]
 
 
