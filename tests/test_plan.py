@@ -62,9 +62,9 @@ def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
 
 def test_other_widths_machines_and_threads_say_nothing(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"], parameters={"width": 8})
-    for seed, changed in enumerate(({"threads": 2}, {"device_name": "another"})):
-        (folder,) = write_runs(tmp_path, ["short_norm"], [seed])
-        edit(folder, **{f"provenance__{name}": value for name, value in changed.items()})
+    first, second = write_runs(tmp_path, ["short_norm"], [0, 1])
+    edit(first, provenance__threads=2)
+    edit(second, provenance__device_name="another")
     sweep = Sweep.from_config({"variants": "short_all", "logs": tmp_path})
     (line,) = plan(sweep)
     assert line.speed is line.seconds is wall_seconds([line], 2) is None
