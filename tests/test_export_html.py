@@ -55,7 +55,7 @@ def test_title_block_and_language(page: Any) -> None:
     assert [text(h) for h in page.iter("h1")] == [META["title"]]
     terms = {text(div.find("dt")): text(div.find("dd")) for div in page.findall(".//header/dl/div")}
     assert terms == {"姓名": META["author"], "日期": META["date"]}
-    (notice,) = [e for e in page.iter("div") if e.get("class") == "notice"]
+    (notice,) = [e for e in page.iter("aside") if e.get("class") == "notice"]
     assert text(notice) == META["notice"]
 
 

@@ -3,13 +3,15 @@
 import base64
 import html
 import io
+import math
 import re
 
 from labcnn.analysis.style import fonts
 from labcnn.export.cells import PICTURES
 from labcnn.export.document import Document
 from labcnn.export.exporter import ReportExporter
-from labcnn.export.pandoc import TEMPLATES, Node, rewrite, write
+from labcnn.export.pandoc import TEMPLATES, Node, plain, rewrite, write
+from labcnn.export.widths import units
 
 _FONT = "FONT-GOES-HERE"  # what it holds is known once the rest of the page is
 
@@ -24,6 +26,8 @@ def render_html(document: Document) -> str:
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     filled = page.get_template("report.html").render(
         meta=document.meta,
+        columns=document.columns,
+        letters=math.ceil(units(document.meta["title"]) / 2),
         headings=[heading for heading in document.headings if heading[0] <= 2],
         body=body,
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
@@ -43,9 +47,24 @@ def _for_the_web(node: Node) -> Node:
     if node["t"] == "Header":
         return {"t": "Header", "c": [min(6, node["c"][0] + 1), *node["c"][1:]]}
     if node["t"] == "Table":
-        attributes = ["", ["table"], [["tabindex", "0"]]]
-        return {"t": "Div", "c": [attributes, [node]]}
+        name = plain(node["c"][1][1]) or "表格"
+        keys = [["tabindex", "0"], ["role", "group"], ["aria-label", name]]
+        return {"t": "Div", "c": [["", ["table"], keys], [_aligned(node)]]}
     return node
+
+
+def _aligned(table: Node) -> Node:
+    """The table with classes for what pandoc would write as a style into every cell."""
+    attributes, caption, columns, head, bodies, foot = table["c"]
+    sides = [align["t"] for align, _ in columns]
+    classes = {"AlignRight": ["right"], "AlignCenter": ["center"]}
+    for row in [*head[1], *(row for body in bodies for row in body[2] + body[3]), *foot[1]]:
+        for cell, side in zip(row[1], sides, strict=False):
+            own = cell[1]["t"]
+            cell[0] = ["", classes.get(side if own == "AlignDefault" else own, []), []]
+            cell[1] = {"t": "AlignDefault"}
+    columns = [[{"t": "AlignDefault"}, width] for _, width in columns]
+    return {"t": "Table", "c": [attributes, caption, columns, head, bodies, foot]}
 
 
 def _letters(words: str) -> bytes:
