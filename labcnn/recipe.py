@@ -112,6 +112,7 @@ class Recipe(BaseModel):
 
     Attributes
     ----------
+    momentum : of SGD and Muon; AdamW's first beta (its second is 0.999).
     whiten : the stem's weights are set to whiten patches of the training images, and stay so.
     first_size, last_size : height and width of the images in the first and in the last epoch, and
         straight in between; evaluation is at the last.
@@ -141,7 +142,7 @@ class Recipe(BaseModel):
     decay_patience: Annotated[int, Field(ge=0, le=10_000)]
     patience: Annotated[int, Field(ge=1, le=10_000)]
     precision: Precision = "auto"
-    optimizer: Literal["sgd", "muon"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     whiten: bool = False
     first_size: Annotated[int, Field(ge=16, le=64)] = 64
     last_size: Annotated[int, Field(ge=16, le=64)] = 64
@@ -158,6 +159,11 @@ class Recipe(BaseModel):
         if self.nesterov and not self.momentum:
             raise ParameterError(
                 "momentum=0.0 isn't valid with nesterov=True; it must be above 0, or nesterov False"
+            )
+        if self.nesterov and self.optimizer == "adamw":
+            raise ParameterError(
+                "nesterov=True isn't valid with optimizer='adamw'; valid: nesterov False, or "
+                "optimizer sgd or muon"
             )
         return self
 

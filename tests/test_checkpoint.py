@@ -14,7 +14,11 @@ from labcnn.training.loop import fit
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"variant": "mid_all"}, {"variant": "short_all", "decay": "one_cycle", "augment": True}],
+    [
+        {"variant": "mid_all"},
+        {"variant": "short_all", "decay": "one_cycle", "augment": True},
+        {"variant": "short_all", "optimizer": "adamw", "learning_rate": 0.001},
+    ],
 )
 def test_an_interrupted_run_resumes_to_the_same_bits(small_data, monkeypatch, capsys, parameters):
     whole = request(**parameters, epochs=4, experiment="whole")

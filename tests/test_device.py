@@ -37,6 +37,7 @@ CASES = [
      "whiten": True, "first_size": 32, "last_size": 48, "label_smoothing": 0.1},
     {"variant": "short_lrdecay", "decay": "plateau"},
     {"variant": "mid_all", "decay": "one_cycle", "optimizer": "muon"},
+    {"variant": "short_all", "optimizer": "adamw", "weight_decay": 0.01},
     {"variant": "short_dropout", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
     {"variant": "long_baseline"},
 ]  # fmt: skip

@@ -35,6 +35,8 @@ def test_every_variant_gets_the_same_recipe(protocol, dataset):
         ({"variant": "shrot_all"}, ["'shrot_all'", "'short_all'", "long_norm"]),
         ({"variant": None}, ["variant=None", "long_norm"]),
         ({"protocol": "tuned", "momentum": 0.0}, ["momentum=0.0", "nesterov=True", "above 0"]),
+        ({"optimizer": "adamw", "nesterov": True}, ["nesterov=True", "optimizer='adamw'"]),
+        ({"optimizer": "adam"}, ["optimizer='adam'", "adamw"]),
         ({"experiment": "a b"}, ["experiment='a b'", "letters, digits"]),
         ({"epochs": -3}, ["epochs=-3", "whole number", "at least 1"]),
         ({"epochs": 1000.0}, ["epochs=1000.0", "whole number"]),

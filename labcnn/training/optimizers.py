@@ -1,4 +1,4 @@
-"""Optimisers: SGD for the course, Muon for how far the same net goes."""
+"""Optimisers: SGD and AdamW, and Muon for how far the same net goes."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
 from labcnn.network import ConvNet
 from labcnn.recipe import Recipe
@@ -19,6 +19,15 @@ OTHERS_RATE, HEAD_RATE, OTHERS_MOMENTUM = 1.0, 3.0, 0.85
 def make_optimizer(model: ConvNet, recipe: Recipe) -> Optimizer:
     """The recipe's optimiser over the weights that are trained; group 0 has the recipe's rate."""
     trained = {name: w for name, w in model.named_parameters() if w.requires_grad}
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    if recipe.optimizer == "adamw":
+        return AdamW(
+            trained.values(),
+            recipe.learning_rate,
+            (recipe.momentum, 0.999),
+            weight_decay=recipe.weight_decay,
+            fused=fused,
+        )
     if recipe.optimizer == "sgd":
         return SGD(
             trained.values(),
@@ -26,7 +35,7 @@ def make_optimizer(model: ConvNet, recipe: Recipe) -> Optimizer:
             recipe.momentum,
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
-            fused=next(model.parameters()).device.type in ("cpu", "cuda"),
+            fused=fused,
         )
     hidden = {name for name, w in trained.items() if w.ndim == 4 and not name.startswith("stem")}
     head = {name for name in trained if name.startswith("head")}
