@@ -15,15 +15,12 @@ from pathlib import Path
 from unittest import mock
 
 import pandas as pd
-import torch
 from torch import nn
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.network import ConvNet
-from labcnn.recipe import Recipe
 from labcnn.request import RunRequest
 from labcnn.training import loop
-from labcnn.training.optimizers import make_optimizer
 
 FOLDER = Path(__file__).parent / "protocol"
 
@@ -48,30 +45,9 @@ INITIALISATIONS: dict[str, Callable[[ConvNet, int], None]] = {
 }
 
 
-def sgd(model: ConvNet, recipe: Recipe) -> torch.optim.Optimizer:
-    """What protocol `course` has."""
-    return make_optimizer(model, recipe)
-
-
-def adamw(model: ConvNet, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW in the place of SGD; momentum becomes its first beta."""
-    return torch.optim.AdamW(
-        model.parameters(),
-        recipe.learning_rate,
-        (recipe.momentum, 0.999),
-        weight_decay=recipe.weight_decay,
-    )
-
-
-OPTIMISERS = {"sgd": sgd, "adamw": adamw}
-
-
-def candidate(request: RunRequest, data: ImageData, optimiser: str, initialisation: str) -> None:
+def candidate(request: RunRequest, data: ImageData, initialisation: str) -> None:
     """Train one candidate, or the rest of one; its folder's name says what it is."""
-    with (
-        mock.patch.object(loop, "make_optimizer", OPTIMISERS[optimiser]),
-        mock.patch.object(ConvNet, "initialise", INITIALISATIONS[initialisation]),
-    ):
+    with mock.patch.object(ConvNet, "initialise", INITIALISATIONS[initialisation]):
         loop.fit(request, data)
 
 
@@ -105,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--variants", nargs="+", default=["short_baseline"])
     parser.add_argument("--rates", nargs="+", type=float, default=[0.01])
-    parser.add_argument("--optimiser", choices=OPTIMISERS, default="sgd")
+    parser.add_argument("--optimiser", choices=["sgd", "adamw"], default="sgd")
     parser.add_argument("--initialisation", choices=INITIALISATIONS, default="he_fan_in")
     parser.add_argument("--fraction", type=float, default=0.2)
     parser.add_argument("--epochs", type=int, default=6)
@@ -124,6 +100,7 @@ def main() -> None:
                         "dataset": "tiny-imagenet-200",
                         "fraction": options.fraction,
                         "epochs": options.epochs,
+                        "optimizer": options.optimiser,
                         "learning_rate": rate,
                         "patience": options.epochs,
                         "threads": 1,
@@ -132,7 +109,7 @@ def main() -> None:
                     }
                 )
                 print(f"{variant} {name}", flush=True)
-                candidate(request, data, options.optimiser, options.initialisation)
+                candidate(request, data, options.initialisation)
     print(table().to_string(index=False))
 
 

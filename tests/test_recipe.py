@@ -83,7 +83,7 @@ def test_overwrite_as_papermill_passes_it(text, value):
         ({"protocol": "tuned", "augment": False}, "shapes-tuned-augment-false"),
         ({"precision": "fp32", "decay": "one_cycle"}, "shapes-one-cycle-fp32"),
         ({"seed": 5, "variant": "long_norm"}, "shapes"),
-        (DATASET_DEFAULTS["shapes"], "shapes"),
+        (DATASET_DEFAULTS["shapes"]["course"], "shapes"),
     ],
 )
 def test_an_experiments_name_holds_what_differs_from_the_defaults(parameters, name):

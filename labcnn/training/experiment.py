@@ -15,6 +15,11 @@ from labcnn.request import RunRequest
 from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, lock_path
 
 
+#: Seconds to wait for a run's lock, which a sweep's job may hold for a moment, to see who has it;
+#: and for an experiment's, which nobody holds for longer.
+MOMENT, LONG = 1, 60
+
+
 @contextmanager
 def only_process(request: RunRequest) -> Iterator[None]:
     """Hold the run's lock; the operating system frees it however the process ends.
@@ -27,7 +32,7 @@ def only_process(request: RunRequest) -> Iterator[None]:
     lock = lock_path(request.folder.path)
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, timeout=0):
+        with FileLock(lock, timeout=MOMENT):
             yield
     except Timeout:
         recipe = request.recipe
@@ -55,7 +60,7 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
         "data_fingerprint": fingerprint,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(".experiment.lock")):
+    with experiment_lock(path):
         remove_leftovers(path.parent)
         if not path.exists() or not _others(request):
             write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
@@ -71,6 +76,25 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
             require_equal(request.experiment_name, theirs, mine)
             write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
     require_equal(request.experiment_name, theirs, mine)
+
+
+@contextmanager
+def experiment_lock(path: Path) -> Iterator[None]:
+    """Hold the lock on an experiment's record.
+
+    Raises
+    ------
+    RunError
+        A process that was stopped in the middle of writing it, say, doesn't let it go.
+    """
+    lock = path.with_name(".experiment.lock")
+    try:
+        with FileLock(lock, timeout=LONG):
+            yield
+    except Timeout:
+        raise RunError(
+            f"{lock}: another process has held it for {LONG} s; is one stopped?"
+        ) from None
 
 
 def _others(request: RunRequest) -> bool:
