@@ -14,7 +14,6 @@ from labcnn.files import remove_leftovers, write_text
 from labcnn.request import RunRequest
 from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, lock_path
 
-
 #: Seconds to wait for a run's lock, which a sweep's job may hold for a moment, to see who has it;
 #: and for an experiment's, which nobody holds for longer.
 MOMENT, LONG = 1, 60
