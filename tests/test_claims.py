@@ -10,6 +10,7 @@ from fake_runs import Fake, write_runs
 
 from labcnn.analysis import prose
 from labcnn.analysis.claims import CLAIMS
+from labcnn.analysis.findings import sentence
 from labcnn.analysis.measures import MEASURES
 from labcnn.analysis.study import Study, load_study, original
 from labcnn.analysis.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, evaluate
@@ -47,6 +48,8 @@ def test_fifteen_claims_that_name_what_exists() -> None:
     for part in (part for claim in CLAIMS for part in claim.parts):
         assert part.measure in MEASURES
         assert set(part.variants) <= set(VARIANTS)
+        # One seed's difference of two variants is tested against no difference only.
+        assert part.second is None or part.threshold == part.times_chance == 0
 
 
 def test_original_table_is_that_of_the_thirteen() -> None:
@@ -109,28 +112,49 @@ def test_runs_that_were_all_capped_say_nothing_of_epochs(tmp_path: Path) -> None
     assert "上限" in verdict.reason
 
 
-def test_slower_by_seconds_of_the_epochs(tmp_path: Path) -> None:
-    fakes = [
-        Fake(f"{d}_{s}", seconds_per_epoch=3.0 if s == "residual" else 2.0)
+def _slow_residual(seeds: range) -> list[Fake]:
+    return [
+        Fake(f"{d}_{s}", seed, seconds_per_epoch=3.0 if s == "residual" else 2.0)
         for d in ("short", "long")
         for s in ("baseline", "residual")
+        for seed in seeds
     ]
+
+
+def test_slower_by_seconds_of_the_epochs(tmp_path: Path) -> None:
+    fakes = _slow_residual(range(3))
     verdict = _verdict(tmp_path, "residual-slower", [*fakes], parameters={"epochs": 20})
     assert verdict.verdict == HOLDS
     ratios = [np.exp(f.estimate.effect) for f in verdict.findings if f.estimate]
     assert ratios == pytest.approx([1.5, 1.5], rel=0.05)
 
 
+def test_one_seed_decides_on_accuracies_only(tmp_path: Path) -> None:
+    fakes = _slow_residual(range(1))
+    verdict = _verdict(tmp_path, "residual-slower", [*fakes], parameters={"epochs": 20})
+    assert verdict.verdict == UNDECIDED
+    assert verdict.reason == "需要多个种子才能给出区间"
+    assert all(f.estimate and np.isnan(f.estimate.low) for f in verdict.findings)
+
+
 @pytest.mark.parametrize(("first_stage", "verdict"), [(0.01, HOLDS), (30.0, FAILS)])
 def test_gradients_that_fade_or_grow(tmp_path: Path, first_stage: float, verdict: str) -> None:
     fakes = [
-        Fake(f"{d}_{s}", first_stage_gradient=first_stage if d == "long" else 1.0)
+        Fake(f"{d}_{s}", seed, first_stage_gradient=first_stage if d == "long" else 1.0)
         for d in ("short", "long")
         for s in ("baseline", "all")
+        for seed in range(3)
     ]
-    assert (
-        _verdict(tmp_path, "depth-gradient", [*fakes], parameters={"epochs": 20}).verdict == verdict
-    )
+    found = _verdict(tmp_path, "depth-gradient", [*fakes], parameters={"epochs": 4})
+    assert found.verdict == verdict
+
+
+def test_a_comparison_of_fewer_seeds_than_the_study_has_says_so(tmp_path: Path) -> None:
+    few = ["short_lrdecay", Fake("short_baseline", 1), "short_baseline"]
+    write_runs(tmp_path, few)
+    found = {v.claim.id: v for v in evaluate(load_study(tmp_path))}["lrdecay-helps"].findings[0]
+    assert (found.seeds, found.of) == (1, 2)
+    assert "仅 1 个共同种子" in sentence(found)
 
 
 def test_missing_runs_leave_a_claim_undecided(tmp_path: Path) -> None:
@@ -217,13 +241,6 @@ def test_newest_experiment_is_taken(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace("T10:01:00", "T11:01:00")
     path.write_text(text, encoding="utf-8")
     assert load_study(tmp_path).experiment == "shapes-3ep"
-
-
-def test_data_that_differ_are_refused(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all"])
-    write_runs(tmp_path, ["long_all"], fingerprint="beef" * 16)
-    with pytest.raises(ReportError, match="data_fingerprint"):
-        load_study(tmp_path)
 
 
 def test_files_left_out_are_named_without_the_machine(tmp_path: Path) -> None:

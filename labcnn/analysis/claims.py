@@ -132,7 +132,7 @@ CLAIMS: tuple[Claim, ...] = (
         "norm-faster",
         "归一化收敛快",
         ("3.3",),
-        "归一化收敛更快、用时更少（达到基线最佳验证集准确率所需的轮数与时间）",
+        "归一化收敛更快、用时更少（达到两者都达到过的最高验证集准确率所需的轮数与时间）",
         (
             *_both_depths("epochs_to_reach", "norm", above=False),
             *_both_depths("seconds_to_reach", "norm", above=False),

@@ -79,7 +79,8 @@ def _alone(finding: Finding, first: str, unit: str, noun: str) -> str:
 def _bracket(finding: Finding, unit: str, *, sign: bool = True) -> str:
     assert finding.estimate is not None
     shown = interval(finding.estimate, unit, sign=sign)
-    return f"（95% 区间 {shown}）" if shown else f"（{finding.estimate.method}）"
+    few = f"，仅 {finding.seeds} 个共同种子" if finding.seeds < finding.of else ""
+    return f"（95% 区间 {shown}{few}）" if shown else f"（{finding.estimate.method}）"
 
 
 def compared(finding: Finding) -> str:

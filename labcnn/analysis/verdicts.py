@@ -16,12 +16,16 @@ HOLDS, FAILS, UNDECIDED = "成立", "不成立", "证据不足"
 
 @dataclass(frozen=True)
 class Finding:
-    """One part's estimate, or the reason why there is none (Chinese)."""
+    """One part's estimate, or the reason why there is none (Chinese).
+
+    ``seeds`` are those that all its variants have, ``of`` those of the study.
+    """
 
     part: Part
     estimate: Estimate | None
     reason: str = ""
     seeds: int = 0
+    of: int = 0
 
     @property
     def p_for(self) -> float:
@@ -87,7 +91,7 @@ def find(study: Study, part: Part) -> Finding:
         estimate = MEASURES[part.measure].compare(study, part.first, part.second, seeds, threshold)
     except NotComparableError as error:
         return Finding(part, None, str(error), len(seeds))
-    return Finding(part, estimate, seeds=len(seeds))
+    return Finding(part, estimate, seeds=len(seeds), of=len(study.all_seeds))
 
 
 def _draft(study: Study, claim: Claim) -> Verdict:
@@ -105,7 +109,7 @@ def _decide(draft: Verdict) -> Verdict:
     deciding = [finding for finding in draft.findings if finding.part.decides]
     reasons = [f.reason for f in deciding if f.reason]
     if any(f.estimate and np.isnan(f.estimate.p) for f in deciding):
-        reasons.append("现有的运行给不出区间（单个种子或轮数太少）")
+        reasons.append("需要多个种子才能给出区间")
     if not reasons:
         several = "各项比较未能全部得到支持" if len(deciding) > 1 else "差异不显著"
         reasons.append(f"{several}（校正后 p = {draft.p_adjusted:.2g}）")
