@@ -150,7 +150,7 @@ def test_gradients_that_fade_or_grow(tmp_path: Path, first_stage: float, verdict
 
 
 def test_a_comparison_of_fewer_seeds_than_the_study_has_says_so(tmp_path: Path) -> None:
-    few = ["short_lrdecay", Fake("short_baseline", 1), "short_baseline"]
+    few: list[str | Fake] = ["short_lrdecay", Fake("short_baseline", 1), "short_baseline"]
     write_runs(tmp_path, few)
     found = {v.claim.id: v for v in evaluate(load_study(tmp_path))}["lrdecay-helps"].findings[0]
     assert (found.seeds, found.of) == (1, 2)

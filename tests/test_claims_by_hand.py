@@ -209,8 +209,8 @@ def _one_sided(files: Files, claim: str, part: tuple[str, str, str, int]) -> tup
             for s in ("train", *(["test"] if measure == "gap" and not second else []))
         )
         if measure == "gap" and second:
-            right = [files.right(n, 0).astype(float) for n in names]
-            variance += np.var(right[0] - right[1]) / len(right[0])
+            apart = np.subtract(*(files.right(n, 0).astype(float) for n in names))
+            variance += np.var(apart) / len(apart)
         z = (_effect(files, measure, first, second) - limit) / np.sqrt(variance)
         more, less = stats.norm.sf(z), stats.norm.cdf(z)
     return (more, less) if sign > 0 else (less, more)

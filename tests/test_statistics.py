@@ -1,10 +1,14 @@
-from collections.abc import Callable
+import json
 
 import numpy as np
 import pytest
+from coverage_study import BEGIN, END, PAGE, RECORD, family, tables, worlds
 from scipy import stats
+from simulated_intervals import beyond, intervals, sum_of_squares
+from simulated_study import World
 
 from labcnn.analysis import repeated, statistics
+from labcnn.analysis.measures import efforts
 
 
 def _pairs(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +30,13 @@ def test_paired_difference_of_a_published_example() -> None:
     assert (found.low, found.high) == pytest.approx((-0.507, -0.026), abs=1e-3)
     # mid-p: 2 · P(X ≤ 1) - P(X = 1) for X ~ Binomial(8, 1/2) = 2 · 9/256 - 8/256
     assert found.p == pytest.approx(10 / 256)
+
+
+def test_mcnemar_by_the_binomial() -> None:
+    # 2 P(X <= 2) - P(X = 2) for X ~ Binomial(12, 1/2) = (2 (1 + 12 + 66) - 66) / 4096
+    assert statistics.paired_difference(*_pairs(30, 10, 2, 58)).p == pytest.approx(92 / 4096)
+    assert statistics.paired_difference(*_pairs(30, 0, 5, 65)).p == pytest.approx(1 / 32)
+    assert statistics.paired_difference(*_pairs(30, 6, 6, 58)).p == pytest.approx(1)
 
 
 def test_nets_that_agree_on_every_image_do_not_differ() -> None:
@@ -79,6 +90,8 @@ def test_proportion_at_chance() -> None:
 
 def test_holm_by_hand() -> None:
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    # 4 * 0.005, 3 * 0.01, 2 * 0.02, 1 * 0.4
+    assert statistics.holm([0.02, 0.005, 0.4, 0.01]) == pytest.approx([0.04, 0.02, 0.4, 0.03])
     assert statistics.holm([]) == []
 
 
@@ -103,47 +116,105 @@ def test_equal_counts_are_not_certainty() -> None:
     assert 0.01 < found.p < 0.2
 
 
-def test_seeds_by_images_with_two_seeds_by_hand() -> None:
-    # Rows' means 0.5 and 0, columns' means 1, 0, 0, 0.
-    images = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, -1.0, 0.0, 0.0]])
-    found = repeated.seeds_by_images(images)
-    mean = 0.25
-    squares = 4 - 8 * mean**2
-    seeds, columns = 4 * ((0.5 - mean) ** 2 + (0 - mean) ** 2), 2 * (0.75**2 + 3 * 0.25**2)
-    rest = (squares - seeds - columns) / 3
-    ms_seeds, ms_images = seeds / 1, columns / 3
-    variance = max(ms_seeds + ms_images - rest, ms_seeds, ms_images) / 8
-    df = (8 * variance) ** 2 / (ms_seeds**2 + ms_images**2 / 3 + rest**2 / 3)
-    half = stats.t.ppf(0.975, df) * np.sqrt(variance)
-    assert (found.effect, found.low, found.high) == pytest.approx((mean, mean - half, mean + half))
+def test_two_seeds_by_images_by_hand() -> None:
+    # Rows' means 0.5 and 0: variance of their mean 0.125 / 2. Columns' means 1, 0, 0, 0: their mean
+    # square 2 * 0.25 is the rest's, 1.5 / 3, so that images have no part. t(0.975, 1) = 12.706.
+    found = repeated.seeds_by_images(np.array([[1.0, 1.0, 0.0, 0.0], [1.0, -1.0, 0.0, 0.0]]))
+    half = 12.7062 * 0.25
+    assert (found.effect, found.low, found.high) == pytest.approx((0.25, 0.25 - half, 0.25 + half))
+    # of t with one degree of freedom (Cauchy): P(|T| > 1) = 1/2
+    assert found.p == pytest.approx(0.5)
 
 
-def _covers(
-    draw: Callable[[np.random.Generator], statistics.Estimate], truth: float, repeats: int = 400
-) -> float:
-    rng = np.random.default_rng(7)
-    intervals = [draw(rng) for _ in range(repeats)]
-    return float(np.mean([found.low <= truth <= found.high for found in intervals]))
+def test_three_seeds_by_images_by_hand() -> None:
+    # Rows' means 1/2, 1/2, 1/4: variance of the mean 3/144 / 3. Mean squares of images 2.25 / 3 and
+    # rest 0.5 / 6: images' part (0.75 - 1/12) / 12. t = 4.302653, z = 1.959964 make of 0.0069444
+    # and 0.0555556: 18.512821 * 0.0069444 * (0.0069444 + 0.2075027 * 0.0555556) / 0.0625
+    # + 3.841459 * 0.0555556 = 0.251412, whose root is 0.501410.
+    found = repeated.seeds_by_images(
+        np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    )
+    assert found.effect == pytest.approx(5 / 12)
+    assert found.high - found.effect == pytest.approx(0.501410, abs=1e-5)
+    assert found.effect - found.low == pytest.approx(0.501410, abs=1e-5)
 
 
-def test_seeds_by_images_covers_both_sources() -> None:
-    def draw(rng: np.random.Generator) -> statistics.Estimate:
-        seeds, images = rng.normal(0, 0.02, (4, 1)), rng.normal(0, 0.3, (1, 200))
-        return repeated.seeds_by_images(0.1 + seeds + images + rng.normal(0, 0.4, (4, 200)))
-
-    assert _covers(draw, 0.1) > 0.92
+def test_margin_is_of_t_or_of_z_where_one_error_is_alone() -> None:
+    assert repeated.margin(0.05, 4.0, 0.0, 3) == pytest.approx(2 * 3.1824, abs=1e-3)
+    assert repeated.margin(0.05, 1e-12, 4.0, 3) == pytest.approx(2 * 1.95996, abs=1e-3)
 
 
-def test_over_epochs_allows_for_autocorrelation() -> None:
-    def draw(rng: np.random.Generator) -> statistics.Estimate:
-        noise, series = rng.normal(size=60), np.zeros(60)
-        series[0] = noise[0] / np.sqrt(1 - 0.7**2)
-        for k in range(1, 60):
-            series[k] = 0.7 * series[k - 1] + noise[k]
-        return repeated.over_epochs(series)
-
-    assert _covers(draw, 0) > 0.90  # a plain t interval covers about 0.6
+@pytest.mark.parametrize("df", [1, 2, 4, 9])
+@pytest.mark.parametrize("distance", [0.5, 3.0, 40.0])
+def test_p_of_two_errors_solves_its_equation(df: int, distance: float) -> None:
+    p = repeated.p_of_sum(distance, 1.5, 0.5, df)
+    squares = stats.t.isf(p / 2, df) ** 2 * 1.5 + stats.norm.isf(p / 2) ** 2 * 0.5
+    assert squares == pytest.approx(distance**2, rel=1e-3)
 
 
-def test_few_epochs_give_no_interval() -> None:
-    assert np.isnan(repeated.over_epochs(np.array([1.0, 2.0, 3.0])).p)
+def test_p_of_one_error_is_students_or_the_normal_one() -> None:
+    assert repeated.p_of_sum(4.303, 1.0, 0.0, 2) == pytest.approx(0.05, abs=1e-5)
+    assert repeated.p_of_sum(1.96, 1e-15, 1.0, 2) == pytest.approx(0.05, abs=1e-4)
+    assert repeated.p_of_sum(0.0, 1.0, 1.0, 2) == 1
+    assert repeated.p_of_sum(1e9, 1e-4, 1e-4, 9) < 1e-80
+    assert np.isnan(repeated.p_of_sum(1.0, 0.0, 0.0, 2))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "lowest", "highest"),
+    [(2, 0.949, 0.99), (3, 0.94, 0.96), (4, 0.94, 0.96), (5, 0.94, 0.96), (10, 0.94, 0.96)],
+)
+def test_intervals_cover_whatever_the_seeds_share(
+    seeds: int, lowest: float, highest: float
+) -> None:
+    covered = 1 - beyond(lambda *error: np.asarray(repeated.margin(*error)), 0.05, seeds - 1)
+    assert lowest < covered.min() <= covered.max() < highest
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 15, 0.05 / 150])
+def test_p_is_no_smaller_than_it_should_be(seeds: int, level: float) -> None:
+    assert beyond(sum_of_squares, level, seeds - 1).max() < level * 1.02
+
+
+def test_seeds_that_agree_exactly_are_not_certainty() -> None:
+    # Nets that answer one class each are right on 1 of 20 images, whichever class that is.
+    found = repeated.seeds_by_images(np.eye(20)[:3], threshold=0.1)
+    assert found.low < 0.05 < found.high
+    assert 0 < found.p < 1
+
+
+def test_exchanged_runs_exchange_their_efforts() -> None:
+    first = {"val_accuracy": np.array([0.1, 0.3, 0.2, 0.5]), "seconds": np.array([1, 1, 2, 2])}
+    second = {"val_accuracy": np.array([0.2, 0.25, 0.3]), "seconds": np.array([3, 3, 3])}
+    assert efforts(first, second, "epochs") == (2, 3)  # 0.3, which is the second's best
+    assert efforts(second, first, "epochs") == (3, 2)
+    assert efforts(first, second, "seconds") == (2, 9)
+    worse = second | {"val_accuracy": np.array([0.2, 0.25, 0.05])}
+    assert efforts(worse, first, "epochs") == (2, 2)  # it never reaches 0.5, but both reach 0.25
+
+
+def _studies(world: World, count: int) -> tuple[int, int]:
+    """How many of ``count`` simulated studies say something false: of their nets, of variants."""
+    found = family(world, count)
+    return found["false"], found["false_of_variants"]
+
+
+def test_studies_without_a_difference_find_none() -> None:
+    false, _ = _studies(World("no difference", 3), 40)
+    assert false <= stats.binom.ppf(0.9999, 40, 0.05)
+
+
+def test_one_seed_tells_of_its_nets_not_of_the_variants() -> None:
+    of_nets, of_variants = _studies(World("seeds differ", 1, spread=0.05), 20)
+    assert of_nets <= stats.binom.ppf(0.9999, 20, 0.05)
+    assert of_variants > 10
+
+
+def test_page_shows_the_record() -> None:
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    assert page.split(BEGIN)[1].split(END)[0].strip() == tables(record)
+    assert [one["name"] for one in record["families"]] == [world.name for world in worlds()]
+    assert [one["name"] for one in record["intervals"]] == [name for name, _ in intervals()]
+    assert all(one["studies"] >= 2000 for one in record["families"])

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from labcnn.analysis import repeated, statistics
 from labcnn.analysis.gradients import first_to_last, overall
 from labcnn.analysis.statistics import Estimate
 from labcnn.analysis.study import Study
 from labcnn.runs import RunResult, SplitMetrics
+
+#: A run's epochs: a table, or arrays by the names of its columns.
+History = pd.DataFrame | Mapping[str, np.ndarray]
 
 
 class NotComparableError(Exception):
@@ -127,9 +130,7 @@ def _seconds_per_epoch(
     return repeated.over_seeds(np.log(seconds[:, 0] / seconds[:, 1]), threshold)
 
 
-def efforts(
-    first: Mapping[str, Any], second: Mapping[str, Any], column: str
-) -> tuple[float, float]:
+def efforts(first: History, second: History, column: str) -> tuple[float, float]:
     """Epochs or seconds that two runs took to the best validation accuracy that both reached.
 
     That is the second's (the baseline's) best if the first comes so far. Taken as the target always
@@ -138,7 +139,7 @@ def efforts(
 
     Parameters
     ----------
-    first, second : histories: tables or arrays, with :data:`labcnn.runs.HISTORY_COLUMNS`.
+    first, second : with columns ``val_accuracy`` and ``seconds``.
     column : ``epochs`` or ``seconds``.
     """
     accuracies = [np.asarray(history["val_accuracy"]) for history in (first, second)]
@@ -162,7 +163,8 @@ def _to_reach(column: str) -> Callable[[Study, str, str | None, list[int], float
         names = [first, str(second)]
         if column == "seconds":
             _same_machine([study.results[n, s] for n in names for s in seeds])
-        pairs = np.array([efforts(*(study.history(n, s) for n in names), column) for s in seeds])
+        runs = [[study.history(n, s) for n in names] for s in seeds]
+        pairs = np.array([efforts(one, other, column) for one, other in runs])
         if column == "epochs":
             return repeated.over_seeds(pairs[:, 0] - pairs[:, 1], threshold, resolution=1)
         return repeated.over_seeds(np.log(pairs[:, 0] / pairs[:, 1]), threshold)

@@ -84,9 +84,9 @@ def margin(
 
     Of the first error the variance is ``estimated`` with ``df`` degrees of freedom, of the second
     it is ``known``. t is right for the first alone and z for the second alone; between them Welch's
-    series (Welch 1947, Biometrika 34, 28-35; Aspin 1948) to its first order. Satterthwaite's
-    degrees of freedom, the usual way, cover 87 % with two seeds; the first order 93 %, so that for
-    two seeds the squares of both margins are added, which covers 95 % or more.
+    series (Welch 1947, Biometrika 34, 28-35; Aspin 1948) to its first order. For two seeds that is
+    too rough: there the squares of both margins are added, which covers 95 % or more. How that
+    compares with Satterthwaite's degrees of freedom, the usual way: docs/statistics.md.
     """
     t, z = -special.stdtrit(df, level / 2), -special.ndtri(level / 2)
     between = 1.0 if df == 1 else (z / t) ** 2
