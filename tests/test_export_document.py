@@ -12,6 +12,7 @@ from labcnn.export import export_report
 from labcnn.export.cells import DOCUMENT, options
 from labcnn.export.document import build
 from labcnn.export.pandoc import find, plain
+from labcnn.export.privacy import without_paths
 
 
 def words(*cells: NotebookNode, **metadata: object) -> str:
@@ -82,30 +83,90 @@ def test_a_chunk_cannot_swallow_the_next() -> None:
                 "Header")  # fmt: skip
 
 
-def test_a_foreign_notebook_exports_sensibly() -> None:
+def foreign() -> NotebookNode:
+    """A notebook as others write them, with an output of every kind."""
+    widget = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "IntSlider(value=3)"}
     stream = [
-        v4.new_output("stream", name="stdout", text="10%\r100%\nprinted\n"),
+        v4.new_output("stream", name="stdout", text="10%\r100%\n\x1b[32mprinted\x1b[0m \u2705\n"),
         v4.new_output("stream", name="stderr", text="/home/me/warning"),
-        v4.new_output("error", ename="ValueError", evalue="wrong", traceback=["/home/me/x.py"]),
+        v4.new_output("error", ename="ValueError", evalue="wrong", traceback=[
+            "\x1b[31mTraceback\x1b[0m", "File ~/mine/x.py:3, in f()", "ValueError: wrong"]),
         v4.new_output("display_data", data={"text/plain": "\x1b[1m42\x1b[0m"}),
+        v4.new_output("display_data", data=widget),
         v4.new_output("display_data", data={
-            "application/vnd.jupyter.widget-view+json": {}, "text/plain": "IntSlider()"}),
-        v4.new_output("display_data", data={
-            "text/html": "<table><tr><td>a|b</td></tr></table><script>bad()</script>",
+            "text/html": "<table><tr><td>a|b</td><td>/data/me/c.csv</td></tr></table>"
+            "<script>bad()</script>",
             "text/plain": "a b"}),
         v4.new_output("display_data", data={"text/latex": "$$y^2$$"}),
+        v4.new_output("display_data", data={"text/latex": "\\begin{equation}z^3\\end{equation}"}),
+        v4.new_output("display_data", data={
+            "text/latex": "\\begin{tabular}{ll}p & q \\\\ 1 & 2\\end{tabular}"}),
+        v4.new_output("display_data", data={"application/javascript": "script()"}),
     ]  # fmt: skip
+    raw = [
+        v4.new_raw_cell("---\ntitle: settings\n---"),
+        v4.new_raw_cell("raw \x07*text*"),
+        v4.new_raw_cell("a *marked* one", metadata={"format": "text/markdown"}),
+        v4.new_raw_cell("<b>bold</b>", metadata={"raw_mimetype": "text/html"}),
+        v4.new_raw_cell("\\newpage", metadata={"format": "text/x-rst"}),
+    ]
     cell = v4.new_code_cell("hidden()", outputs=stream)
     shown = v4.new_code_cell("#| echo: true\nshown()", metadata={"tags": ["show-code"]})
     removed = v4.new_markdown_cell("removed", metadata={"tags": ["remove-cell"]})
-    document = build(v4.new_notebook(cells=[cell, shown, removed, v4.new_raw_cell("raw")]))
+    mine = v4.new_markdown_cell("# Mine\n\nsee /usr/local/lib")
+    return v4.new_notebook(cells=[mine, cell, shown, removed, *raw])
+
+
+def test_a_foreign_notebook_exports_sensibly() -> None:
+    document = build(foreign())
     listings = [node["c"][1] for node in find(document.blocks, "CodeBlock")]
-    assert listings == ["100%\nprinted", "ValueError: wrong", "42", "shown()"]
+    assert listings == [
+        "100%\nprinted \u2705",
+        "Traceback\nFile x.py:3, in f()\nValueError: wrong",
+        "42",
+        "IntSlider(value=3)",
+        "shown()",
+        "raw *text*",
+    ]
+    assert len(find(document.blocks, "Table")) == 2
     text = json.dumps(document.blocks)
-    assert "a|b" in text
-    assert "y^2" in text
-    for absent in ("/home/me", "IntSlider", "bad()", "removed", "raw", "hidden"):
+    for present in ("a|b", "y^2", "z^3", "c.csv", "marked", "bold", "/usr/local/lib"):
+        assert present in text
+    for absent in ("/home/me", "/data/me", "~/mine", "script()", "bad()", "removed", "hidden",
+                   "settings", "newpage", "\\u001b", "\\u0007"):  # fmt: skip
         assert absent not in text
+    assert not document.ours
+
+
+def test_every_format_takes_a_foreign_notebook(tmp_path: Path) -> None:
+    source = tmp_path / "theirs.ipynb"
+    nbformat.write(foreign(), source)
+    for file in export_report(source, tmp_path / "out"):
+        assert file.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("No such file: '/root/secret/data.csv'", "No such file: 'data.csv'"),
+        ("File ~/mini/lib/x.py:12, in f()", "File x.py:12, in f()"),
+        (r"C:\Users\me\a.txt and D:\data\b", "a.txt and b"),
+        ("/home/me", "~"),
+        ("see https://a.example/b/c, 训练/验证/测试, report/logs/x or ../a/b, 1/2", None),
+    ],
+)
+def test_paths_of_outputs_are_cut_down_to_names(said: str, shown: str | None) -> None:
+    assert without_paths(said) == (shown or said)
+
+
+def test_columns_are_the_notebooks_or_the_callers() -> None:
+    given = v4.new_notebook(metadata={"labcnn": {"title": "x", "columns": 2}})
+    assert build(given).columns == 2
+    assert build(given, columns=1).columns == 1
+    assert build(v4.new_notebook()).columns == 1
+    given.metadata["labcnn"]["columns"] = 3
+    with pytest.raises(ReportError, match="columns='3': 1 or 2"):
+        build(given)
 
 
 def test_in_our_notebooks_remarks_are_dropped() -> None:

@@ -34,6 +34,38 @@ def test_text_headings_table_and_captions(content: bytes) -> None:
         assert absent not in text
 
 
+def test_pdftotext_reads_it_in_order(content: bytes, tmp_path: Path, program) -> None:
+    """A second reader: labels that may break after a plus are whole words in the text."""
+    label = "Longbaseline+learningratedecay"
+    more = v4.new_markdown_cell(f"文字 {label} " * 12)
+    (tmp_path / "a.pdf").write_bytes(render_pdf(build(notebook(more), columns=2)))
+    command = [program("pdftotext"), str(tmp_path / "a.pdf"), "-"]
+    text = subprocess.run(command, check=True, capture_output=True).stdout.decode()
+    whole = text.replace("\n", "").replace(" ", "")
+    order = [META["title"], "1实验要求", "2实验分析", "2.1曲线", "文字"]
+    places = [whole.rindex(words) for words in order[1:]]
+    assert places == sorted(places)
+    assert META["title"] in whole
+    assert whole.count(label) == 12
+    assert "\u200b" not in text
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_text_is_set_in_columns(columns: int) -> None:
+    long = v4.new_notebook(cells=[v4.new_markdown_cell("很长的一段文字。" * 300)])
+    with pypdfium2.PdfDocument(render_pdf(build(long, columns=columns))) as pdf:
+        text, middle = pdf[0].get_textpage(), pdf[0].get_width() / 2
+        boxes = [text.get_charbox(k) for k in range(text.count_chars())]
+    across = [left for left, _, right, _ in boxes if left < middle + 8 and right > middle - 8]
+    # The title, and the number of the page, are in the middle anyway.
+    assert (len(across) > 20) == (columns == 1)
+
+
+def test_pictures_say_what_they_show(content: bytes) -> None:
+    words = "学习曲线 L".encode("utf-16-be").hex().upper()
+    assert f"/Alt<FEFF{words}>".encode() in content
+
+
 def test_notice_is_on_every_page(content: bytes) -> None:
     texts = pages(content)
     assert len(texts) > 1
@@ -63,8 +95,11 @@ def test_same_bytes_twice(content: bytes) -> None:
 @pytest.mark.parametrize(("character", "named"), [("\U0001f9ea", "\U0001f9ea"), ("\u0378", "378")])
 def test_a_character_without_glyph_is_an_error_that_names_it(character: str, named: str) -> None:
     cells = [code("", {"text/markdown": f"这里 {character} 没有字形"})]
+    ours = v4.new_notebook(cells=cells, metadata={"labcnn": {"title": "x"}})
     with pytest.raises(ReportError, match=named):
-        render_pdf(build(v4.new_notebook(cells=cells)))
+        render_pdf(build(ours))
+    theirs = render_pdf(build(v4.new_notebook(cells=cells)))
+    assert f"〔U+{ord(character):04X}〕" in pages(theirs)[0]
 
 
 def test_a_broken_picture_is_one_line() -> None:

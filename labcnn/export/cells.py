@@ -9,10 +9,13 @@ from nbconvert.filters import strip_ansi
 
 from labcnn.errors import ReportError
 from labcnn.export.pandoc import Node, chunk, image, verbatim
+from labcnn.export.privacy import rule, without_paths
 
 DOCUMENT = "application/vnd.labcnn.document+json"
 #: What an output may be shown as, best first; PNG is kept beside SVG for formats without SVG.
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif")
+#: Marked-up text, best first, and what reads it.
+_SOURCES = {"text/markdown": "markdown", "text/latex": "latex", "text/html": "html"}
 DROPPED_TAGS = {"remove-cell", "parameters", "injected-parameters"}
 _OPTION = re.compile(r"#\|\s*([\w-]+)\s*:\s*(.*?)\s*$")
 _ENVIRONMENT = re.compile(
@@ -58,6 +61,8 @@ def read_cells(notebook: Any) -> Cells:
             cells.blocks.append(chunk(_markdown(cell, cells)))
         elif cell.cell_type == "code":
             cells.blocks += _code(cell, cells)
+        elif not cells.ours:
+            cells.blocks += _raw(cell)
     return cells
 
 
@@ -114,26 +119,44 @@ def _code(cell: Any, cells: Cells) -> list[Node]:
     return blocks + shown
 
 
+def _raw(cell: Any) -> list[Node]:
+    """A raw cell by its format; one without is shown as it is, unless it is settings for Quarto."""
+    kind = cell.metadata.get("format") or cell.metadata.get("raw_mimetype")
+    if kind in _SOURCES:
+        return [chunk(cell.source, _SOURCES[kind])]
+    settings = cell.source.lstrip().startswith("---")
+    return [] if kind or settings or not cell.source.strip() else [_said(cell.source)]
+
+
 def _output(output: Any, cells: Cells) -> list[Node]:
-    """Blocks of one output; nothing for widgets, warnings and (in our notebooks) remarks."""
-    if output.output_type == "error":  # a traceback would show paths
-        return [verbatim(strip_ansi(f"{output.ename}: {output.evalue}"))]
+    """Blocks of one output: nothing for warnings, scripts and (in our notebooks) remarks."""
+    if output.output_type == "error":
+        line = f"{output.ename}: {output.evalue}"
+        lines = [] if cells.ours else list(output.get("traceback", []))
+        return [_said("\n".join(lines) if lines else line)]
     if output.output_type == "stream":
         if cells.ours or output.name != "stdout":
             return []
-        lines = strip_ansi(output.text).rstrip("\n").split("\n")
-        return [verbatim("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))]
+        lines = output.text.rstrip("\n").split("\n")
+        return [_said("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))]
     data = output.data
-    if DOCUMENT in data or any("widget" in kind or "javascript" in kind for kind in data):
+    if DOCUMENT in data or any("javascript" in kind for kind in data):
         return []
     if any(kind in data for kind in PICTURES):
         return [{"t": "Picture", "c": [cells.add_picture(data)]}]
-    for kind, source in (
-        ("text/markdown", "markdown"),
-        ("text/latex", "markdown"),
-        ("text/html", "html"),
-    ):
+    for kind, source in _SOURCES.items():
         if kind in data:
-            return [chunk(data[kind], source)]
-    plain_text = "" if cells.ours else data.get("text/plain", "")
-    return [verbatim(strip_ansi(plain_text))] if plain_text else []
+            return [_marked_up(data[kind], source)]
+    plain_text = "" if cells.ours else data.get("text/plain", "")  # of a widget too
+    return [_said(plain_text)] if plain_text else []
+
+
+def _said(words: str) -> Node:
+    return verbatim(without_paths(strip_ansi(words)))
+
+
+def _marked_up(words: str, source: str) -> Node:
+    """Of LaTeX, formulas are Markdown's; the rest is pandoc's to read."""
+    if source == "latex" and not re.search(r"\\begin\{(tabular|itemize|enumerate)", words):
+        words, source = _ENVIRONMENT.sub(_displayed, words), "markdown"
+    return chunk(words, source, rule)

@@ -26,6 +26,7 @@ class Document:
     headings : level, id and words of each heading.
     pictures : by the name that images in ``blocks`` have: each form of the picture by media type.
     columns : of the text on paper, 1 or 2.
+    ours : the notebook has a title block; one that hasn't is shown as well as it can be.
     """
 
     meta: dict[str, str]
@@ -33,6 +34,7 @@ class Document:
     headings: list[tuple[int, str, str]]
     pictures: dict[str, dict[str, bytes]]
     columns: int = 1
+    ours: bool = True
 
     @property
     def timestamp(self) -> int:
@@ -80,7 +82,8 @@ def build(
     meta["title"] = meta["title"] or name
     blocks, labels = number(_raised(blocks))
     resolved = resolve(blocks, labels)
-    return Document(meta, resolved, labels.headings, cells.pictures, _columns(columns, cells.meta))
+    columns = _columns(columns, cells.meta)
+    return Document(meta, resolved, labels.headings, cells.pictures, columns, cells.ours)
 
 
 def _columns(given: int | None, meta: dict[str, str]) -> int:

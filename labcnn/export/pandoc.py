@@ -25,12 +25,20 @@ MARKDOWN = (
     "-auto_identifiers-implicit_header_references-blank_before_header-blank_before_blockquote"
     "+lists_without_preceding_blankline"
 )
-_FORMATS = {"markdown": MARKDOWN, "html": "html-native_divs-native_spans"}
+_FORMATS = {
+    "markdown": MARKDOWN,
+    "html": "html-native_divs-native_spans",
+    "latex": "latex-raw_tex",
+}
+Rule = Callable[[Node], Node | list[Node]]
 
 
-def chunk(text: str, source: str = "markdown") -> Node:
-    """A passage that :func:`parse` turns into blocks; ``source`` is ``markdown`` or ``html``."""
-    return {"t": "Chunk", "c": [_FORMATS[source], text]}
+def chunk(text: str, source: str = "markdown", rule: Rule | None = None) -> Node:
+    """A passage that :func:`parse` turns into blocks, to which it applies ``rule``.
+
+    ``source`` is ``markdown``, ``html`` or ``latex``.
+    """
+    return {"t": "Chunk", "c": [_FORMATS[source], text], "rule": rule}
 
 
 def parse(blocks: list[Node]) -> list[Node]:
@@ -38,7 +46,14 @@ def parse(blocks: list[Node]) -> list[Node]:
     chunks = [node["c"] for node in find(blocks, "Chunk")]
     read = _decoded(_run(json.dumps(chunks), "-f", str(TEMPLATES / "reader.lua"), "-t", "json"))
     parsed = iter(json.loads(read)["blocks"])
-    return rewrite(blocks, lambda node: next(parsed)["c"][1] if node["t"] == "Chunk" else node)
+
+    def replaced(node: Node) -> Node | list[Node]:
+        if node["t"] != "Chunk":
+            return node
+        inside = next(parsed)["c"][1]
+        return rewrite(inside, node["rule"]) if node["rule"] else inside
+
+    return rewrite(blocks, replaced)
 
 
 def write(blocks: list[Node], target: str, *arguments: str) -> str:
@@ -58,7 +73,7 @@ def write_bytes(
     return _run(json.dumps(tree), *options)
 
 
-def rewrite(tree: Any, rule: Callable[[Node], Node | list[Node]]) -> Any:
+def rewrite(tree: Any, rule: Rule) -> Any:
     """A copy of the tree in which ``rule`` has replaced each node, inner ones first, in order.
 
     A rule may answer with a list, which takes the node's place among its neighbours.

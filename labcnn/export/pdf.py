@@ -12,6 +12,9 @@ from labcnn.export.document import Document
 from labcnn.export.exporter import ReportExporter
 from labcnn.export.pandoc import TEMPLATES, find, plain, write
 
+#: How often the letters that no font has are replaced: Typst doesn't name all of them at once.
+REPLACEMENTS = 8
+_ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 _NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 
 
@@ -21,7 +24,8 @@ def render_pdf(document: Document) -> bytes:
     Raises
     ------
     ReportError
-        A character that no font has: PDF/A forbids the empty boxes that would stand for it.
+        A character that no font has: PDF/A forbids the empty boxes that would stand for it. In a
+        notebook that isn't ours, its number takes its place.
     """
     import typst
 
@@ -36,25 +40,48 @@ def render_pdf(document: Document) -> bytes:
         alternatives = {node["c"][2][0]: plain(node["c"][1]) for node in find(blocks, "Image")}
         style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
         families = {kind: font.family for kind, font in fonts().items()}
-        given = {**document.meta, "fonts": families, "alternatives": alternatives}
-        (folder / "report.json").write_text(json.dumps(given), encoding="utf-8")
-        (folder / "report.typ").write_text(f"{style}\n{write(blocks, 'typst')}", encoding="utf-8")
-        try:
-            return typst.compile(
-                folder / "report.typ",
-                font_paths=sorted({font.path.parent for font in fonts().values()}),
-                ignore_system_fonts=True,
-                pdf_standards=["a-2b"],
-                timestamp=document.timestamp,
-            )
-        except typst.TypstError as error:
-            raise ReportError(_explained(error)) from None
+        given = {
+            **document.meta,
+            "columns": document.columns,
+            "fonts": families,
+            "alternatives": alternatives,
+        }
+        texts = {
+            "report.json": json.dumps(given, ensure_ascii=False),
+            "report.typ": f"{style}\n{write(blocks, 'typst')}",
+        }
+        for _ in range(1 if document.ours else REPLACEMENTS):
+            for name, text in texts.items():
+                (folder / name).write_text(text, encoding="utf-8")
+            try:
+                return typst.compile(
+                    folder / "report.typ",
+                    font_paths=sorted({font.path.parent for font in fonts().values()}),
+                    ignore_system_fonts=True,
+                    pdf_standards=["a-2b"],
+                    timestamp=document.timestamp,
+                )
+            except typst.TypstError as error:
+                message, missing = _explained(error), _missing(error)
+            if not missing:
+                break
+            for words in missing:
+                number = f"〔{' '.join(f'U+{ord(c):04X}' for c in words)}〕"
+                texts = {name: text.replace(words, number) for name, text in texts.items()}
+    raise ReportError(message)
+
+
+def _missing(error: Exception) -> list[str]:
+    """What no font has, longest first."""
+    found = set(_NO_GLYPH.findall(getattr(error, "diagnostic", str(error))))
+    found = {_ESCAPED.sub(lambda match: chr(int(match[1], 16)), words) for words in found}
+    return sorted(found, key=lambda words: (-len(words), words))
 
 
 def _explained(error: Exception) -> str:
-    missing = sorted(set(_NO_GLYPH.findall(getattr(error, "diagnostic", str(error)))))
-    if missing:
-        return f"no font has {', '.join(missing)}; write it in other characters"
+    if missing := sorted(_missing(error)):
+        names = (w if w.isprintable() else f"U+{ord(w[0]):04X}" for w in missing)
+        return f"no font has {', '.join(names)}; write it in other characters"
     return f"Typst can't set the report: {str(error).splitlines()[0]}"
 
 

@@ -12,6 +12,10 @@ from labcnn.errors import ReportError
 from labcnn.export.cells import Cells
 from labcnn.export.pandoc import Node, link, plain, rewrite, text
 
+#: Control characters, which XML forbids, and the ones that choose between a letter and a picture.
+_UNSHOWN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufe0e\ufe0f\ufeff\ufffe\uffff\ud800-\udfff]"
+)
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _DATA = re.compile(r"^data:([a-z]+/[a-z+]+);base64,(.*)$", re.S)
 _KINDS = {
@@ -34,6 +38,10 @@ def clean(blocks: list[Node], cells: Cells, folder: Path) -> list[Node]:
         kind = node["t"]
         if kind in {"RawBlock", "RawInline"}:
             return []
+        if kind in {"Str", "Code", "CodeBlock"}:
+            words = node["c"] if kind == "Str" else node["c"][1]
+            shown = _UNSHOWN.sub("", words)
+            return {"t": kind, "c": shown if kind == "Str" else [node["c"][0], shown]}
         if kind == "Link" and not _harmless(node["c"][2][0]):
             return node["c"][1]
         if kind == "Image":
