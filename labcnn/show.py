@@ -1,5 +1,7 @@
 """What the training notebook shows: the request, the images, the result. Pictures in English."""
 
+import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from matplotlib.figure import Figure
 
 from labcnn.data.images import ImageData
 from labcnn.request import RunRequest
-from labcnn.runs import RunFolder
+from labcnn.runs import RunFolder, RunResult
 from labcnn.variants import label
 
 DEMO = (
@@ -58,7 +60,7 @@ def sample_images(data: ImageData, count: int = 20) -> Figure:
 def summary(folder: RunFolder) -> pd.DataFrame:
     """Accuracy and loss on the three splits: the best epoch's weights, or the last if none."""
     result = folder.result()
-    print(f"{result.status}: {result.reason}")
+    print(f"{result.status}: {_reason(result)}")
     best = "none" if result.best_epoch is None else result.best_epoch
     print(f"best epoch {best} of {result.epochs_run}, stopped by: {result.stopped}")
     splits = {"train": result.train, "validation": result.val, "test": result.test}
@@ -85,6 +87,12 @@ def curves(folder: RunFolder) -> Figure:
     figure.tight_layout()
     plt.close(figure)
     return figure
+
+
+def _reason(result: RunResult) -> str:
+    """Why a run has its status; a p-value too small for a float isn't 0."""
+    smallest = f"p < {sys.float_info.min:.0e}"
+    return re.sub(r"p = 0(?![.\d])", smallest, result.reason)
 
 
 def _cell(value: Any) -> str:

@@ -15,7 +15,8 @@ NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "analysis.ipynb"
 HEADINGS = (
     "1 实验要求", "2 实验设计", "2.1 设计需求", "2.2 网络模型图", "3 实验分析", "3.1 模型深度对比",
     "3.2 学习率调节对比", "3.3 数据归一化对比", "3.4 Dropout 结果对比", "3.5 残差连接", "3.6 总结",
-    "4 论断核验", "5 复现信息",
+    "4 论断核验", "5 进一步分析", "5.1 准确率与代价", "5.2 各类别的准确率与混淆",
+    "5.3 最佳模型的误判", "5.4 随机种子的影响", "6 复现信息",
 )  # fmt: skip
 
 
@@ -28,8 +29,9 @@ def _run(tmp: Path, **parameters: Any) -> nbformat.NotebookNode:
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
     tmp = tmp_path_factory.mktemp("完整 的 实验")
-    write_runs(tmp / "logs", images=300, parameters={"epochs": 4})
-    return _run(tmp, author="张三", student_number=7)
+    write_runs(tmp / "logs", seeds=(0, 1), images=300, parameters={"epochs": 4})
+    write_runs(tmp / "logs", ["short_all"], images=300, parameters={"protocol": "tuned"})
+    return _run(tmp, author="张三", student_number=7, experiment="shapes-4ep", log_links="logs")
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +66,15 @@ def test_runs_without_warnings_or_missing_glyphs(kind: str, request: pytest.Fixt
     assert [stream.text for stream in streams] == []
 
 
-@pytest.mark.parametrize("kind", ["complete", "incomplete"])
-def test_results_table_has_the_thirteen_labels(kind: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("kind", "more"), [("complete", 1), ("incomplete", 0)])
+def test_results_table_has_the_thirteen_labels_and_the_tuned(
+    kind: str, more: int, request: pytest.FixtureRequest
+) -> None:
     (output,) = _cell(request.getfixturevalue(kind), "tbl-results").outputs
     lines = output["data"]["text/markdown"].splitlines()
     names = [re.split(r"(?<!\\)\|", line)[1].strip() for line in lines[2:]]
-    assert names == [label(variant) for variant in REPORT_VARIANTS]
+    assert names[:13] == [label(variant) for variant in REPORT_VARIANTS]
+    assert names[13:] == ["Shortbaseline+all（tuned）"] * more
 
 
 def test_incomplete_report_says_what_is_missing_and_failed(
@@ -78,23 +83,49 @@ def test_incomplete_report_says_what_is_missing_and_failed(
     prose = "\n".join(_outputs(incomplete, "text/markdown"))
     top = next(text for text in _outputs(incomplete, "text/markdown"))
     assert "**未完成**" in top
-    assert "Midbaseline+all" in top
+    assert "mid+全部" in top
     assert "发散" in prose
 
 
-def test_every_figure_is_svg_and_png_and_every_reference_resolves(
+def test_every_figure_is_svg_and_png_with_a_text_for_who_cannot_see_it(
     complete: nbformat.NotebookNode,
 ) -> None:
-    labels = [m[1] for c in complete.cells if (m := re.match(r"#\| label: (\S+)", c.source))]
-    assert len(labels) == len(set(labels))
-    for name in labels:
-        kinds = set(_cell(complete, name).outputs[0]["data"])
+    for name in _labels(complete):
+        cell = _cell(complete, name)
+        kinds = set(cell.outputs[0]["data"])
         wanted = {"image/svg+xml", "image/png"} if name.startswith("fig-") else {"text/markdown"}
         assert wanted <= kinds, name
-        assert len(_cell(complete, name).outputs) == 1
-    texts = [c.source for c in complete.cells if c.cell_type == "markdown"]
-    references = re.findall(r"@([a-z]+-[a-z-]*[a-z])", "\n".join(texts))
+        assert len(cell.outputs) == 1
+        options = dict(re.findall(r"^#\| (\S+): (.+)$", cell.source, re.M))
+        assert options[f"{name[:3]}-cap"]
+        if name.startswith("fig-"):
+            assert options["fig-alt"] not in {"", options["fig-cap"]}
+
+
+def _labels(notebook: nbformat.NotebookNode) -> list[str]:
+    return [m[1] for c in notebook.cells if (m := re.match(r"#\| label: (\S+)", c.source))]
+
+
+@pytest.mark.parametrize("kind", ["complete", "incomplete"])
+def test_every_reference_resolves_and_everything_is_referred_to(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    notebook = request.getfixturevalue(kind)
+    shown = _outputs(notebook, "text/markdown")
+    brought = [m[1] for text in shown if (m := re.search(r"\{#([a-z-]+)\}$", text))]
+    labels = [*_labels(notebook), *brought]
+    assert len(labels) == len(set(labels))
+    texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    said = [text for text in shown if not text.startswith(("|", "!"))]
+    references = re.findall(r"@([a-z]+-[a-z-]*[a-z])", "\n".join(texts + said))
     assert set(references) == set(labels)
+    assert ("fig-seeds" in labels) is (kind == "complete")
+
+
+def test_the_seed_figure_and_the_links_are_there(complete: nbformat.NotebookNode) -> None:
+    links = "\n".join(_outputs(complete, "text/markdown"))
+    assert "(logs/shapes-4ep/mid_all/seed1/history.csv)" in links
+    assert "(logs/shapes-tuned/short_all/seed0/result.json)" in links
 
 
 def test_headings_follow_the_outline(complete: nbformat.NotebookNode) -> None:
@@ -143,4 +174,4 @@ def test_parameters_are_literals_with_a_type() -> None:
         assert isinstance(statement, ast.Assign)
         assert isinstance(statement.value, ast.Constant)
     lines = cell.source.splitlines()[1:]
-    assert all("# str" in line for line in lines)
+    assert all(re.search(r"# (str|bool|int)\b", line) for line in lines)

@@ -1,4 +1,5 @@
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +7,24 @@ import pytest
 from fake_runs import Fake, write_runs
 from matplotlib.figure import Figure
 
-from labcnn.analysis import comparison, curves, diagrams, gradient_figures, gradients, style
+from labcnn.analysis import (
+    class_figures,
+    comparison,
+    costs,
+    curves,
+    diagrams,
+    forest,
+    gradient_figures,
+    gradients,
+    seeds,
+    style,
+)
+from labcnn.analysis.captioned import Captioned
+from labcnn.analysis.classes import best_variant
+from labcnn.analysis.names import short_name
+from labcnn.analysis.pictures import Pictures
 from labcnn.analysis.study import Study, load_study
+from labcnn.analysis.verdicts import evaluate
 from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS
 
 PAIRS = [f"{depth}_{switch}" for depth in ("short", "long") for switch in ("baseline", "residual")]
@@ -48,6 +65,9 @@ FIGURES = {
     "heat_map": lambda study: gradient_figures.heat_map(study, PAIRS),
     "ratio": lambda study: gradient_figures.first_against_last(study, PAIRS),
     "networks": lambda study: diagrams.networks(study.recipe.width),
+    "forest": lambda study: forest.plot(evaluate(study)),
+    "costs": costs.pareto,
+    "classes": lambda study: class_figures.by_class(study, best_variant(study), Pictures()),
 }
 
 
@@ -109,7 +129,7 @@ def test_curves_show_the_history(whole: Study) -> None:
     assert any(np.allclose(np.ravel(y), mean) for y in accuracy)
 
 
-@pytest.mark.parametrize("name", ["training", "section", "ranking", "gaps"])
+@pytest.mark.parametrize("name", ["training", "section", "ranking", "gaps", "costs"])
 def test_no_two_ticks_say_the_same(name: str, tmp_path: Path) -> None:
     """Short runs on hard data end at a few percent: whole percents would repeat on the axis."""
     low = {v: (0.02 + k / 500, 0.015 + k / 900, 0.012 + k / 900) for k, v in enumerate(PAIRS)}
@@ -131,10 +151,40 @@ def test_figures_of_one_single_run(name: str, tmp_path: Path) -> None:
     FIGURES[name](load_study(tmp_path)).canvas.draw()
 
 
+@pytest.mark.parametrize("draw", [curves.training, comparison.section, curves.learning_rate])
+def test_one_epoch_is_a_point_that_is_seen(draw: Callable, tmp_path: Path) -> None:
+    write_runs(tmp_path, ["short_all"], images=200, parameters={"epochs": 1})
+    lines = draw(load_study(tmp_path), ["short_all"]).axes[0].lines
+    assert [line for line in lines if line.get_marker() not in {"None", None, ""}]
+
+
+def test_seeds_of_different_lengths(tmp_path: Path) -> None:
+    fakes = [Fake(v, seed, epochs_run=3 + seed) for v in PAIRS for seed in (0, 1)]
+    write_runs(tmp_path, fakes, images=200)
+    study = load_study(tmp_path)
+    for draw in (curves.training, gradient_figures.first_against_last, gradient_figures.heat_map):
+        draw(study, PAIRS).canvas.draw()
+
+
+def test_seeds_are_drawn_at_their_distance_from_the_mean(tmp_path: Path) -> None:
+    accuracies = [(0.9, 0.8, 0.5), (0.9, 0.8, 0.6)]
+    write_runs(tmp_path, [Fake("short_all", k, a) for k, a in enumerate(accuracies)])
+    shown = seeds.spread(load_study(tmp_path))
+    assert isinstance(shown, Captioned)
+    left, right = shown.figure.axes
+    assert sorted(np.ravel(left.lines[0].get_xdata())) == pytest.approx([-5, 5])
+    (bar,) = right.patches
+    assert bar.get_window_extent().transformed(right.transData.inverted()).width == pytest.approx(
+        100 * np.std([0.5, 0.6], ddof=1)
+    )
+
+
 def test_ranking_shows_all_thirteen_at_their_accuracy(whole: Study) -> None:
     figure = comparison.ranking(whole)
     axes = figure.axes[0]
-    assert len([t for t in axes.get_yticklabels() if "baseline" in t.get_text()]) == 13
+    assert [t.get_text() for t in axes.get_yticklabels()] == [
+        short_name(v) for v in REPORT_VARIANTS
+    ]
     shown = {f"{whole.mean(v, 'test_accuracy') * 100:.1f}" for v in REPORT_VARIANTS}
     assert shown <= set(_texts(figure))
 
@@ -154,9 +204,26 @@ def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
     assert np.isnan(found[1])
 
 
-def test_diagrams_have_the_networks_convolutions() -> None:
-    texts = [text for text in _texts(diagrams.networks(16)) if text.startswith("3×3")]
-    convolutions = sum(8 * blocks + 1 for blocks in BLOCKS_PER_STAGE.values())
-    assert len(texts) == convolutions
-    per_width = 2 * sum(BLOCKS_PER_STAGE.values())
-    assert [texts.count(f"3×3 卷积，{w}") for w in (16, 32, 64, 128)] == [per_width] * 4
+@pytest.mark.parametrize("depth", BLOCKS_PER_STAGE)
+def test_diagrams_are_the_modules(depth: str) -> None:
+    """Each box of a convolution or a pooling is a module's, in the order of the forward pass."""
+    from torch import nn
+
+    from labcnn.network import ConvNet, DoubleConv
+    from labcnn.variants import get_variant
+
+    model = ConvNet(get_variant(f"{depth}_all"), 16, 20)
+    wanted = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            stride = "，步长 2" if module.stride == (2, 2) else ""
+            wanted.append(f"3×3 卷积{stride}，{module.out_channels}")
+    blocks = [module for module in model.modules() if isinstance(module, DoubleConv)]
+    (axes,) = [a for a in diagrams.networks(16).axes if a.get_title().endswith(f") {depth}")]
+    texts = [text.get_text() for text in axes.texts]
+    assert [text for text in texts if text.startswith("3×3")] == wanted
+    assert texts.count("2×2 最大池化") == sum(block.pool for block in blocks)
+    assert (
+        texts.count("BN") == len([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]) - 3
+    )
+    assert len([line for line in axes.lines if line.get_marker() == "+"]) == len(blocks)

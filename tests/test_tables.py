@@ -1,15 +1,17 @@
 import html
 from pathlib import Path
+from typing import get_args
 
 import pypandoc
 import pytest
 from fake_runs import ACCURACIES, Fake, write_runs
 
-from labcnn.analysis import prose, tables
-from labcnn.analysis.document import DOCUMENT, FrontMatter, Strong, Table, escape
+from labcnn.analysis import prose, reproduction, tables
+from labcnn.analysis.document import DOCUMENT, FrontMatter, Links, Strong, Table, escape
 from labcnn.analysis.study import Study, load_study
 from labcnn.analysis.verdicts import evaluate
 from labcnn.failure import record
+from labcnn.recipe import Recipe
 from labcnn.variants import REPORT_VARIANTS, label
 
 HOSTILE = 'a|b*c*_d_ <script>x</script> $e^2$ `f` [g](http://h) # @fig-i \\ ~~k~~ "q"\nnext'
@@ -74,6 +76,15 @@ def test_parameters_are_the_recipes(tmp_path: Path) -> None:
     assert "测试集 1,000" in values["图像数"]
 
 
+@pytest.mark.parametrize("optimizer", get_args(Recipe.model_fields["optimizer"].annotation))
+def test_every_optimizer_has_words(optimizer: str, tmp_path: Path) -> None:
+    given = {"optimizer": optimizer, "momentum": 0.75, "nesterov": False}
+    write_runs(tmp_path, ["short_all"], parameters=given)
+    shown = _pairs(tables.parameters(load_study(tmp_path)))["优化器"]
+    assert shown.lower().startswith(optimizer)
+    assert "0.75" in shown
+
+
 def test_networks_are_the_runs(study: Study) -> None:
     rows = {tuple(row[:2]): list(row[2:]) for row in tables.networks(study).rows}
     assert rows["long", "—"] == ["3", "0.980", "60.0"]
@@ -97,8 +108,9 @@ def test_claims_without_any_run_keep_their_row(tmp_path: Path) -> None:
 def test_command_repeats_the_experiment(tmp_path: Path) -> None:
     parameters = {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5, "width": 8}
     write_runs(tmp_path, ["short_all"], seeds=(0, 1), parameters=parameters)
-    assert tables.command(load_study(tmp_path)) == (
+    assert reproduction.command(load_study(tmp_path)) == (
         'make report DATASET=tiny-imagenet-200 FRACTION=0.1 EPOCHS=5 PARAMS="width=8" SEEDS="0 1"'
+        ' VARIANTS="short_all"'
     )
 
 
@@ -107,7 +119,7 @@ def test_reproduction_shows_differing_values(tmp_path: Path) -> None:
     path = first.path / "result.json"
     text = path.read_text(encoding="utf-8").replace('"threads": 1', '"threads": 2')
     path.write_text(text, encoding="utf-8")
-    values = _pairs(tables.reproduction(load_study(tmp_path)))
+    values = _pairs(reproduction.table(load_study(tmp_path)))
     assert values["线程数"] == "1、2"
 
 
@@ -145,7 +157,7 @@ def test_failed_runs_are_named_with_their_reason_and_without_a_path(tmp_path: Pa
         study = load_study(tmp_path)
         shown = prose.completeness(study).text
         made = pypandoc.convert_text(shown, "html", "markdown")
-        assert "Longbaseline+all，种子 3：内核中止（第 2 次尝试）" in made
+        assert "long+全部，种子 3：内核中止（第 2 次尝试）" in made
         assert "old attempt" not in made
         assert "<script" not in made
         assert "ann" not in made.replace("channel", "")
@@ -169,10 +181,50 @@ def test_runs_of_other_data_are_left_out_and_other_code_is_said(tmp_path: Path) 
     assert "训练代码 network.py 有过改动" in prose.completeness(study).text
 
 
+def test_command_names_the_variants_that_there_are(tmp_path: Path) -> None:
+    write_runs(tmp_path, ["long_all", "short_all"])
+    assert reproduction.command(load_study(tmp_path)) == (
+        'make report DATASET=shapes VARIANTS="short_all long_all"'
+    )
+
+
+def test_logs_are_linked_where_they_lie_beside_the_report(tmp_path: Path) -> None:
+    write_runs(tmp_path, ["short_all"], seeds=(0, 3))
+    study = load_study(tmp_path)
+    (row,) = reproduction.logs(study, "logs").rows
+    links = row[2]
+    assert isinstance(links, Links)
+    assert [target for _, target in links.entries] == [
+        f"logs/shapes/short_all/seed{seed}/result.json" for seed in (0, 3)
+    ]
+    for _, target in links.entries:
+        assert (tmp_path / target.removeprefix("logs/")).is_file()
+    assert list(reproduction.logs(study).rows[0][1:]) == ["shapes/short_all", "seed0、seed3"]
+
+
+def test_links_of_odd_names_are_one_link() -> None:
+    table = Table(("x",), [(Links([("a]b", "x) <y>/é 1")]),)], "l")
+    made = pypandoc.convert_text(table._repr_markdown_(), "html", "markdown", ["--wrap=none"])
+    assert made.count("<a ") == 1
+    assert 'href="x%29%20%3Cy%3E/%C3%A9%201"' in made
+    assert ">a]b</a>" in made
+    assert 'href="x%29%20%3Cy%3E/%C3%A9%201"' in table._repr_html_()
+
+
+def test_section_table_has_each_networks_interval_and_epochs(tmp_path: Path) -> None:
+    write_runs(tmp_path, [Fake("short_all", epochs_run=4, accuracies=(0.9, 0.8, 0.5))])
+    rows = tables.section(load_study(tmp_path), ["short_all", "long_all"]).rows
+    assert list(rows[0]) == [
+        "short+全部", "90.00", "80.00", "50.00", "[46.91, 53.09]", "4 / 4", "2.0", "正常",
+    ]  # fmt: skip
+    assert list(rows[1])[-1] == "未完成"
+
+
 def test_front_matter_is_strings() -> None:
     bundle = FrontMatter(title="报告", student_number=2024001)._repr_mimebundle_()  # type: ignore[arg-type]
     assert bundle[DOCUMENT]["student_number"] == "2024001"
     assert bundle[DOCUMENT]["author"] == ""
     assert set(bundle[DOCUMENT]) == {
         "title", "subtitle", "author", "student_number", "course", "date", "notice",
+        "columns",
     }  # fmt: skip

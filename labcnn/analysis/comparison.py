@@ -1,6 +1,7 @@
 """Variants side by side: test accuracy with its interval, gap to the training set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,8 +10,12 @@ from matplotlib.ticker import MaxNLocator
 
 from labcnn.analysis import curves, looks, repeated, statistics
 from labcnn.analysis.formats import STATUS
+from labcnn.analysis.names import short_name
 from labcnn.analysis.study import Study, original
-from labcnn.variants import REPORT_VARIANTS, label
+from labcnn.variants import REPORT_VARIANTS
+
+#: Width of a number beside a point, as a part of the axis.
+NUMBER = 0.12
 
 
 def test_interval(study: Study, variant: str) -> tuple[float, float, float]:
@@ -24,54 +29,64 @@ def test_interval(study: Study, variant: str) -> tuple[float, float, float]:
 
 
 def section(study: Study, variants: Sequence[str]) -> Figure:
-    """A section's comparison: validation curves in one panel, test accuracies in the other."""
-    figure, [[left, right]] = looks.figure(1, 2, height=2.9, width_ratios=[1.15, 1])
+    """A section's comparison: validation curves in one panel, test accuracies in the other.
+
+    The original's accuracies are beside ours where the experiment is of the same size.
+    """
+    figure, [[left, right]] = looks.figure(1, 2, height=2.6, width_ratios=[1.15, 1])
     curves.validation(left, study, variants)
-    _dots(right, study, variants)
+    _dots(right, study, variants, beside=study.full)
     if looks.there(study, variants):
-        entries = [*left.get_legend_handles_labels()]
-        extra = right.get_legend_handles_labels()
-        figure.legend(
-            entries[0] + extra[0], entries[1] + extra[1], loc="outside lower center", ncols=2
-        )
+        handles, labels = left.get_legend_handles_labels()
+        more = right.get_legend_handles_labels()
+        figure.legend(handles + more[0], labels + more[1], loc="outside lower center", ncols=5)
     else:
         looks.note(left, STATUS["missing"])
-    right.set_yticks(range(len(variants)), [looks.broken(v) for v in variants], fontsize=7)
+    right.set_yticks(range(len(variants)), [short_name(v) for v in variants])
     return figure
 
 
-def ranking(study: Study) -> Figure:
-    """Test accuracy of all 13 variants, the original's beside."""
-    figure, [[axes]] = looks.figure(height=4.0)
+def ranking(study: Study, tuned: Study | None = None) -> Figure:
+    """Test accuracy of all 13 variants and of the tuned net, the original's beside."""
+    names = [short_name(v) for v in REPORT_VARIANTS]
+    extra = tuned.present if tuned is not None else ()
+    figure, [[axes]] = looks.figure(height=3.9 + 0.26 * len(extra))
     _dots(axes, study, REPORT_VARIANTS)
-    axes.set_yticks(range(len(REPORT_VARIANTS)), [label(v) for v in REPORT_VARIANTS])
+    for place, variant in enumerate(extra, len(names)):
+        assert tuned is not None
+        _dot(axes, place, *test_interval(tuned, variant), looks.TUNED, "black")
+        names.append(f"{short_name(variant)}（tuned）")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    looks.from_zero(axes, 1.1)
     axes.axvline(study.chance, color=looks.GREY, linestyle=":", linewidth=1, label="随机猜测")
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 
-def _dots(axes: Axes, study: Study, variants: Sequence[str]) -> None:
+def _dots(axes: Axes, study: Study, variants: Sequence[str], *, beside: bool = True) -> None:
     old = original()["test_accuracy"]
-    axes.plot(
-        old[list(variants)], range(len(variants)), zorder=2, label="原报告（Tiny ImageNet）",
-        **looks.ORIGINAL,
-    )  # fmt: skip
+    if beside:
+        axes.plot(
+            old[list(variants)], range(len(variants)), zorder=2, label="原报告（Tiny ImageNet）",
+            **looks.ORIGINAL,
+        )  # fmt: skip
+    widest = max([study.mean(v, "test_accuracy") for v in looks.there(study, variants)] or [1])
+    if beside:
+        widest = max(widest, old[list(variants)].max())
     for place, variant in enumerate(variants):
         if not study.seeds(variant):
             looks.missing(axes, place)
             continue
         value, low, high = test_interval(study, variant)
-        axes.errorbar(
-            value, place, xerr=[[max(0, value - low)], [max(0, high - value)]], capsize=2.5,
-            color=looks.colour(variant), marker=looks.marker(variant), markersize=4.5, zorder=3,
-        )  # fmt: skip
+        style = {"color": looks.colour(variant), "marker": looks.marker(variant), "markersize": 4.5}
+        style["markerfacecolor"] = looks.face(variant)
         failed = study.failed(variant)
-        text = f"{value * 100:.1f}" + (f" {STATUS[failed]}" if failed else "")
-        axes.annotate(
-            text, (high, place), xytext=(4, 0), textcoords="offset points", va="center",
-            fontsize=7.5, color=looks.colour(variant),
-        )  # fmt: skip
+        word = f" {STATUS[failed]}" if failed else ""
+        diamond = float(old[variant]) if beside else 0.0
+        right = diamond if high < diamond < high + NUMBER * widest else high
+        _dot(axes, place, value, low, high, style, looks.colour(variant), word, right)
     axes.set_ylim(len(variants) - 0.5, -0.5)
     looks.from_zero(axes, 1.16)
     axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -80,9 +95,24 @@ def _dots(axes: Axes, study: Study, variants: Sequence[str]) -> None:
     axes.grid(axis="y", visible=False)
 
 
+def _dot(
+    axes: Axes, place: int, value: float, low: float, high: float, style: Mapping[str, Any],
+    colour: str, word: str = "", right: float | None = None,
+) -> None:  # fmt: skip
+    """An accuracy with its interval and its number, which stands right of ``right``."""
+    axes.errorbar(
+        value, place, xerr=[[max(0, value - low)], [max(0, high - value)]], capsize=2.5,
+        zorder=3, **{**style, "ecolor": colour},
+    )  # fmt: skip
+    axes.annotate(
+        f"{value * 100:.1f}{word}", (right or high, place), xytext=(4, 0),
+        textcoords="offset points", va="center", fontsize=7.5, color="#222222",
+    )  # fmt: skip
+
+
 def gaps(study: Study, variants: Sequence[str]) -> Figure:
     """Training and test accuracy joined by a line: the longer, the more overfitting."""
-    figure, [[axes]] = looks.figure(height=0.9 + 0.26 * len(variants))
+    figure, [[axes]] = looks.figure(height=0.85 + 0.22 * len(variants))
     for place, variant in enumerate(variants):
         if not study.seeds(variant):
             looks.missing(axes, place)
@@ -101,7 +131,7 @@ def gaps(study: Study, variants: Sequence[str]) -> Figure:
         [], [], color=looks.GREY, marker="o", markerfacecolor="white", linestyle="none",
         label="训练集",
     )  # fmt: skip
-    axes.set_yticks(range(len(variants)), [label(v) for v in variants])
+    axes.set_yticks(range(len(variants)), [short_name(v) for v in variants])
     axes.set_ylim(len(variants) - 0.5, -0.5)
     looks.from_zero(axes, 1.12)
     looks.percent(axes.xaxis)

@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from labcnn.analysis import looks
 from labcnn.analysis.formats import STATUS
+from labcnn.analysis.names import short_name
 from labcnn.analysis.study import Study
-from labcnn.variants import label
 
 
 def histories(study: Study, variant: str, column: str) -> pd.DataFrame:
@@ -24,11 +24,14 @@ def histories(study: Study, variant: str, column: str) -> pd.DataFrame:
 
 
 def _draw(axes: Axes, table: pd.DataFrame, style: Mapping[str, Any]) -> None:
-    """The seeds' mean, and each seed as a thin line where there are several."""
+    """The seeds' mean with some markers, and each seed as a thin line where there are several.
+
+    The markers are what is seen of a run of one epoch.
+    """
     if table.shape[1] > 1:
         thin = {**style, "linewidth": 0.6, "alpha": 0.35, "label": None, "marker": None}
         axes.plot(table.index, table.to_numpy(), **thin)
-    axes.plot(table.index, table.mean(axis=1), **style)
+    axes.plot(table.index, table.mean(axis=1), **style, markevery=looks.every(len(table)))
 
 
 def training(study: Study, variants: Sequence[str]) -> Figure:
@@ -42,12 +45,20 @@ def training(study: Study, variants: Sequence[str]) -> Figure:
                 axes.set_xticks([])
                 continue
             for split, name, line in (("train", "训练集", "--"), ("val", "验证集", "-")):
-                style = {"color": looks.colour(variant), "linestyle": line, "label": name}
+                colour = looks.colour(variant)
+                style = {
+                    "color": colour,
+                    "linestyle": line,
+                    "marker": "o",
+                    "markersize": 3,
+                    "markerfacecolor": "white" if split == "train" else colour,
+                    "label": name,
+                }
                 _draw(axes, histories(study, variant, f"{split}_{measure}"), style)
         failed = study.failed(variant)
         if failed:
             looks.note(rows[1][column], STATUS[failed])
-        rows[0][column].set_title(looks.broken(variant), fontsize=8)
+        rows[0][column].set_title(short_name(variant), fontsize=8.5)
         _epochs(rows[1][column])
     rows[0][0].set_ylabel("损失")
     rows[1][0].set_ylabel("准确率")
@@ -60,9 +71,14 @@ def _split_legend(figure: Figure) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=looks.GREY, linestyle="--", label="训练集"),
-        Line2D([], [], color=looks.GREY, linestyle="-", label="验证集"),
-    ]
+        Line2D(
+            [], [], color=looks.GREY, linestyle="--", marker="o", markersize=3,
+            markerfacecolor="white", label="训练集",
+        ),
+        Line2D(
+            [], [], color=looks.GREY, linestyle="-", marker="o", markersize=3, label="验证集"
+        ),
+    ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
@@ -78,11 +94,13 @@ def validation(axes: Axes, study: Study, variants: Sequence[str]) -> None:
             "color": looks.colour(variant),
             "linestyle": looks.line(variant),
             "marker": looks.marker(variant),
-            "markersize": 3,
-            "label": label(variant),
+            "markerfacecolor": looks.face(variant),
+            # Of two curves that coincide, the baseline's rings are seen around the other's dots.
+            "markersize": looks.size(variant),
+            "zorder": 2.5 if looks.hollow(variant) else 2,
+            "label": short_name(variant),
         }
-        table = histories(study, variant, "val_accuracy")
-        _draw(axes, table, {**style, "markevery": looks.every(len(table))})
+        _draw(axes, histories(study, variant, "val_accuracy"), style)
     axes.set_ylabel("验证集准确率")
     looks.percent(axes.yaxis)
     _epochs(axes)
@@ -90,7 +108,7 @@ def validation(axes: Axes, study: Study, variants: Sequence[str]) -> None:
 
 def learning_rate(study: Study, variants: Sequence[str]) -> Figure:
     """The rate in each epoch, on a logarithmic axis."""
-    figure, [[axes]] = looks.figure(height=2.4)
+    figure, [[axes]] = looks.figure(height=2.2)
     shown = looks.there(study, variants)
     for place, variant in enumerate(shown):
         style = {
@@ -100,13 +118,17 @@ def learning_rate(study: Study, variants: Sequence[str]) -> Figure:
             "linewidth": 1.2 + 0.9 * (len(shown) - 1 - place),
             "solid_capstyle": "butt",
             "drawstyle": "steps-mid",
-            "label": label(variant),
+            "label": short_name(variant),
         }
-        _draw(axes, histories(study, variant, "learning_rate"), style)
+        table = histories(study, variant, "learning_rate")
+        if len(table) == 1:  # no step to see
+            style |= {"marker": looks.marker(variant), "markerfacecolor": looks.face(variant)}
+        _draw(axes, table, style)
     axes.set_yscale("log")
     axes.set_ylabel("学习率")
     _epochs(axes)
     if axes.lines:
+        looks.plain_log(axes.yaxis)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     else:
         looks.note(axes, STATUS["missing"])

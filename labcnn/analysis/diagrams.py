@@ -41,7 +41,7 @@ def networks(width: int) -> Figure:
         axes.set(xlim=(-1.02, 1.02), ylim=(total, -0.2), xticks=[], yticks=[])
         axes.set_axis_off()
         _column(axes, depth, width, stage_height)
-        axes.set_title(f"({letter}) {depth.capitalize()}baseline", fontsize=9)
+        axes.set_title(f"({letter}) {depth}", fontsize=9)
     _key(figure)
     return figure
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 DOCUMENT = "application/vnd.labcnn.document+json"
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~^@&\"'])")
@@ -17,6 +18,17 @@ def escape(text: str) -> str:
 
 class Strong(str):
     """A table's cell to be marked, as the best of its column."""
+
+
+class Links(str):
+    """A table's cell of links: each entry is a text and a relative target."""
+
+    entries: tuple[tuple[str, str], ...]
+
+    def __new__(cls, entries: Sequence[tuple[str, str]]) -> "Links":
+        made = super().__new__(cls, "、".join(text for text, _ in entries))
+        made.entries = tuple(entries)
+        return made
 
 
 @dataclass(frozen=True)
@@ -61,10 +73,16 @@ class Table:
 
 
 def _markdown(cell: str) -> str:
+    if isinstance(cell, Links):
+        return "、".join(f"[{escape(text)}]({quote(target)})" for text, target in cell.entries)
     return f"**{escape(cell)}**" if isinstance(cell, Strong) and cell else escape(cell)
 
 
 def _html(cell: str) -> str:
+    if isinstance(cell, Links):
+        return "、".join(
+            f'<a href="{quote(target)}">{html.escape(text)}</a>' for text, target in cell.entries
+        )
     shown = html.escape(cell)
     return f"<strong>{shown}</strong>" if isinstance(cell, Strong) else shown
 
@@ -73,7 +91,8 @@ def _html(cell: str) -> str:
 class FrontMatter:
     """Title block of the report; empty lines are left out by the exporters.
 
-    ``notice`` is what every page says loudly, for a report that isn't the full experiment.
+    ``notice`` is what every page says loudly, for a report that isn't the full experiment;
+    ``columns`` of the text on paper, 1 or 2.
     """
 
     title: str
@@ -83,8 +102,12 @@ class FrontMatter:
     course: str = ""
     date: str = ""
     notice: str = ""
+    columns: str = "1"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         # papermill turns `-p student_number 2024001` into a number: text again here.
         values = {name: str(value) for name, value in vars(self).items()}
-        return {DOCUMENT: values, "text/plain": "\n".join(v for v in values.values() if v)}
+        return {
+            DOCUMENT: values,
+            "text/plain": "\n".join(v for k, v in values.items() if v and k != "columns"),
+        }

@@ -1,6 +1,7 @@
 """Numbers as the report writes them."""
 
 import math
+from collections.abc import Sequence
 
 from labcnn.analysis.statistics import Estimate
 
@@ -16,12 +17,22 @@ def percent(accuracy: float) -> str:
 def number(value: float, unit: str, *, sign: bool = True) -> str:
     """A value of an estimate: percentage points, epochs, or a ratio from its logarithm."""
     if unit == "ratio":
-        ratio = math.exp(value)
-        return f"{ratio:.2f}" if 0.1 <= ratio < 100 else f"{ratio:.2g}"
+        return _ratio(math.exp(min(value, 700)))
     shown = value * 100 if unit == "points" else value
     digits = 2 if unit == "points" else 1
     text = f"{shown:+.{digits}f}" if sign else f"{shown:.{digits}f}"
     return text.replace("-", "−")
+
+
+def _ratio(ratio: float) -> str:
+    """Three digits at most; one beyond 1000 either way says no more than that it is so."""
+    if ratio < 0.001:
+        return "< 0.001"
+    if ratio >= 1000:
+        return "> 1000"
+    if ratio < 0.1:
+        return f"{ratio:.2g}"
+    return f"{ratio:.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}"
 
 
 def interval(estimate: Estimate, unit: str, *, sign: bool = True) -> str:
@@ -30,6 +41,14 @@ def interval(estimate: Estimate, unit: str, *, sign: bool = True) -> str:
         return ""
     low, high = (number(v, unit, sign=sign) for v in (estimate.low, estimate.high))
     return f"[{low}, {high}]"
+
+
+def span(values: Sequence[int]) -> str:
+    """``5`` where all are the same, else ``3–5``; a dash without any."""
+    if not values:
+        return "—"
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low}–{high}"
 
 
 def p_value(p: float) -> str:

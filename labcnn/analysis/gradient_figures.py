@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from labcnn.analysis import looks
 from labcnn.analysis.formats import STATUS
 from labcnn.analysis.gradients import first_to_last
+from labcnn.analysis.names import short_name
 from labcnn.analysis.study import Study
-from labcnn.variants import label
 
 STAGES = ("输入卷积", "阶段 1", "阶段 2", "阶段 3", "阶段 4", "线性层")
 
@@ -28,7 +28,7 @@ def heat_map(study: Study, variants: Sequence[str]) -> Figure:
     norm = LogNorm(*((values.min(), values.max()) if len(values) else (0.1, 1)))
     mesh = None
     for axes, variant in zip(row, variants, strict=True):
-        axes.set_title(looks.broken(variant), fontsize=8)
+        axes.set_title(short_name(variant), fontsize=8.5)
         axes.grid(visible=False)
         if variant not in tables:
             looks.note(axes, STATUS["missing"])
@@ -41,7 +41,8 @@ def heat_map(study: Study, variants: Sequence[str]) -> Figure:
     for axes in row[1:]:
         axes.set_yticklabels([])
     if mesh is not None:
-        figure.colorbar(mesh, ax=row, label="梯度范数", pad=0.02)
+        bar = figure.colorbar(mesh, ax=row, label="梯度范数", pad=0.02)
+        looks.plain_log(bar.ax.yaxis)
     return figure
 
 
@@ -77,15 +78,17 @@ def first_against_last(study: Study, variants: Sequence[str]) -> Figure:
     """Norm of the first stage over that of the last, by epoch; below 1 the gradient fades."""
     figure, [[axes]] = looks.figure(height=2.6)
     for variant in looks.there(study, variants):
-        series = [np.exp(first_to_last(study, variant, s)) for s in study.seeds(variant)]
-        mean = pd.DataFrame(series).T.mean(axis=1)
+        logarithms = {s: pd.Series(first_to_last(study, variant, s)) for s in study.seeds(variant)}
+        mean = np.exp(pd.DataFrame(logarithms).mean(axis=1))
         axes.plot(
             mean.index, mean, color=looks.colour(variant), linestyle=looks.line(variant),
-            marker=looks.marker(variant), markersize=3, markevery=looks.every(len(mean)),
-            label=label(variant),
+            marker=looks.marker(variant), markersize=looks.size(variant),
+            markerfacecolor=looks.face(variant), markevery=looks.every(len(mean)),
+            label=short_name(variant),
         )  # fmt: skip
     axes.axhline(1, color=looks.GREY, linestyle=":", linewidth=1)
     axes.set_yscale("log")
+    looks.plain_log(axes.yaxis)
     axes.set_ylabel("首末阶段梯度范数之比")
     axes.set_xlabel("轮（0 为训练前）")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

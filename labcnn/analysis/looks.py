@@ -7,15 +7,29 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from labcnn.analysis.formats import STATUS
+from labcnn.analysis.names import SWITCHES
 from labcnn.analysis.study import Study
-from labcnn.analysis.style import HEIGHT, PALETTE, WIDTH
-from labcnn.variants import VARIANTS, label
+from labcnn.analysis.style import HEIGHT, MARKERS, PALETTE, WIDTH
+from labcnn.variants import VARIANTS
 
 DEPTH_COLOURS = {"short": PALETTE[0], "mid": PALETTE[3], "long": PALETTE[1]}
 DEPTH_MARKERS = {"short": "o", "mid": "D", "long": "s"}
+#: Where depth is said by the colour alone, the marker says the switch.
+SWITCH_MARKERS = dict(zip(SWITCHES, MARKERS, strict=True))
 GREY = "#666666"
+#: A logarithmic axis from a to less than this times a has round steps, not powers.
+SHORT_STRETCH = 8
+TUNED: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 9,
+    "color": PALETTE[4],
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.5,
+    "linestyle": "none",
+}
 ORIGINAL: dict[str, Any] = {
     "marker": "d",
     "markerfacecolor": "white",
@@ -29,6 +43,15 @@ def percent(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, position: f"{100 * value:.4g}%")
 
 
+def plain_log(axis: Axis) -> None:
+    """Write a drawn logarithmic axis as 0.5, 20, 100: no powers, some ticks on a short stretch."""
+    low, high = axis.get_view_interval()
+    short = high / low < SHORT_STRETCH
+    axis.set_major_locator(MaxNLocator(4) if short else LogLocator(subs=(1, 2, 5), numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, position: f"{value:g}")
+
+
 def colour(variant: str) -> str:
     return DEPTH_COLOURS[VARIANTS[variant].depth]
 
@@ -37,19 +60,31 @@ def marker(variant: str) -> str:
     return DEPTH_MARKERS[VARIANTS[variant].depth]
 
 
+def switch_marker(variant: str) -> str:
+    return SWITCH_MARKERS[variant.split("_")[1]]
+
+
+def hollow(variant: str) -> bool:
+    """Is it what the others are compared with? Its markers are rings, its lines dashed."""
+    return variant.endswith("_baseline")
+
+
+def face(variant: str) -> str:
+    return "white" if hollow(variant) else colour(variant)
+
+
+def size(variant: str) -> float:
+    return 4.5 if hollow(variant) else 3.2
+
+
 def line(variant: str) -> str:
     """Dashed for the baseline, solid for what is compared with it."""
-    return "--" if variant.endswith("_baseline") else "-"
+    return "--" if hollow(variant) else "-"
 
 
 def every(epochs: int) -> int:
     """A marker at every how many epochs, so that a long curve stays a line."""
     return max(1, epochs // 10)
-
-
-def broken(variant: str) -> str:
-    """The label on two lines, for a narrow panel's title."""
-    return label(variant).replace("+", "\n+")
 
 
 def figure(

@@ -67,6 +67,13 @@ class Study:
         return 1 / next(iter(self.results.values())).classes
 
     @property
+    def full(self) -> bool:
+        """Is it of the original's size: all of Tiny ImageNet, for as many epochs as it takes?"""
+        recipe = self.recipe
+        real = recipe.dataset == "tiny-imagenet-200"
+        return real and recipe.fraction == 1 and recipe.epochs >= recipe.defaults["epochs"]
+
+    @property
     def changed_code(self) -> list[str]:
         """Files of the package that weren't the same for all runs."""
         codes = [result.provenance.code for result in self.results.values()]
@@ -96,6 +103,13 @@ class Study:
 
     def test_labels(self, variant: str, seed: int) -> np.ndarray:
         return self._once(variant, seed, RunFolder.predictions)["test_label"]
+
+    def test_predicted(self, variant: str, seed: int) -> np.ndarray:
+        return self._once(variant, seed, RunFolder.predictions)["test_predicted"]
+
+    def test_probability(self, variant: str, seed: int) -> np.ndarray:
+        """Probability that the network gave to the class it predicted."""
+        return self._once(variant, seed, RunFolder.predictions)["test_probability"]
 
     def test_correct(self, variant: str, seed: int) -> np.ndarray:
         """One boolean per test image, in the split's order."""

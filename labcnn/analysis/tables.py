@@ -1,10 +1,12 @@
 """The report's tables, from a study's runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
+from labcnn.analysis import names
+from labcnn.analysis.comparison import test_interval
 from labcnn.analysis.document import Strong, Table
 from labcnn.analysis.findings import compared, effect, original_effect
-from labcnn.analysis.formats import DATASETS, STATUS, p_value, percent
+from labcnn.analysis.formats import DATASETS, STATUS, p_value, percent, span
 from labcnn.analysis.study import Study, original
 from labcnn.analysis.verdicts import Verdict
 from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS, VARIANTS, label
@@ -22,15 +24,18 @@ def parameters(study: Study) -> Table:
         f"则乘以 {recipe.decay_factor:g}",
         "one_cycle": "单周期（one-cycle）",
     }
-    optimizer = {"sgd": "SGD", "muon": "Muon"}[recipe.optimizer]
-    decayed = f"{recipe.weight_decay:g}"
+    optimizer = {
+        "sgd": f"SGD，动量 {recipe.momentum:g}{nesterov}",
+        "adamw": f"AdamW，一阶矩系数 {recipe.momentum:g}",
+        "muon": f"Muon，动量 {recipe.momentum:g}{nesterov}",
+    }[recipe.optimizer]
     views = {1: "原图", 2: "原图与镜像的平均", 6: "原图、镜像与平移共六个视图的平均"}
     rows = [
         ("数据集", f"{DATASETS[recipe.dataset]}，{run.classes} 类，64×64 彩色图像"),
         ("图像数", counts),
         ("训练数据所占比例", f"{recipe.fraction * 100:g}%"),
         ("批大小", str(recipe.batch_size)),
-        ("优化器", f"{optimizer}，动量 {recipe.momentum:g}{nesterov}，权重衰减 {decayed}"),
+        ("优化器", f"{optimizer}，权重衰减 {recipe.weight_decay:g}"),
         ("学习率", f"{recipe.learning_rate:g}"),
         ("学习率衰减（lr_decay 打开时）", decay[recipe.decay]),
         ("丢弃率（dropout 打开时）", f"{recipe.dropout_rate:g}"),
@@ -79,27 +84,63 @@ def networks(study: Study) -> Table:
     return Table(columns, rows, "llrrr")
 
 
-def results(study: Study) -> Table:
+def variants() -> Table:
+    """What the text calls the networks, by the example of the short one."""
+    return Table(("本文简称", "原报告的名称", "打开的开关"), names.glossary(), "lll")
+
+
+def section(study: Study, chosen: Sequence[str]) -> Table:
+    """A section's networks: accuracies, the test set's with its 95 % interval, epochs, seconds."""
+    rows: list[Sequence[str]] = []
+    for variant in chosen:
+        runs = study.runs(variant)
+        name, status = names.short_name(variant), study.failed(variant)
+        if not runs:
+            rows.append((name, *["—"] * 3, "", "—", "—", STATUS["missing"]))
+            continue
+        value, low, high = test_interval(study, variant)
+        train, val = (percent(study.mean(variant, f"{s}_accuracy")) for s in ("train", "val"))
+        best = span([r.best_epoch for r in runs if r.best_epoch is not None])
+        rows.append((
+            name, train, val, percent(value), f"[{percent(low)}, {percent(high)}]",
+            f"{best} / {span([r.epochs_run for r in runs])}",
+            f"{study.mean(variant, 'seconds_per_epoch'):.1f}", STATUS[status or "ok"],
+        ))  # fmt: skip
+    columns = (
+        "网络模型", *SPLITS.values(), "95% 区间", "最佳轮 / 总轮数", "每轮秒数", "状态",
+    )  # fmt: skip
+    return Table(columns, rows, "lrrrlrrl")
+
+
+def results(study: Study, tuned: Study | None = None) -> Table:
     """The 13 rows: accuracies in percent, the best of each column marked, the original beside.
 
     Means over seeds; where there are several, the test accuracy with its standard deviation.
+    ``tuned`` is the 14th row, of another protocol and so never marked as the best.
     """
     old = original()
     best = {s: max(study.mean(v, f"{s}_accuracy") for v in study.present) for s in SPLITS}
     rows: list[Sequence[str]] = []
     for variant in REPORT_VARIANTS:
-        cells = []
-        for split in SPLITS:
-            mean = study.mean(variant, f"{split}_accuracy")
-            cells.append((Strong if mean == best[split] else str)(percent(mean)))
-        if len(study.seeds(variant)) > 1:
-            deviation = study.table.loc[study.table["variant"] == variant, "test_accuracy"].std()
-            cells[-1] = type(cells[-1])(f"{cells[-1]} ± {percent(deviation)}")
-        status = study.failed(variant) or ("ok" if study.seeds(variant) else "missing")
         past = [percent(old[f"{split}_accuracy"][variant]) for split in SPLITS]
-        rows.append((label(variant), *cells, STATUS[status], *past))
+        rows.append((label(variant), *_result(study, variant, best), *past))
+    for variant in tuned.present if tuned is not None else ():
+        assert tuned is not None
+        rows.append((f"{label(variant)}（tuned）", *_result(tuned, variant, {}), *["—"] * 3))
     columns = ("网络模型", *SPLITS.values(), "状态", "原训练", "原验证", "原测试")
     return Table(columns, rows, "lrrrlrrr")
+
+
+def _result(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
+    cells = []
+    for split in SPLITS:
+        mean = study.mean(variant, f"{split}_accuracy")
+        cells.append((Strong if mean == best.get(split) else str)(percent(mean)))
+    if len(study.seeds(variant)) > 1:
+        deviation = study.table.loc[study.table["variant"] == variant, "test_accuracy"].std()
+        cells[-1] = type(cells[-1])(f"{cells[-1]} ± {percent(deviation)}")
+    status = study.failed(variant) or ("ok" if study.seeds(variant) else "missing")
+    return [*cells, STATUS[status]]
 
 
 def claims(verdicts: list[Verdict]) -> Table:
@@ -115,51 +156,6 @@ def claims(verdicts: list[Verdict]) -> Table:
         for place, finding in enumerate(verdict.shown):
             text, p, word = ("", "", "") if place else first
             past = original_effect(finding) or ("" if place else claim.original or "—")
-            rows.append((text, compared(finding), effect(finding), past, p, word))
+            compare, found = (names.shortened(t) for t in (compared(finding), effect(finding)))
+            rows.append((text, compare, found, past, p, word))
     return Table(("论断", "比较", "效应 [95% 区间]", "原报告", "p", "结论"), rows, "lllrrl")
-
-
-def reproduction(study: Study) -> Table:
-    """What the runs were made with; a field in which they differ shows all its values."""
-    runs = list(study.results.values())
-
-    def each(value: Callable[..., object]) -> str:
-        return "、".join(sorted({str(value(run)) for run in runs}))
-
-    packages = sorted({name for run in runs for name in run.provenance.versions})
-    rows = [
-        ("实验", study.experiment),
-        ("运行数", f"{len(runs)}（{len(study.present)} / {len(REPORT_VARIANTS)} 个模型）"),
-        ("数据指纹", each(lambda r: r.provenance.data_fingerprint[:16])),
-        ("代码版本", each(lambda r: _commit(r.provenance.git_commit, r.provenance.git_dirty))),
-        ("设备", each(lambda r: f"{r.provenance.device_name}（{r.provenance.device}）")),
-        ("数值精度", each(lambda r: r.provenance.precision)),
-        ("线程数", each(lambda r: r.provenance.threads)),
-        ("训练总用时 / 秒", f"{sum(r.timing.train_seconds for r in runs):,.0f}"),
-        *(
-            (name, each(lambda r, name=name: r.provenance.versions.get(name, "—")))
-            for name in packages
-        ),
-        ("重新运行的命令", command(study)),
-    ]
-    return Table(("项目", "取值"), rows, "ll")
-
-
-def _commit(commit: str | None, dirty: bool | None) -> str:
-    return f"{commit[:12]}{'（有未提交的改动）' if dirty else ''}" if commit else "未知"
-
-
-def command(study: Study) -> str:
-    """The command that makes these runs and this report again."""
-    recipe = study.recipe
-    parts = [f"make report DATASET={recipe.dataset}"]
-    usual = {**recipe.defaults, "protocol": "course"}
-    changed = {k: getattr(recipe, k) for k, v in usual.items() if getattr(recipe, k) != v}
-    for name in ("fraction", "epochs"):
-        if name in changed:
-            parts.append(f"{name.upper()}={changed.pop(name):g}")
-    if changed:
-        parts.append(f'PARAMS="{" ".join(f"{k}={v}" for k, v in changed.items())}"')
-    if study.all_seeds != [0]:
-        parts.append(f'SEEDS="{" ".join(map(str, study.all_seeds))}"')
-    return " ".join(parts)
