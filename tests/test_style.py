@@ -108,12 +108,13 @@ def test_lines_differ_without_colour() -> None:
     assert len({str(line) for line in style.LINES}) == len(set(style.MARKERS)) == len(style.PALETTE)
 
 
-def test_a_notebook_keeps_figures_as_svg_and_png() -> None:
+def test_a_notebook_keeps_figures_as_svg() -> None:
     source = "from labcnn.analysis import style\nstyle.use()"
     plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('曲线')\nplt.show()"
     notebook = v4.new_notebook(cells=[v4.new_code_cell(source), v4.new_code_cell(plot)])
     NotebookClient(notebook, kernel_name="python3", resources={}).execute()
     first, second = (cell.outputs for cell in notebook.cells)
     assert first == []
-    assert {"image/svg+xml", "image/png"} <= set(second[-1].data)
+    assert "image/svg+xml" in second[-1].data
+    assert "image/png" not in second[-1].data  # it would double the time
     assert "<dc:date>" not in second[-1].data["image/svg+xml"]

@@ -72,9 +72,9 @@ def test_missing_and_failed_networks_of_a_section(tmp_path: Path) -> None:
     )
     shown = section(study, [], "3.2", DECAY)
     assert isinstance(shown, Prose)
-    assert "long+衰减 未完成" in shown.text
-    assert "short 基线 没有学到东西" in shown.text
-    assert re.search(r"short\+衰减 训练发散.*训练了 3 轮", shown.text)
+    assert "long+衰减未完成" in shown.text
+    assert "short 基线没有学到东西" in shown.text
+    assert re.search(r"short\+衰减训练发散.*训练了 3 轮", shown.text)
     assert "2 个种子中的 1 个：1" in shown.text
 
 

@@ -94,7 +94,7 @@ def confused_images(study: Study, variant: str, pictures: Pictures) -> Captioned
         for start, text in texts:
             thumbnails.line(axes, text, row, start, lines=1)
     caption = (
-        f"{short_name(variant)} 最常混淆的类别：被误判的测试图像（左），所判类别的训练图像（右）"
+        f"{short_name(variant)}最常混淆的类别：被误判的测试图像（左），所判类别的训练图像（右）"
     )
     return Captioned(figure, "fig-confusions", caption)
 

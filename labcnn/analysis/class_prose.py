@@ -5,7 +5,7 @@ import numpy as np
 from labcnn.analysis.classes import accuracies, best_variant, confusion_matrix, most_confused
 from labcnn.analysis.document import Prose, escape
 from labcnn.analysis.formats import percent
-from labcnn.analysis.names import short_name
+from labcnn.analysis.names import short_name, shortened
 from labcnn.analysis.pictures import Pictures
 from labcnn.analysis.study import Study
 
@@ -35,7 +35,7 @@ def by_class(study: Study, pictures: Pictures) -> Prose:
             f"占该类的 {pair.count / pair.images * 100:.0f}%；误判最多的各对见 @tbl-confusions"
             + ("，其图像见 @fig-confusions。" if pictures.data is not None else "。")
         )
-    return Prose("".join(sentences))
+    return Prose(shortened("".join(sentences)))
 
 
 def mistakes(study: Study, pictures: Pictures) -> Prose:
@@ -59,7 +59,7 @@ def mistakes(study: Study, pictures: Pictures) -> Prose:
         )
         if pictures.data is not None:
             sentences.append("概率最高的误判见 @fig-mistakes。")
-    return Prose("".join(sentences))
+    return Prose(shortened("".join(sentences)))
 
 
 def _named(label: int, pictures: Pictures) -> str:

@@ -41,7 +41,7 @@ def figure(study: Study, variant: str, pictures: Pictures) -> Captioned | Prose:
         return Prose("测试集上没有误判。")
     images = [pictures.test[mistake.row] for mistake in found]
     shown = thumbnails.grid(images, [_text(m, pictures) for m in found], COLUMNS, 3)
-    caption = f"{short_name(variant)} 最有把握的误判：真实类别、所判类别与所给的概率"
+    caption = f"{short_name(variant)}最有把握的误判：真实类别、所判类别与所给的概率"
     return Captioned(shown, "fig-mistakes", caption)
 
 

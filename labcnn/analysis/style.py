@@ -73,7 +73,7 @@ def _installed(names: tuple[str, ...]) -> Font:
 
 
 def use() -> None:
-    """Make every later figure look like the report's, and notebooks keep it as SVG and PNG.
+    """Make every later figure look like the report's, and notebooks keep it as SVG.
 
     Call it once, at the top of a notebook. Two runs with the same data give the same bytes.
     """
@@ -124,7 +124,7 @@ _RC: dict[str, object] = {
 
 
 def _display_formats() -> None:
-    """Show figures as SVG (the report) and PNG (JupyterLab, docx); outside a notebook: nothing."""
+    """Show figures as SVG, from which docx makes its own pixels; outside a notebook: nothing."""
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -134,5 +134,6 @@ def _display_formats() -> None:
     from matplotlib_inline.config import InlineBackend
 
     # Both: pyplot's first figure would otherwise bring the configured formats back.
-    InlineBackend.instance(parent=shell).figure_formats = {"svg", "png"}
-    set_matplotlib_formats("svg", "png", metadata={"Date": None})
+    InlineBackend.instance(parent=shell).figure_formats = {"svg"}
+    # The figures' own layout leaves no margin: to look for one would draw each of them twice.
+    set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches=None)

@@ -31,7 +31,7 @@ def section(study: Study, verdicts: list[Verdict], number: str, variants: list[s
 
 def _missing(study: Study, variants: list[str]) -> str:
     missing = [v for v in variants if not study.seeds(v)]
-    return f"{escape(listed(missing))} 未完成，不在比较之列。" if missing else ""
+    return shortened(f"{escape(listed(missing))} 未完成，不在比较之列。") if missing else ""
 
 
 def _failures(study: Study, variants: list[str]) -> str:
@@ -54,7 +54,7 @@ def _failures(study: Study, variants: list[str]) -> str:
                 f"{escape(short_name(variant))} {text}{which}。它训练了 {epochs} 轮；"
                 f"随机猜测的准确率为 {percent(study.chance)}%。"
             )
-    return "".join(sentences)
+    return shortened("".join(sentences))
 
 
 def judged(verdict: Verdict) -> str:
