@@ -115,7 +115,8 @@ def test_tuned_run_is_the_fourteenth_row(tmp_path: Path) -> None:
         label.get_text() for label in comparison.ranking(study, tuned).axes[0].get_yticklabels()
     ]
     assert "protocol=tuned" in reproduction.how(study, tuned).text
-    assert reproduction.logs(study, "logs", tuned).rows[-1][1] == "shapes-tuned/short_all"
+    assert reproduction.logs(study, "", tuned).rows[-1][1] == "shapes-tuned/short_all"
+    assert reproduction.logs(study, "logs", tuned).rows[-1][0] == "short+全部（tuned）"
 
 
 def test_without_a_tuned_run_there_are_thirteen(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_logs_are_linked_where_they_lie_beside_the_report(tmp_path: Path) -> Non
     write_runs(tmp_path, ["short_all"], seeds=(0, 3))
     study = load_study(tmp_path)
     (row,) = reproduction.logs(study, "logs").rows
-    links = row[2]
+    links = row[1]
     assert isinstance(links, Links)
     assert [target for _, target in links.entries] == [
         f"logs/shapes/short_all/seed{seed}/result.json" for seed in (0, 3)

@@ -110,26 +110,25 @@ def logs(study: Study, beside: str = "", tuned: Study | None = None) -> Table:
     beside : folder of the logs as seen from the report, ``logs``; empty: names without links.
     """
     rows: list[list[str]] = []
-    files = LOGS if beside else {"运行": RESULT}
     for part, name in ((study, ""), (tuned, "（tuned）")):
-        if part is None:
-            continue
-        for variant in _variants(part):
-            cells = [_files(part, variant, file, beside) for file in files.values()]
-            rows.append([f"{short_name(variant)}{name}", f"{part.experiment}/{variant}", *cells])
-    return Table(("模型", "目录", *files), rows, "ll" + "l" * len(files))
+        for variant in _variants(part) if part is not None else ():
+            assert part is not None
+            folder = PurePosixPath(part.experiment) / variant
+            seeds = part.seeds(variant)
+            if beside:
+                place = PurePosixPath(beside) / folder
+                cells: list[str] = [
+                    Links([(str(seed), str(place / f"seed{seed}" / file)) for seed in seeds])
+                    for file in LOGS.values()
+                ]
+            else:
+                cells = [str(folder), "、".join(f"seed{seed}" for seed in seeds)]
+            rows.append([f"{short_name(variant)}{name}", *cells])
+    files = [f"{what}（种子）" for what in LOGS] if beside else ["目录", "运行"]
+    return Table(("模型", *files), rows, "l" * (1 + len(files)))
 
 
 def _variants(study: Study) -> list[str]:
     """The variants that have a run: the report's in its order, then the others."""
     found = {name for name, _ in study.results}
     return [v for v in (*REPORT_VARIANTS, *sorted(found - set(REPORT_VARIANTS))) if v in found]
-
-
-def _files(study: Study, variant: str, file: str, beside: str) -> str:
-    """A file of each seed: ``seed0、seed1``."""
-    names = [f"seed{seed}" for seed in study.seeds(variant)]
-    if not beside:
-        return "、".join(names)
-    folder = PurePosixPath(beside) / study.experiment / variant
-    return Links([(name, str(folder / name / file)) for name in names])

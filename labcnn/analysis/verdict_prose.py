@@ -66,7 +66,7 @@ def judged(verdict: Verdict) -> str:
     end = {
         HOLDS: f"这支持原报告的说法（校正后 p {p}）。",
         FAILS: f"这与原报告的说法相反（校正后 p {p}）。",
-        UNDECIDED: f"现有数据不足以判断：{escape(shortened(verdict.reason))}。",
+        UNDECIDED: f"现有数据不足以判断：{escape(_told(verdict.reason.split('；')))}。",
     }[verdict.verdict]
     if verdict.verdict != UNDECIDED:
         end += _left_out(verdict.findings)
@@ -80,11 +80,16 @@ def _left_out(findings: tuple[Finding, ...]) -> str:
     reasons = list(dict.fromkeys(f.reason for f in findings if f.reason))
     if not reasons:
         return ""
+    return f"其余比较无法进行：{escape(_told(reasons))}。"
+
+
+def _told(reasons: list[str]) -> str:
+    """Reasons in one line, the missing networks of all of them first: ``long+全部未完成；…``."""
     missing = [n for r in reasons if r.startswith(MISSING) for n in r[len(MISSING) :].split("、")]
     others = [reason for reason in reasons if not reason.startswith(MISSING)]
     if missing:
         others.insert(0, f"{'、'.join(dict.fromkeys(missing))} 未完成")
-    return f"其余比较无法进行：{escape(shortened('；'.join(others)))}。"
+    return shortened("；".join(others))
 
 
 def scope(study: Study) -> Prose:
