@@ -19,7 +19,7 @@ AUTHOR ?=
 STUDENT_NUMBER ?=
 COURSE ?=
 DATE ?=
-FORMATS ?= html pdf
+FORMATS ?= html pdf docx
 
 TEST_JOBS ?= 2
 QUICK ?=
@@ -54,7 +54,7 @@ help: ## what there is (this)
 	@echo '    JOBS=2 (one per GPU, else per core)   MINUTES=90 (time limit of a run: none)'
 	@echo '    RETRIES=1   PROFILE=slurm (this machine)'
 	@echo '    PARAMS="learning_rate=0.02 width=16": any other parameter of notebooks/train.ipynb'
-	@echo '  With report: TITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf"'
+	@echo '  With report: TITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf docx"'
 
 setup: $(INSTALLED) ## create .venv and install into it (again when its lock has changed)
 
@@ -82,8 +82,13 @@ runs: setup ## list all runs with their state, and why one is out of date
 	@$(BIN)/labcnn runs
 
 # Files go to workers whole, so that what a file's tests share is made once.
-test: setup ## run the tests
+test: setup tests/web/node_modules ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+
+# What checks the report's HTML from outside; its node comes with the virtual environment.
+tests/web/node_modules: tests/web/package-lock.json | setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/web --no-audit --no-fund
+	@touch $@
 
 bench: setup ## measure everything in benchmarks/ (QUICK=1: in 3 minutes)
 	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick)

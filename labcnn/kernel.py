@@ -14,4 +14,4 @@ class QuietKernelManager(AsyncKernelManager):
         if not self.shutting_down:
             await super()._async_interrupt_kernel()
 
-    interrupt_kernel = _async_interrupt_kernel  # type: ignore[assignment]
+    interrupt_kernel = _async_interrupt_kernel

@@ -344,7 +344,8 @@ def test_a_notebook_that_ends_well_ends_in_silence(notebook: Path) -> None:
     sweep = sweep_of(notebook, "short_all")
     parameters = json.dumps(sweep.parameters_of("short_all", 0))
     sweep.runs[0].folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "labcnn.execute", notebook, sweep.runs[0].notebook, parameters]
+    command = [sys.executable, "-m", "labcnn.execute"]
+    command += [str(notebook), str(sweep.runs[0].notebook), parameters]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout + done.stderr == ""
 
