@@ -5,14 +5,18 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from labcnn.data import tiny_imagenet
 from labcnn.errors import ReportError, RunError
 from labcnn.execute import execute
+from labcnn.failure import FAILURE
 from labcnn.paths import project_root
 from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT, read_result
 
 STEM = "report"
 DIGEST = ".report.sha256"
 FORMATS = ("html", "pdf", "docx")
+#: Modules beside analysis and export that a report is made with.
+SHARED = ("failure", "network", "privacy", "recipe", "runs", "variants")
 
 
 def build_report(
@@ -52,8 +56,10 @@ def build_report(
     formats = tuple(formats)
     given = {"experiment": experiment, "logs": str(logs), **parameters}
     layout = {} if columns is None else {"columns": columns}
-    settings = [given, formats, layout]
-    digest = fingerprint([notebook, *sources(), *results(logs / experiment)], settings)
+    # Where the data is prepared, there are images to show.
+    settings = (given, formats, layout, tiny_imagenet.prepared())
+    read = [file for part in (logs / experiment, *logs.glob("*-tuned")) for file in results(part)]
+    digest = fingerprint([notebook, *sources(), *sorted(read)], settings)
     stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
     if all(path.exists() for path in [stamp, *exports]):
         if stamp.read_text(encoding="utf-8") == digest:
@@ -72,14 +78,14 @@ def build_report(
 
 def results(folder: Path) -> list[Path]:
     """The files below an experiment's folder that the report is made from."""
-    names = (RESULT, HISTORY, GRADIENTS, PREDICTIONS)
+    names = (RESULT, HISTORY, GRADIENTS, PREDICTIONS, FAILURE)
     return sorted(path for name in names for path in folder.glob(f"*/seed*/{name}"))
 
 
 def sources() -> list[Path]:
     """The code that makes the report: an export is redone when it changes, not for the rest."""
     package = Path(__file__).parent
-    shared = [package / f"{name}.py" for name in ("recipe", "runs", "variants", "network")]
+    shared = [package / f"{name}.py" for name in SHARED]
     parts = [path for name in ("analysis", "export") for path in (package / name).rglob("*")]
     kept = [path for path in parts if path.is_file() and path.suffix != ".pyc"]
     return sorted([*shared, *kept])

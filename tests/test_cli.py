@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from labcnn.cli import app, config
 from labcnn.doctor import findings
 from labcnn.errors import ParameterError, ReportError, RunError
+from labcnn.failure import record
 from labcnn.paths import project_root
 from labcnn.report import build_report, newest_experiment
 from labcnn.runs import RESULT
@@ -135,6 +136,11 @@ def test_a_report_is_built_again_only_when_something_changed(
     (results / RESULT).write_text('{"format": 1}', encoding="utf-8")
     assert build() is not None
     (output / "report.html").unlink()
+    assert build() is not None
+    assert build() is None
+    record(results.parents[1] / "long_all" / "seed0", "died", "killed", 1)  # the report names it
+    assert build() is not None
+    write_runs(tmp_path / "logs", ["short_all"], parameters={"protocol": "tuned"})  # its 14th row
     assert build() is not None
     assert build() is None
 

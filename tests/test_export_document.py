@@ -12,7 +12,7 @@ from labcnn.export import export_report
 from labcnn.export.cells import DOCUMENT, options
 from labcnn.export.document import build
 from labcnn.export.pandoc import find, plain
-from labcnn.export.privacy import without_paths
+from labcnn.privacy import without_paths
 
 
 def words(*cells: NotebookNode, **metadata: object) -> str:
@@ -151,6 +151,7 @@ def test_every_format_takes_a_foreign_notebook(tmp_path: Path) -> None:
         ("No such file: '/root/secret/data.csv'", "No such file: 'data.csv'"),
         ("File ~/mini/lib/x.py:12, in f()", "File x.py:12, in f()"),
         (r"C:\Users\me\a.txt and D:\data\b", "a.txt and b"),
+        (r"'C:\\Users\\me\\a.txt'", "'a.txt'"),
         ("/home/me", "~"),
         ("see https://a.example/b/c, 训练/验证/测试, report/logs/x or ../a/b, 1/2", None),
     ],

@@ -1,6 +1,5 @@
 """The report's sentences that depend on numbers, written with the numbers in them."""
 
-import re
 from collections import Counter
 
 from labcnn.analysis.document import FrontMatter, Prose, escape
@@ -11,13 +10,12 @@ from labcnn.analysis.study import Study, original
 from labcnn.analysis.verdict_prose import judged, scope, section
 from labcnn.analysis.verdicts import FAILS, HOLDS, UNDECIDED, Verdict
 from labcnn.failure import Failure
+from labcnn.privacy import without_paths
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 
 __all__ = ["completeness", "front_matter", "judged", "notice", "scope", "section", "summary"]
 
 FAILURES = {"error": "出错", "died": "内核中止", "time limit": "超过时限"}
-#: A path from the root of a disk; a report names no place on the machine that made it.
-ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:/|[A-Za-z]:[\\/])[^\s:;,'\"]*[\\/][^\s:;,'\"]*")
 
 
 def front_matter(study: Study, **lines: str) -> FrontMatter:
@@ -73,11 +71,10 @@ def completeness(study: Study) -> Prose:
 
 def _failed_run(variant: str, seed: int, failure: Failure) -> str:
     """``- Longbaseline，种子 0：出错（第 2 次尝试）：…``, without the machine's paths."""
-    message = ABSOLUTE_PATH.sub(lambda found: re.split(r"[\\/]", found[0])[-1], failure.message)
     name = short_name(variant) if variant in VARIANTS else variant
     return (
         f"- {escape(name)}，种子 {seed}：{FAILURES[failure.kind]}"
-        f"（第 {failure.attempt} 次尝试）：{escape(message)}"
+        f"（第 {failure.attempt} 次尝试）：{escape(without_paths(failure.message))}"
     )
 
 

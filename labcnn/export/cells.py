@@ -9,7 +9,8 @@ from nbconvert.filters import strip_ansi
 
 from labcnn.errors import ReportError
 from labcnn.export.pandoc import Node, chunk, image, verbatim
-from labcnn.export.privacy import rule, without_paths
+from labcnn.export.privacy import rule
+from labcnn.privacy import without_paths
 
 DOCUMENT = "application/vnd.labcnn.document+json"
 #: What an output may be shown as, best first; PNG is kept beside SVG for formats without SVG.

@@ -1,25 +1,11 @@
-"""Paths in what a program said: they would tell whose machine it ran on."""
-
-import re
+"""No path of the machine in what a notebook's outputs say."""
 
 from labcnn.export.pandoc import Node
-
-_NAME = r"[^\s/\\:*?\"'<>|(),;]+"
-_HOME = re.compile(rf"(?<![\w/])(?:/(?:home|Users)/{_NAME}|[A-Za-z]:\\Users\\{_NAME})")
-#: ``/a/b/name``, ``~/a/name``, ``C:\\a\\name``; in an address on the web, a letter is before it.
-_POSIX = re.compile(rf"(?<![\w/:.~-])(?:~/|/(?={_NAME}/))(?:{_NAME}/)*({_NAME})?")
-_WINDOWS = re.compile(rf"(?<!\w)(?:~|[A-Za-z]:)\\(?:{_NAME}\\)*({_NAME})?")
-
-
-def without_paths(text: str) -> str:
-    """``text`` with each absolute path cut down to its last name, and a home folder to ``~``."""
-    for pattern in (_POSIX, _WINDOWS):
-        text = pattern.sub(lambda match: match[1] or "~", _HOME.sub("~", text))
-    return text
+from labcnn.privacy import without_paths
 
 
 def rule(node: Node) -> Node:
-    """The same for the words of an output that is marked up."""
+    """A node of an output that is marked up, its words :func:`labcnn.privacy.without_paths`."""
     kind = node["t"]
     if kind == "Str":
         return {"t": kind, "c": without_paths(node["c"])}
