@@ -143,6 +143,11 @@ def lock_path(run: Path) -> Path:
     return run.with_name(f".{run.name}.lock")
 
 
+def new_path(run: Path) -> Path:
+    """Where a finished run is trained anew, beside the result that it will replace."""
+    return run.with_name(f".{run.name}.new")
+
+
 def read_result(path: Path) -> RunResult:
     """Read and check one ``result.json``."""
     try:

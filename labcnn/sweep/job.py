@@ -10,24 +10,26 @@ and takes over what is left, which may be nothing.
 import json
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from filelock import FileLock, Timeout
-
 from labcnn.errors import LabError, RunError
 from labcnn.execute import CellFailed, KernelDied, execute
 from labcnn.failure import FAILURE, Kind, record
 from labcnn.request import RunRequest
-from labcnn.runs import NOTEBOOK, RunFolder, lock_path
+from labcnn.runs import NOTEBOOK, RunFolder
 from labcnn.sweep import lifeline
+from labcnn.sweep.listing import is_locked
 from labcnn.sweep.slots import slot
 from labcnn.sweep.staleness import reasons
 
 #: How long a process may take to leave by itself when it has been told to.
 GRACE_SECONDS = 5
+#: Between two looks at whether another process still trains the run.
+POLL_SECONDS = 1
 
 
 class Stopped(SystemExit):
@@ -82,27 +84,24 @@ class Job:
 
     def wait_for_others(self) -> None:
         """Wait until no other process trains this run: a job that outlived its sweep, a person."""
-        lock = FileLock(lock_path(self.folder.path))
-        lock_path(self.folder.path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        if is_locked(self.folder.path):
             print("waiting for another process that trains this run", flush=True)
-            lock.acquire(poll_interval=1)
-        lock.release()
+        while is_locked(self.folder.path):
+            time.sleep(POLL_SECONDS)
 
     def _executed(self) -> int:
         if self.minutes is not None:
             lifeline.when_over(60 * self.minutes, self._time_is_up)
         again = {"overwrite": True} if self.folder.finished else {}
+        fault: tuple[Kind, str] = "error", f"{self.notebook.name} ended without a result"
         try:
             execute(self.notebook, self.folder.path / NOTEBOOK, {**self.parameters, **again})
         except KernelDied as error:
-            self._failed("died", str(error))
+            fault = "died", str(error)
         except CellFailed as error:
-            self._failed("error", error.cause)
+            fault = "error", error.cause
         except RunError as error:
-            self._failed("error", str(error))
+            fault = "error", str(error)
         except Stopped:
             if self.late:
                 self._failed("time limit", f"not finished after {self.minutes:g} minutes")
@@ -113,8 +112,7 @@ class Job:
         if self.state == "fresh":
             (self.folder.path / FAILURE).unlink(missing_ok=True)
             return 0
-        if not (self.folder.path / FAILURE).exists():
-            self._failed("error", f"{self.notebook.name} ended without a result")
+        self._failed(*fault)
         return 1
 
     def _time_is_up(self) -> None:

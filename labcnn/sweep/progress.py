@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labcnn.failure import FAILURE, read
-from labcnn.runs import HISTORY, RunResult
+from labcnn.runs import HISTORY, RunResult, new_path
 from labcnn.sweep.grid import NEW, Run, Sweep
 
 Kind = Literal["done", "running", "waiting", "failed"]
@@ -152,7 +152,7 @@ def _epochs(run: Run) -> str:
 
 def training_folder(run: Run) -> Path:
     """Where a run writes while it trains: beside its folder, if that holds an older result."""
-    fresh = run.folder.with_name(f".{run.folder.name}.new")
+    fresh = new_path(run.folder)
     return fresh if run.result.exists() and fresh.exists() else run.folder
 
 

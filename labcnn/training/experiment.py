@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from labcnn.errors import RunError
 from labcnn.files import remove_leftovers, write_text
 from labcnn.request import RunRequest
-from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, lock_path
+from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, lock_path, new_path
 
 #: Seconds to wait for a run's lock, which a sweep's job may hold for a moment, to see who has it;
 #: and for an experiment's, which nobody holds for longer.
@@ -124,7 +124,7 @@ def restore(request: RunRequest) -> None:
         return
     if not _old(path).exists():
         return
-    source = _new(path) if RunFolder(_new(path)).finished else _old(path)
+    source = new_path(path) if RunFolder(new_path(path)).finished else _old(path)
     path.mkdir(exist_ok=True)  # it may be there: a workflow puts the executed notebook into it
     for item in sorted(source.iterdir(), key=lambda item: item.name == RESULT):
         if not (path / item.name).exists():
@@ -137,7 +137,7 @@ def working_folder(request: RunRequest) -> RunFolder:
     """Where this run writes: its folder, or one beside it if that holds a finished run."""
     if not request.folder.finished:
         return request.folder
-    work = RunFolder(_new(request.folder.path))
+    work = RunFolder(new_path(request.folder.path))
     (work.path / RESULT).unlink(missing_ok=True)  # of a run that was stopped before `publish`
     return work
 
@@ -151,10 +151,6 @@ def publish(work: RunFolder, request: RunRequest) -> None:
     path.replace(_old(path))
     work.path.replace(path)
     shutil.rmtree(_old(path))
-
-
-def _new(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
 
 
 def _old(path: Path) -> Path:
