@@ -100,7 +100,7 @@ def table() -> str:
 
 def draw(path: Path) -> None:
     """The training losses, a panel per net; a line per candidate with the chosen start."""
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True, layout="constrained")
     styles = {"SGD": "--", "AdamW": "-"}
     for ax, net in zip(axes, ("short", "mid", "long"), strict=True):
         for one in candidates():
@@ -114,8 +114,8 @@ def draw(path: Path) -> None:
         if ax.get_legend_handles_labels()[0]:
             ax.legend(fontsize=7)
     axes[0].set_ylabel("training loss (grey: ln 200)")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    with plt.rc_context({"svg.hashsalt": path.name}):  # the same file again
+        figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 

@@ -143,7 +143,13 @@ def started(sweep: Sweep) -> Iterator[tuple["subprocess.Popen[str]", list[psutil
     options = ["--variants", " ".join(sweep.variants), "--logs", str(sweep.logs), "--jobs", "2"]
     command = [sys.executable, "-m", "labcnn.cli", "sweep", *arguments, *options]
     command += ["--notebook", str(sweep.notebook)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        # Started by a shell in the background, the tests and their children would be deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stdout
         while f"{sweep.runs[0]}: running epoch 1 of 3" not in process.stdout.readline():
             assert process.poll() is None
