@@ -20,6 +20,7 @@ STUDENT_NUMBER ?=
 COURSE ?=
 DATE ?=
 FORMATS ?= html pdf docx
+REPORT_OPTIONS ?=
 
 TEST_JOBS ?= 2
 QUICK ?=
@@ -55,6 +56,7 @@ help: ## what there is (this)
 	@echo '    RETRIES=1   PROFILE=slurm (this machine)'
 	@echo '    PARAMS="learning_rate=0.02 width=16": any other parameter of notebooks/train.ipynb'
 	@echo '  With report: TITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf docx"'
+	@echo '    REPORT_OPTIONS="--columns 2 --no-images --tuned EXPERIMENT"'
 
 setup: $(INSTALLED) ## create .venv and install into it (again when its lock has changed)
 
@@ -70,7 +72,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 # with 1 too. Anything else (a wrong parameter, Ctrl-C) ends here.
 report: setup ## run what has no result or a stale one, then export the report to report/
 	@$(BIN)/labcnn sweep $(RUNS) $(HOW) || [ $$? -eq 1 ]
-	@$(BIN)/labcnn report $(RUNS) $(call option,FORMATS,--formats=)
+	@$(BIN)/labcnn report $(RUNS) $(call option,FORMATS,--formats=) $(REPORT_OPTIONS)
 
 sweep: setup ## run what has no result, or one that is out of date
 	@$(BIN)/labcnn sweep $(RUNS) $(HOW)

@@ -214,6 +214,13 @@ def report(
     student_number: Annotated[str | None, cover("student number")] = None,
     course: Annotated[str | None, cover("course")] = None,
     date: Annotated[str | None, cover("date, as 2026-01-31")] = None,
+    tuned: Annotated[
+        str | None,
+        typer.Option(help="Folder in the logs for the 14th row. None: the data set's, if there."),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option(help="Show images of the data set, where it is prepared.")
+    ] = True,
     formats: Annotated[str, typer.Option(help="Files to write.")] = "html pdf docx",
     columns: Annotated[
         int | None, typer.Option(min=1, max=2, help="Columns of the text on paper. None: 1.")
@@ -241,14 +248,15 @@ def report(
     experiment = experiment or newest_experiment(results)
     given = {
         "title": title, "author": author, "student_number": student_number, "course": course,
-        "date": date,
+        "date": date, "tuned": tuned,
     }  # fmt: skip
+    notebook = {name: value for name, value in given.items() if value}
     print(f"experiment {experiment}")
     exported = build_report(
         results,
         experiment,
         output or project_root() / "report",
-        {name: value for name, value in given.items() if value},
+        notebook | ({} if images else {"images": False}),
         formats.split(),
         columns=columns,
     )

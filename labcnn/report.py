@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def build_report(
     logs: Path,
     experiment: str,
     folder: Path,
-    parameters: Mapping[str, str],
+    parameters: Mapping[str, str | bool],
     formats: Iterable[str] = FORMATS,
     notebook: Path | None = None,
     columns: int | None = None,
@@ -33,7 +34,7 @@ def build_report(
     Parameters
     ----------
     logs : folder of results; ``experiment`` is the folder in it that the report is about.
-    parameters : further parameters of the notebook: author, course, ...
+    parameters : further parameters of the notebook: author, course, tuned, images, ...
     formats : ``html``, ``pdf``, ``docx``.
     notebook : None is ``notebooks/analysis.ipynb``.
     columns : of the text on paper, 1 or 2; None: as the notebook says, else 1.
@@ -54,11 +55,13 @@ def build_report(
         raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
     notebook = notebook or project_root() / "notebooks" / "analysis.ipynb"
     formats = tuple(formats)
-    given = {"experiment": experiment, "logs": str(logs), **parameters}
     layout = {} if columns is None else {"columns": columns}
+    own = {"experiment": experiment, "logs": str(logs), "log_links": seen_from(folder, logs)}
+    given = {**own, **parameters}
     # Where the data is prepared, there are images to show.
     settings = (given, formats, layout, tiny_imagenet.prepared())
-    read = [file for part in (logs / experiment, *logs.glob("*-tuned")) for file in results(part)]
+    tuned = str(parameters.get("tuned") or "*-tuned")
+    read = [file for part in (logs / experiment, *logs.glob(tuned)) for file in results(part)]
     digest = fingerprint([notebook, *sources(), *sorted(read)], settings)
     stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
     if all(path.exists() for path in [stamp, *exports]):
@@ -74,6 +77,15 @@ def build_report(
     export_report(executed, folder, formats=formats, stem=STEM, **layout)
     stamp.write_text(digest, encoding="utf-8")
     return exports
+
+
+def seen_from(folder: Path, logs: Path) -> str:
+    """The folder of results as a report in ``folder`` links to it; empty where it isn't inside.
+
+    A link that leaves the report's folder would name this machine's, and break when sent on.
+    """
+    path = Path(os.path.relpath(logs, folder)).as_posix()
+    return "" if path.startswith("..") or Path(path).is_absolute() else path
 
 
 def results(folder: Path) -> list[Path]:

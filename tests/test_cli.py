@@ -102,10 +102,13 @@ def results(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def notebook(tmp_path: Path) -> Path:
-    parameters = 'experiment = ""\nlogs = ""\nauthor = ""'
+    parameters = (
+        'experiment = ""\nlogs = ""\nlog_links = ""\nauthor = ""\ntuned = ""\nimages = True'
+    )
     cells = [
         new_code_cell(parameters, metadata={"tags": ["parameters"]}),
         new_code_cell("if author == 'nobody':\n    raise ValueError('no author')\nauthor"),
+        new_code_cell("print(f'{log_links=} {tuned=} {images=}')"),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = tmp_path / "analysis.ipynb"
@@ -143,6 +146,31 @@ def test_a_report_is_built_again_only_when_something_changed(
     write_runs(tmp_path / "logs", ["short_all"], parameters={"protocol": "tuned"})  # its 14th row
     assert build() is not None
     assert build() is None
+
+
+def test_options_of_the_report_reach_its_notebook(
+    tmp_path: Path, results: Path, notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(folder: Path, *options: str) -> str:
+        given = ["report", "--experiment", "shapes", "--logs", str(tmp_path / "logs")]
+        chosen = ["--output", str(folder), "--formats", "html", *options]
+        answer = CliRunner().invoke(app, [*given, *chosen])
+        assert answer.exit_code == 0, answer.output
+        executed = nbformat.read(folder / "report.ipynb", 4)
+        return str(executed.cells[-1].outputs[0].text).strip()
+
+    def export(executed: Path, folder: Path, formats: Iterable[str], stem: str) -> None:
+        for each in formats:
+            (folder / f"{stem}.{each}").touch()
+
+    monkeypatch.setattr("labcnn.export.export_report", export)
+    monkeypatch.setattr("labcnn.report.project_root", lambda: tmp_path / "project")
+    home = tmp_path / "project" / "notebooks"
+    home.mkdir(parents=True)
+    notebook.rename(home / "analysis.ipynb")
+    beside, apart = tmp_path, tmp_path / "apart"
+    assert said(beside) == "log_links='logs' tuned='' images=True"
+    assert said(apart, "--tuned", "x", "--no-images") == "log_links='' tuned='x' images=False"
 
 
 def test_the_report_is_about_the_newest_experiment(tmp_path: Path) -> None:

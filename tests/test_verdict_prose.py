@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fake_runs import Fake, write_runs
 
+from labcnn.analysis import prose, tables
 from labcnn.analysis.document import Prose
 from labcnn.analysis.formats import number, span
 from labcnn.analysis.study import Study, load_study
@@ -26,7 +27,8 @@ def test_every_claim_is_one_whole_paragraph(present: tuple[str, ...], tmp_path: 
     seen = set()
     for verdict in evaluate(_study(tmp_path, *present)):
         text = judged(verdict)
-        assert re.search(r"原报告称“[^”]+”。本实验的结论是\*\*(成立|不成立|证据不足)\*\*。", text)
+        found = r"原报告称“[^”]+”。本实验的结论是\*\*(成立|不成立|证据不足)\*\*(（[^）]+）)?。"
+        assert re.search(found, text)
         assert text.endswith("。")
         assert not re.search(r"。。|；。|，。|（）|nan|None|inf|：。|未完成：", text)
         assert "\n" not in text
@@ -39,6 +41,20 @@ def test_both_decided_verdicts_are_told_apart(tmp_path: Path) -> None:
     verdicts = {v.verdict: judged(v) for v in evaluate(_study(tmp_path, *REPORT_VARIANTS))}
     assert "这支持原报告的说法" in verdicts[HOLDS]
     assert "这与原报告的说法相反" in verdicts[FAILS]
+
+
+def test_a_decision_on_one_seed_says_so_wherever_it_stands(tmp_path: Path) -> None:
+    once, often = tmp_path / "once", tmp_path / "often"
+    write_runs(once, REPORT_VARIANTS, images=2000)
+    write_runs(often, REPORT_VARIANTS, range(3), images=2000)
+    for folder, alone in ((once, True), (often, False)):
+        study = load_study(folder)
+        verdicts = evaluate(study)
+        decided = [verdict for verdict in verdicts if verdict.verdict != UNDECIDED]
+        assert decided
+        assert all(("一个种子" in judged(verdict)) is alone for verdict in decided)
+        assert ("单个种子" in tables.claims(verdicts).columns[-1]) is alone
+        assert ("只训练了一次" in prose.completeness(study).text) is alone
 
 
 def test_a_missing_network_is_named_once(tmp_path: Path) -> None:

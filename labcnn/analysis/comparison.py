@@ -33,7 +33,7 @@ def section(study: Study, variants: Sequence[str]) -> Figure:
 
     The original's accuracies are beside ours where the experiment is of the same size.
     """
-    figure, [[left, right]] = looks.figure(1, 2, height=2.6, width_ratios=[1.15, 1])
+    figure, [[left, right]] = looks.figure(1, 2, height=2.3, width_ratios=[1.15, 1])
     curves.validation(left, study, variants)
     _dots(right, study, variants, beside=study.full)
     if looks.there(study, variants):
@@ -89,7 +89,7 @@ def _dots(axes: Axes, study: Study, variants: Sequence[str], *, beside: bool = T
         _dot(axes, place, value, low, high, style, looks.colour(variant), word, right)
     axes.set_ylim(len(variants) - 0.5, -0.5)
     looks.from_zero(axes, 1.16)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     looks.percent(axes.xaxis)
     axes.set_xlabel("测试集准确率")
     axes.grid(axis="y", visible=False)

@@ -36,7 +36,7 @@ def _draw(axes: Axes, table: pd.DataFrame, style: Mapping[str, Any]) -> None:
 
 def training(study: Study, variants: Sequence[str]) -> Figure:
     """Loss (above) and accuracy (below) of each variant: training dashed, validation solid."""
-    figure, rows = looks.figure(2, len(variants), height=3.4, sharex="col", sharey="row")
+    figure, rows = looks.figure(2, len(variants), height=3.0, sharex="col", sharey="row")
     for column, variant in enumerate(variants):
         for row, measure in zip(rows, ("loss", "accuracy"), strict=True):
             axes = row[column]

@@ -36,12 +36,12 @@ def networks(width: int) -> Figure:
     """
     stage_height = max(_stage_height(depth) for depth in ORDER)
     total = 2 * STEP + STAGES * (stage_height + BREAK) + 3.6 * STEP
-    figure = Figure(figsize=(WIDTH, 8.3), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 7.5), layout="constrained")
     for axes, depth, letter in zip(figure.subplots(1, 3), ORDER, "abc", strict=True):
         axes.set(xlim=(-1.02, 1.02), ylim=(total, -0.2), xticks=[], yticks=[])
         axes.set_axis_off()
         _column(axes, depth, width, stage_height)
-        axes.set_title(f"({letter}) {depth}", fontsize=9)
+        axes.set_title(f"({letter}) {depth}")
     _key(figure)
     return figure
 
@@ -90,14 +90,14 @@ def _key(figure: Figure) -> None:
         Patch(facecolor="white", edgecolor=looks.GREY, linestyle="--", label="打开开关时才有"),
         Line2D([], [], color=SHORTCUT, linewidth=0.9, linestyle=(0, (3, 2)), label="残差连接"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
 
 
 def _band(axes: Axes, top: float, height: float, text: str) -> None:
     axes.add_patch(Rectangle((-1, top), 2, height + 0.2, facecolor="#F5F5F5", edgecolor="none"))
     middle = top + height / 2
     axes.text(
-        -0.9, middle, text, fontsize=6, color=looks.GREY, va="center", ha="center", rotation=90
+        -0.9, middle, text, fontsize=7, color=looks.GREY, va="center", ha="center", rotation=90
     )
 
 
@@ -111,7 +111,7 @@ def _box(axes: Axes, y: float, text: str, kind: str, previous: float | None = No
             linestyle="--" if kind == "option" else "-",
         )
     )  # fmt: skip
-    axes.text(0, y, text, ha="center", va="center_baseline", fontsize=6)
+    axes.text(0, y, text, ha="center", va="center_baseline", fontsize=7)
     if previous is not None:
         arrow: dict[str, Any] = {
             "arrowstyle": "-|>",
@@ -136,7 +136,7 @@ def _option(axes: Axes, y: float) -> None:
             edgecolor=looks.GREY, linewidth=0.6, linestyle="--",
         )
     )  # fmt: skip
-    axes.text(0.72, y, "BN", ha="center", va="center_baseline", fontsize=5.5, color="#333333")
+    axes.text(0.72, y, "BN", ha="center", va="center_baseline", fontsize=6.2, color="#333333")
 
 
 def _shortcut(axes: Axes, top: float, bottom: float) -> None:

@@ -21,7 +21,7 @@ STAGES = ("输入卷积", "阶段 1", "阶段 2", "阶段 3", "阶段 4", "线�
 
 def heat_map(study: Study, variants: Sequence[str]) -> Figure:
     """Gradient norm of each layer (input above, output below) in each epoch; mean over seeds."""
-    figure, [row] = looks.figure(1, len(variants), height=3.3)
+    figure, [row] = looks.figure(1, len(variants), height=2.7)
     tables = {variant: _by_layer(study, variant) for variant in looks.there(study, variants)}
     values = np.concatenate([np.ones(0), *(t.to_numpy().ravel() for t in tables.values())])
     values = values[np.isfinite(values) & (values > 0)]
@@ -76,7 +76,7 @@ def _mesh(axes: Axes, table: pd.DataFrame, norm: LogNorm) -> QuadMesh:
 
 def first_against_last(study: Study, variants: Sequence[str]) -> Figure:
     """Norm of the first stage over that of the last, by epoch; below 1 the gradient fades."""
-    figure, [[axes]] = looks.figure(height=2.6)
+    figure, [[axes]] = looks.figure(height=2.3)
     for variant in looks.there(study, variants):
         logarithms = {s: pd.Series(first_to_last(study, variant, s)) for s in study.seeds(variant)}
         mean = np.exp(pd.DataFrame(logarithms).mean(axis=1))

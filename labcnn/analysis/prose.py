@@ -47,6 +47,11 @@ def completeness(study: Study) -> Prose:
         f"（{len(study.present)} 个模型，随机种子 {'、'.join(map(str, seeds))}），"
         "文中的数字与结论都由运行记录计算得出。"
     ]
+    if len(seeds) == 1:
+        lines.append(
+            "**每个模型只训练了一次**：结论只就这些训练好的网络而言。换一个种子重新训练，"
+            "准确率也会变化，一个种子看不出这种变化有多大；要比较模型本身，至少需要三个种子。"
+        )
     if study.missing:
         names = escape(all_of(study.missing))
         lines.append(

@@ -144,7 +144,10 @@ def _result(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
 
 
 def claims(verdicts: list[Verdict]) -> Table:
-    """The claims, a row per comparison shown: effect with its interval, the original's, verdict."""
+    """The claims, a row per comparison shown: effect with its interval, the original's, verdict.
+
+    The last column's head says where the verdicts are of a single seed each.
+    """
     rows: list[Sequence[str]] = []
     for verdict in verdicts:
         claim = verdict.claim
@@ -158,4 +161,5 @@ def claims(verdicts: list[Verdict]) -> Table:
             past = original_effect(finding) or ("" if place else claim.original or "—")
             compare, found = (names.shortened(t) for t in (compared(finding), effect(finding)))
             rows.append((text, compare, found, past, p, word))
-    return Table(("论断", "比较", "效应 [95% 区间]", "原报告", "p", "结论"), rows, "lllrrl")
+    last = "结论（单个种子）" if any(verdict.one_seed for verdict in verdicts) else "结论"
+    return Table(("论断", "比较", "效应 [95% 区间]", "原报告", "p", last), rows, "lllrrl")

@@ -71,7 +71,9 @@ def judged(verdict: Verdict) -> str:
     if verdict.verdict != UNDECIDED:
         end += _left_out(verdict.findings)
     title, claim = escape(verdict.claim.title), escape(shortened(verdict.claim.text))
-    text = f"**{title}**　原报告称“{claim}”。本实验的结论是**{verdict.verdict}**。{evidence}{end}"
+    only = "（仅就一个种子而言）" if verdict.one_seed and verdict.verdict != UNDECIDED else ""
+    found = f"本实验的结论是**{verdict.verdict}**{only}。"
+    text = f"**{title}**　原报告称“{claim}”。{found}{evidence}{end}"
     return _P.sub("p\u00a0\\1\u00a0", text)
 
 

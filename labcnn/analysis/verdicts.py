@@ -54,6 +54,11 @@ class Verdict:
     reason: str
 
     @property
+    def one_seed(self) -> bool:
+        """Is it of single trained networks, its intervals of the test images only?"""
+        return any(f.estimate and f.part.decides and f.seeds == 1 for f in self.findings)
+
+    @property
     def shown(self) -> tuple[Finding, ...]:
         """The findings to show: all, or for a long list the ones that decide."""
         if not self.claim.shown:
