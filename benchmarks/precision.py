@@ -3,8 +3,9 @@
     python benchmarks/precision.py            # runs what is missing: precision.json, precision.md
     python benchmarks/precision.py --table    # only the table
 
-Every run is the real ``fit`` on the demo set, one thread each; its folder is below
-``benchmarks/precision/``. A difference is that of the same seed: same weights, same batches.
+Every run is the real ``fit``, one thread each, on the demo set and, where it is prepared, on a
+tenth of Tiny ImageNet; its folder is below ``benchmarks/precision/``. A difference is that of the
+same seed: same weights, same batches.
 """
 
 import argparse
@@ -16,39 +17,46 @@ import numpy as np
 from measures import replaced
 from scipy import stats
 
+from labcnn.data import tiny_imagenet
 from labcnn.request import RunRequest
 from labcnn.runs import RunResult
 from labcnn.training.loop import fit
 
 HERE = Path(__file__).parent
 RUNS = HERE / "precision"
-VARIANTS = ("short_all", "long_norm")
+#: Name, variant and data of each comparison. The demo's few images make its seeds differ much.
+REAL = {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5}
+CASES: dict[str, dict[str, Any]] = {
+    "short_all, demo set": {"variant": "short_all", "dataset": "shapes"},
+    "long_norm, demo set": {"variant": "long_norm", "dataset": "shapes"},
+    "short_norm, a tenth of Tiny ImageNet": {"variant": "short_norm", **REAL},
+}
 
 
-def request(variant: str, precision: str, seed: int) -> RunRequest:
+def request(case: str, precision: str, seed: int) -> RunRequest:
+    given = CASES[case]
     return RunRequest.from_parameters(
         {
-            "variant": variant,
-            "dataset": "shapes",
+            **given,
             "precision": precision,
             "seed": seed,
             "threads": 1,
-            "experiment": precision,
+            "experiment": f"{precision}{'-real' if 'fraction' in given else ''}",
             "logs": str(RUNS),
         }
     )
 
 
-def finished(variant: str, precision: str) -> dict[int, RunResult]:
+def finished(case: str, precision: str) -> dict[int, RunResult]:
     """The results there are, by seed."""
-    folders = (RUNS / precision / variant).glob("seed*/result.json")
+    folders = request(case, precision, 0).folder.path.parent.glob("seed*/result.json")
     seeds = sorted(int(path.parent.name.removeprefix("seed")) for path in folders)
-    return {seed: request(variant, precision, seed).folder.result() for seed in seeds}
+    return {seed: request(case, precision, seed).folder.result() for seed in seeds}
 
 
-def compared(variant: str) -> dict[str, Any] | None:
+def compared(case: str) -> dict[str, Any] | None:
     """Both precisions' accuracies, and the mean difference with its 95 % t-interval."""
-    runs = {name: finished(variant, name) for name in ("fp32", "bf16")}
+    runs = {name: finished(case, name) for name in ("fp32", "bf16")}
     seeds = sorted(set(runs["fp32"]) & set(runs["bf16"]))
     if len(seeds) < 2:
         return None
@@ -63,7 +71,7 @@ def compared(variant: str) -> dict[str, Any] | None:
         for name, found in runs.items()
     }
     return {
-        "variant": variant,
+        "case": case,
         "seeds": seeds,
         **{f"{name}_mean": values.mean() for name, values in accuracy.items()},
         **{f"{name}_sd": values.std(ddof=1) for name, values in accuracy.items()},
@@ -76,12 +84,12 @@ def compared(variant: str) -> dict[str, Any] | None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| network | seeds | fp32 | bf16 | difference, 95 % interval | bf16 faster by |",
+        "| network, data | seeds | fp32 | bf16 | difference, 95 % interval | bf16 faster by |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         lines.append(
-            f"| {row['variant']} | {len(row['seeds'])} | "
+            f"| {row['case']} | {len(row['seeds'])} | "
             f"{row['fp32_mean']:.2f} ± {row['fp32_sd']:.2f} | "
             f"{row['bf16_mean']:.2f} ± {row['bf16_sd']:.2f} | "
             f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] | "
@@ -97,11 +105,13 @@ def main() -> None:
     options = parser.parse_args()
     if not options.table:
         for seed in options.seeds:
-            for variant in VARIANTS:
+            for case, given in CASES.items():
+                if given["dataset"] != "shapes" and not tiny_imagenet.prepared():
+                    continue
                 for precision in ("bf16", "fp32"):
-                    print(f"{variant} {precision} seed {seed}", flush=True)
-                    fit(request(variant, precision, seed))
-    rows = [row for variant in VARIANTS if (row := compared(variant))]
+                    print(f"{case}, {precision}, seed {seed}", flush=True)
+                    fit(request(case, precision, seed))
+    rows = [row for case in CASES if (row := compared(case))]
     (HERE / "precision.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     page = HERE / "precision.md"
     page.write_text(replaced(page.read_text(encoding="utf-8"), table(rows)), encoding="utf-8")

@@ -53,7 +53,7 @@ def test_a_decision_on_one_seed_says_so_wherever_it_stands(tmp_path: Path) -> No
         decided = [verdict for verdict in verdicts if verdict.verdict != UNDECIDED]
         assert decided
         assert all(("一个种子" in judged(verdict)) is alone for verdict in decided)
-        assert ("单个种子" in tables.claims(verdicts).columns[-1]) is alone
+        assert ("单种子" in tables.claims(verdicts).columns[-1]) is alone
         assert ("只训练了一次" in prose.completeness(study).text) is alone
 
 

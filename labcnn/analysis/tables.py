@@ -161,5 +161,5 @@ def claims(verdicts: list[Verdict]) -> Table:
             past = original_effect(finding) or ("" if place else claim.original or "—")
             compare, found = (names.shortened(t) for t in (compared(finding), effect(finding)))
             rows.append((text, compare, found, past, p, word))
-    last = "结论（单个种子）" if any(verdict.one_seed for verdict in verdicts) else "结论"
+    last = "单种子结论" if any(verdict.one_seed for verdict in verdicts) else "结论"
     return Table(("论断", "比较", "效应 [95% 区间]", "原报告", "p", last), rows, "lllrrl")
