@@ -3,6 +3,7 @@
 Known to training (which writes) and to analysis (which reads); needs no torch.
 """
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -198,8 +199,9 @@ def load_runs(logs: Path, experiment: str | None = None) -> Runs:
     """
     import pandas as pd
 
+    chosen = "*" if experiment is None else glob.escape(experiment)
     rows, problems = [], []
-    for path in sorted(logs.glob(f"{experiment or '*'}/*/seed*/{RESULT}")):
+    for path in sorted(logs.glob(f"{chosen}/*/seed*/{RESULT}")):
         try:
             result = read_result(path)
         except RunError as error:

@@ -37,6 +37,7 @@ def test_all_runs_as_one_tidy_table(folders, logs):
         assert row.label.startswith("Shortbaseline")
     assert len(load_runs(logs, folders[0].path.parents[1].name).table) == 3
     assert load_runs(logs, "another").table.empty
+    assert load_runs(logs, "*").table.empty
     assert load_runs(logs / "nowhere").table.empty
 
 

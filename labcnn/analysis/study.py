@@ -138,7 +138,9 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
         No run, no such experiment, or runs that may not be compared.
     """
     folder = logs_folder(logs)
-    table, problems = load_runs(folder)
+    table, problems = load_runs(folder, experiment)
+    if table.empty and experiment is not None:  # what is there instead?
+        table, problems = load_runs(folder)
     if table.empty:
         left_out = f"; left out: {'; '.join(_relative(problems, folder))}" if problems else ""
         raise ReportError(f"no finished run in {folder}{left_out}; first run: {HOW_TO_RUN}")
