@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labcnn.errors import LabError, ParameterError
+from labcnn.errors import DataError, LabError, ParameterError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -23,7 +23,7 @@ Variants = Annotated[
 Seeds = Annotated[str | None, typer.Option(help="Seeds, separated by spaces. None: 0.")]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Runs side by side. None: one per GPU, or per core without one."),
+    typer.Option(help="Runs side by side. None: one per GPU, or per core without one."),
 ]
 #: On a cluster: jobs in its queue at once.
 CLUSTER_JOBS = 100
@@ -121,11 +121,17 @@ def plan(
     from rich.console import Console
 
     from labcnn.sweep import Sweep
+    from labcnn.sweep.launch import Place, refuse_this_machine
     from labcnn.sweep.screen import show_plan
     from labcnn.sweep.slots import places
 
     chosen = Sweep.from_config(config(parameters, variants=variants, seeds=seeds, logs=logs))
-    show_plan(chosen, jobs or places(chosen.parameters), Console())
+    place = Place(places(chosen.parameters) if jobs is None else jobs)
+    show_plan(chosen, place.jobs, Console())
+    try:
+        refuse_this_machine(chosen)
+    except DataError as error:  # the sweep may be meant for another machine
+        print(f"labcnn: {error}", file=sys.stderr)
 
 
 @app.command()
@@ -141,9 +147,7 @@ def sweep(
     minutes: Annotated[
         str | None, typer.Option(help="Time limit of an attempt at a run. None: no limit.")
     ] = None,
-    retries: Annotated[
-        int, typer.Option(min=0, max=100, help="Further attempts at a run that failed.")
-    ] = 1,
+    retries: Annotated[int, typer.Option(help="Further attempts at a run that failed.")] = 1,
     profile: Annotated[
         str | None,
         typer.Option(help="Snakemake profile: slurm, or a folder. None: this machine."),
@@ -164,11 +168,9 @@ def sweep(
             minutes=minutes,
         )
     )  # fmt: skip
-    place = Place(
-        jobs or (places(chosen.parameters) if profile is None else CLUSTER_JOBS),
-        retries,
-        profile_folder(profile) if profile else None,
-    )
+    usual = places(chosen.parameters) if profile is None else CLUSTER_JOBS
+    folder = profile_folder(profile) if profile else None
+    place = Place(usual if jobs is None else jobs, retries, folder)
     if dry_run:
         show_plan(chosen, place.jobs, Console())
         return
@@ -223,7 +225,7 @@ def report(
     ] = True,
     formats: Annotated[str, typer.Option(help="Files to write.")] = "html pdf docx",
     columns: Annotated[
-        int | None, typer.Option(min=1, max=2, help="Columns of the text on paper. None: 1.")
+        int | None, typer.Option(help="Columns of the text on paper, 1 or 2. None: 1.")
     ] = None,
     logs: Logs = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
@@ -234,9 +236,12 @@ def report(
     and the exit code is 1: the report is built without them.
     """
     from labcnn.paths import logs_folder, project_root
-    from labcnn.report import build_report, newest_experiment
+    from labcnn.report import build_report, newest_experiment, require_finished
     from labcnn.sweep import Sweep
+    from labcnn.sweep.listing import list_runs, state
 
+    if columns not in (None, 1, 2):
+        raise ParameterError(f"columns={columns!r} must be 1 or 2")
     expected: list[Path] = []
     results = logs_folder(logs)
     if parameters or variants or seeds:
@@ -251,6 +256,7 @@ def report(
         "date": date, "tuned": tuned,
     }  # fmt: skip
     notebook = {name: value for name, value in given.items() if value}
+    require_finished(results, experiment)
     print(f"experiment {experiment}")
     exported = build_report(
         results,
@@ -264,8 +270,15 @@ def report(
         print(path)
     if exported is None:
         print("the report is up to date")
-    if missing := ["/".join(path.parts[-3:-1]) for path in expected if not path.exists()]:
-        print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
+    if stale := [run for run in list_runs(results, experiment) if run.kind == "stale"]:
+        print(
+            f"labcnn: {len(stale)} of the results are stale, as {stale[0].variant} seed "
+            f"{stale[0].seed} ({stale[0].text}); `labcnn runs` lists them",
+            file=sys.stderr,
+        )
+    if missing := [path.parent for path in expected if not path.exists()]:
+        named = (f"{run.parent.name}/{run.name} ({state(run)[0]})" for run in missing)
+        print(f"labcnn: the report lacks {', '.join(named)}", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -5,6 +5,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from labcnn.errors import RunError
 from labcnn.variants import get_variant
 
 #: What training computes with. The recipe's values stand in a result themselves, and decoding is in
@@ -39,12 +40,22 @@ def code_digests(variant: str, dataset: str) -> dict[str, str]:
 
 @cache
 def _digest(name: str) -> str:
-    return source_digest((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+    path = Path(__file__).parent / f"{name}.py"
+    return source_digest(path.read_text(encoding="utf-8"), f"labcnn/{name}.py")
 
 
-def source_digest(source: str) -> str:
-    """A digest of what Python source does: two that differ in words for people have the same."""
-    tree = ast.parse(source)
+def source_digest(source: str, name: str = "source") -> str:
+    """A digest of what Python source does: two that differ in words for people have the same.
+
+    Raises
+    ------
+    RunError
+        It isn't Python: the line of the file ``name``, and what is wrong with it.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise RunError(f"{name}, line {error.lineno}: {error.msg}") from None
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

@@ -51,8 +51,7 @@ def build_report(
     RunError
         The notebook failed: says where it is.
     """
-    if not list((logs / experiment).glob(f"*/seed*/{RESULT}")):
-        raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
+    require_finished(logs, experiment)
     notebook = notebook or project_root() / "notebooks" / "analysis.ipynb"
     formats = tuple(formats)
     layout = {} if columns is None else {"columns": columns}
@@ -77,6 +76,12 @@ def build_report(
     export_report(executed, folder, formats=formats, stem=STEM, **layout)
     stamp.write_text(digest, encoding="utf-8")
     return exports
+
+
+def require_finished(logs: Path, experiment: str) -> None:
+    """Raise a :class:`ReportError` if an experiment has no finished run."""
+    if not list((logs / experiment).glob(f"*/seed*/{RESULT}")):
+        raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
 
 
 def seen_from(folder: Path, logs: Path) -> str:

@@ -119,6 +119,11 @@ class RunFolder:
     def finished(self) -> bool:
         return (self.path / RESULT).exists()
 
+    @property
+    def lacks(self) -> list[str]:
+        """The other files that a finished run has, and this one hasn't."""
+        return [n for n in (HISTORY, GRADIENTS, PREDICTIONS) if not (self.path / n).exists()]
+
     def result(self) -> RunResult:
         """The saved result; a :class:`RunError` names a file that is cut or foreign."""
         return read_result(self.path / RESULT)
@@ -156,7 +161,8 @@ def read_result(path: Path) -> RunResult:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{path}: not a labcnn result ({where}: {first['msg']})") from None
+        said = f"{where}: {first['msg']}" if where else first["msg"]
+        raise RunError(f"{path}: not a labcnn result ({said})") from None
     except ParameterError as error:  # the recipe's: a variant that this labcnn doesn't have
         raise RunError(f"{path}: not a result of this labcnn ({error})") from None
     except OSError as error:
@@ -212,9 +218,8 @@ def load_runs(logs: Path, experiment: str | None = None) -> Runs:
             is_of = RunFolder.of(logs, result.experiment, result.recipe).path.relative_to(logs)
             problems.append(f"{path}: holds the run {is_of}, not the one its folder names")
             continue
-        missing = [n for n in (HISTORY, GRADIENTS, PREDICTIONS) if not (folder.path / n).exists()]
-        if missing:
-            problems.append(f"{folder.path}: {', '.join(missing)} missing")
+        if folder.lacks:
+            problems.append(f"{folder.path}: {', '.join(folder.lacks)} missing")
             continue
         rows.append(_row(result, folder))
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))

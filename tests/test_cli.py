@@ -173,6 +173,23 @@ def test_options_of_the_report_reach_its_notebook(
     assert said(apart, "--tuned", "x", "--no-images") == "log_links='' tuned='x' images=False"
 
 
+def test_a_report_says_what_is_stale_and_what_became_of_the_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labcnn.report.build_report", lambda *given, **more: [])
+    (stale,) = write_runs(tmp_path, ["short_all"])
+    text = json.loads((stale.path / RESULT).read_text(encoding="utf-8"))
+    text["provenance"]["code"]["network.py"] = "0"
+    (stale.path / RESULT).write_text(json.dumps(text), encoding="utf-8")
+    record(tmp_path / "shapes" / "mid_all" / "seed0", "died", "killed", 2)
+    given = ["report", "dataset=shapes", "--variants", "short_all mid_all long_all"]
+    answer = CliRunner().invoke(app, [*given, "--logs", str(tmp_path)])
+    assert answer.exit_code == 1
+    assert "1 of the results are stale, as short_all seed 0" in answer.output
+    assert "changed since: network.py" in answer.output
+    assert "lacks mid_all/seed0 (failed), long_all/seed0 (not begun)" in answer.output
+
+
 def test_the_report_is_about_the_newest_experiment(tmp_path: Path) -> None:
     (folder,) = write_runs(tmp_path, ["mid_all"])
     text = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))

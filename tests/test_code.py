@@ -6,6 +6,7 @@ import pytest
 
 import labcnn
 from labcnn.code import DECIDING, code_digests, source_digest
+from labcnn.errors import RunError
 
 SOURCE = '''
 """A module."""
@@ -35,6 +36,11 @@ def test_words_for_people_do_not_count(old: str, new: str, same: bool) -> None:
     changed = SOURCE.replace(old, new)
     assert changed != SOURCE
     assert (source_digest(changed) == source_digest(SOURCE)) is same
+
+
+def test_what_is_no_python_is_named_with_its_line() -> None:
+    with pytest.raises(RunError, match=r"^labcnn/x\.py, line 8: invalid syntax$"):
+        source_digest(SOURCE.replace("2 * x", "2 ** * x"), "labcnn/x.py")
 
 
 def test_the_files_exist_and_a_runs_digests_are_of_its_own() -> None:

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from labcnn.errors import ParameterError
 from labcnn.failure import record
-from labcnn.runs import HISTORY
+from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS
 from labcnn.sweep.grid import Run, Sweep, assignments, typed, words
+from labcnn.sweep.launch import Place
+from labcnn.sweep.listing import list_runs
 from labcnn.sweep.progress import Display, State, Watch, counts
 from labcnn.variants import REPORT_VARIANTS
 
@@ -107,6 +109,17 @@ def test_text_is_read_as_the_value_it_spells() -> None:
     for wrong in ("epochs", "=3", "learning rate=1"):
         with pytest.raises(ParameterError, match="name=value"):
             assignments([wrong])
+    with pytest.raises(ParameterError, match="a is given twice: 1 and 2"):
+        assignments(["a=1", "b=1", "a=2"])
+
+
+@pytest.mark.parametrize(
+    ("jobs", "retries", "named"),
+    [(0, 1, "jobs=0"), (1, -1, "retries=-1"), (1, 101, "retries=101")],
+)
+def test_a_place_has_room_for_a_run(jobs: int, retries: int, named: str) -> None:
+    with pytest.raises(ParameterError, match=named):
+        Place(jobs, retries)
 
 
 def test_a_run_goes_from_waiting_to_done(tmp_path: Path) -> None:
@@ -115,7 +128,7 @@ def test_a_run_goes_from_waiting_to_done(tmp_path: Path) -> None:
     watch = Watch(sweep)
     assert watch.states() == {run: State("waiting")}
     begun(run)
-    assert watch.states() == {run: State("running", "epoch 0 of 3")}
+    assert watch.states() == {run: State("running", "starting, or in epoch 1 of 3")}
     header, row = "epoch,val_accuracy,seconds", "2,0.125,200"
     (run.folder / HISTORY).write_text(f"{header}\n1,0.1,100\n{row}\n", encoding="utf-8")
     shown = "epoch 2 of 3, validation accuracy 12.50%, at most 2 min left"
@@ -167,6 +180,16 @@ def test_a_cut_result_is_due(tmp_path: Path) -> None:
     state = Watch(sweep).states()[run]
     assert state.kind == "waiting"
     assert "not a labcnn result" in state.text
+
+
+@pytest.mark.parametrize("name", [HISTORY, GRADIENTS, PREDICTIONS])
+def test_a_result_without_its_other_files_is_due(tmp_path: Path, name: str) -> None:
+    sweep = sweep_in(tmp_path, variants="short_all")
+    finish(sweep.runs[0])
+    assert not sweep.due()
+    (sweep.runs[0].folder / name).unlink()
+    assert sweep.runs[0].due == f"damaged: {name} missing"
+    assert [run.text for run in list_runs(tmp_path)] == [f"{name} missing"]
 
 
 def test_a_log_gets_a_line_per_change(tmp_path: Path) -> None:

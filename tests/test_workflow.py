@@ -16,10 +16,12 @@ from pathlib import Path
 import nbformat
 import psutil  # type: ignore[import-untyped]
 import pytest
+import torch
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
+from labcnn.errors import DataError, ParameterError
 from labcnn.failure import FAILURE, read
 from labcnn.paths import project_root
 from labcnn.recipe import Recipe
@@ -96,11 +98,18 @@ if variant == os.environ.get("STUB_DIES_ONCE") and not (folder / "died").exists(
 if variant == os.environ.get("STUB_WAITS"):
     (folder / "pid").write_text(str(os.getpid()), encoding="utf-8")
     time.sleep(600)
+if variant == os.environ.get("STUB_BEATEN") and not (folder / "beaten").exists():
+    (folder / "beaten").touch()
+    while not (folder / "held").exists():
+        time.sleep(0.1)
+    raise RuntimeError(f"{{variant}} is being trained by another process")
 gpu, begin = os.environ.get("CUDA_VISIBLE_DEVICES"), time.time()
 time.sleep(float(os.environ.get("STUB_TAKES", 0)))
 (folder / "here").touch()
 while len(list(folder.parent.glob("seed*/here"))) < int(os.environ.get("STUB_MEETS", 0)):
     time.sleep(0.1)
+for name in ("gradients.csv", "predictions.npz"):
+    (folder / name).touch()
 (folder / "times").write_text(json.dumps([gpu, begin, time.time()]), encoding="utf-8")
 result = json.loads('{RESULT.model_dump_json()}')
 result["recipe"] |= dict(variant=variant, seed=seed, dataset=dataset, epochs=epochs)
@@ -146,6 +155,7 @@ def started(sweep: Sweep) -> Iterator[tuple["subprocess.Popen[str]", list[psutil
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         # Started by a shell in the background, the tests and their children would be deaf to it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -317,7 +327,8 @@ def test_a_killed_snakemake_too(notebook: Path, monkeypatch: pytest.MonkeyPatch)
     sweep = sweep_of(notebook, "short_all")
     with started(sweep) as (process, family):
         next(each for each in family if "snakemake" in each.cmdline()).kill()
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=60) == 2
+        assert process.stderr and "snakemake was ended by SIGKILL" in process.stderr.read()
     assert psutil.wait_procs(family, timeout=30)[1] == []
 
 
@@ -347,6 +358,43 @@ def test_a_sweep_waits_for_a_run_that_another_process_trains(notebook: Path) -> 
     assert not run(sweep)[0]
     _, start, _ = json.loads((sweep.runs[0].folder / "times").read_text(encoding="utf-8"))
     assert start - begin >= 8
+
+
+def test_a_run_that_another_process_began_meanwhile_is_no_failure(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_BEATEN", "short_all")
+    sweep = sweep_of(notebook, "short_all")
+    folder = sweep.runs[0].folder
+
+    def other() -> None:
+        while not (folder / "beaten").exists():
+            time.sleep(0.1)
+        with FileLock(lock_path(folder)):
+            (folder / "held").touch()
+            time.sleep(5)
+            assert not (folder / FAILURE).exists()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    missing, shown = run(sweep)
+    thread.join()
+    assert not missing
+    assert not any("attempt" in line for line in shown)
+
+
+def test_what_this_machine_lacks_is_said_before_any_run(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "no-data"))
+    absent = sweep_of(notebook, "short_all", dataset="tiny-imagenet-200")
+    with pytest.raises(DataError, match="isn't prepared"):
+        run(absent)
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    device = next(name for name, found in there.items() if not found)
+    with pytest.raises(ParameterError, match=f"device='{device}' isn't on this machine"):
+        run(sweep_of(notebook, "short_all", device=device))
+    assert not (notebook.parent / "logs").exists()
 
 
 def test_a_notebook_that_ends_well_ends_in_silence(notebook: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from labcnn.data import resolve_dataset
 from labcnn.errors import ParameterError, RunError
 from labcnn.paths import logs_folder, project_root
-from labcnn.recipe import Recipe, refuse_unknown
+from labcnn.recipe import Recipe, refuse_unknown, valid_values
 from labcnn.request import RunRequest
-from labcnn.runs import NOTEBOOK, RESULT, RunResult, read_result
+from labcnn.runs import NOTEBOOK, RESULT, RunFolder, RunResult, read_result
 from labcnn.sweep.staleness import reasons
 from labcnn.variants import REPORT_VARIANTS
 
@@ -79,6 +79,8 @@ class Run:
             return f"damaged: {error}"
         if result is None:
             return NEW
+        if lacks := RunFolder(self.folder).lacks:
+            return f"damaged: {', '.join(lacks)} missing"
         return "; ".join(reasons(result, self.recipe))
 
     def __str__(self) -> str:
@@ -184,11 +186,13 @@ class Sweep:
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
     """``["epochs=2", "augment=true"]`` -> ``{"epochs": 2, "augment": True}``."""
-    made = {}
+    made: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise ParameterError(f"{text!r} is not a parameter; write it as name=value")
+        if name in made:
+            raise ParameterError(f"{name} is given twice: {made[name]!r} and {typed(value)!r}")
         made[name] = typed(value)
     return made
 
@@ -220,4 +224,5 @@ def whole_number(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ParameterError(f"seed={text!r} must be a whole number") from None
+        must_be = valid_values(Recipe, "seed")
+        raise ParameterError(f"seed={text!r} isn't valid; it must be {must_be}") from None

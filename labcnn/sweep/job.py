@@ -8,6 +8,7 @@ and takes over what is left, which may be nothing.
 """
 
 import json
+import math
 import signal
 import sys
 import time
@@ -64,7 +65,7 @@ class Job:
     @property
     def state(self) -> str:
         """``missing``, ``stale`` or ``fresh``; a damaged result is missing."""
-        if not self.folder.finished:
+        if not self.folder.finished or self.folder.lacks:
             return "missing"
         try:
             return "stale" if reasons(self.folder.result(), self.request.recipe) else "fresh"
@@ -79,8 +80,10 @@ class Job:
             return 0
         with slot(self.parameters) as gpu:
             print(f"GPU {gpu}" if gpu else "CPU", flush=True)
-            self.wait_for_others()
-            return self._executed()
+            while True:
+                self.wait_for_others()
+                if (code := self._executed()) is not None:
+                    return code
 
     def wait_for_others(self) -> None:
         """Wait until no other process trains this run: a job that outlived its sweep, a person."""
@@ -89,9 +92,10 @@ class Job:
         while is_locked(self.folder.path):
             time.sleep(POLL_SECONDS)
 
-    def _executed(self) -> int:
-        if self.minutes is not None:
-            lifeline.when_over(60 * self.minutes, self._time_is_up)
+    def _executed(self) -> int | None:
+        """The exit code; None where another process began the run while the kernel started."""
+        seconds = math.inf if self.minutes is None else 60 * self.minutes
+        limit = lifeline.when_over(seconds, self._time_is_up)
         again = {"overwrite": True} if self.folder.finished else {}
         fault: tuple[Kind, str] = "error", f"{self.notebook.name} ended without a result"
         try:
@@ -107,11 +111,14 @@ class Job:
                 self._failed("time limit", f"not finished after {self.minutes:g} minutes")
             raise
         finally:
+            limit.cancel()
             lifeline.end_children(GRACE_SECONDS)
         # A run whose last cells failed is whole all the same: result.json proves it.
         if self.state == "fresh":
             (self.folder.path / FAILURE).unlink(missing_ok=True)
             return 0
+        if is_locked(self.folder.path):
+            return None
         self._failed(*fault)
         return 1
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from labcnn.data import tiny_imagenet
 from labcnn.errors import ParameterError, RunError
 from labcnn.files import write_text
 from labcnn.paths import project_root
@@ -27,11 +28,12 @@ from labcnn.training.experiment import require_equal
 LOG = "sweep.log"
 POLL_SECONDS = 0.5
 STOP_SECONDS = 10
+MOST_RETRIES = 100
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how a sweep's runs are executed.
+    """Where and how a sweep's runs are executed; a :class:`ParameterError` for what can't be.
 
     Attributes
     ----------
@@ -43,6 +45,12 @@ class Place:
     jobs: int
     retries: int = 1
     profile: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ParameterError(f"jobs={self.jobs!r} must be at least 1")
+        if not 0 <= self.retries <= MOST_RETRIES:
+            raise ParameterError(f"retries={self.retries!r} must be from 0 to {MOST_RETRIES}")
 
 
 def run_sweep(sweep: Sweep, place: Place, console: Console) -> dict[Run, State]:
@@ -56,11 +64,16 @@ def run_sweep(sweep: Sweep, place: Place, console: Console) -> dict[Run, State]:
     Raises
     ------
     RunError
-        The experiment has runs of another recipe, or Snakemake itself could not start the runs.
+        The experiment has runs of another recipe, or Snakemake could not start the runs or was
+        killed.
+    DataError, ParameterError
+        This machine hasn't the data, or the device, that the runs need.
     KeyboardInterrupt
         After the runs have been stopped.
     """
     refuse_foreign(sweep)
+    if place.profile is None and sweep.due():
+        refuse_this_machine(sweep)
     watch = Watch(sweep, place.retries + 1)
     states = watch.states()
     code = 0
@@ -76,6 +89,9 @@ def run_sweep(sweep: Sweep, place: Place, console: Console) -> dict[Run, State]:
     console.print(f"{sweep.experiment}: {counts(states)}", highlight=False)
     missing = {run: state for run, state in states.items() if state.kind != "done"}
     log = sweep.folder / LOG
+    if missing and code < 0:
+        name = signal.Signals(-code).name
+        raise RunError(f"snakemake was ended by {name}; the same command goes on from here")
     if missing and all(state.kind == "waiting" for state in missing.values()):
         raise RunError(f"snakemake ended with code {code}, see {log}: {last_line(log)}")
     return missing
@@ -93,6 +109,21 @@ def refuse_foreign(sweep: Sweep) -> None:
             continue
         require_equal(sweep.experiment, theirs, sweep.runs[0].recipe.shared)
         return
+
+
+def refuse_this_machine(sweep: Sweep) -> None:
+    """Raise an error if this machine lacks what each of the runs needs: the data, the device.
+
+    Each run would fail for itself, after a kernel's start; here it is said once.
+    """
+    recipe = sweep.runs[0].recipe
+    if recipe.dataset == tiny_imagenet.NAME:
+        tiny_imagenet.load()
+    device = sweep.parameters.get("device", "auto")
+    if device not in ("auto", "cpu"):
+        from labcnn.training.hardware import choose_hardware  # imports torch
+
+        choose_hardware(device)
 
 
 def profile_folder(name: str) -> Path:

@@ -45,11 +45,12 @@ def watch_parent() -> None:
         when_gone(int(pid), terminate)
 
 
-def when_over(seconds: float, then: Callable[[], object]) -> None:
-    """Call ``then`` from a thread when ``seconds`` have passed."""
-    timer = threading.Timer(seconds, then)
+def when_over(seconds: float, then: Callable[[], object]) -> threading.Timer:
+    """Call ``then`` from a thread when ``seconds`` have passed, unless the timer is cancelled."""
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), then)
     timer.daemon = True
     timer.start()
+    return timer
 
 
 def terminate() -> None:

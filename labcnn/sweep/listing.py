@@ -8,10 +8,10 @@ from filelock import FileLock, Timeout
 
 from labcnn.errors import RunError
 from labcnn.failure import FAILURE, read
-from labcnn.runs import CHECKPOINT, HISTORY, RESULT, lock_path, read_result
+from labcnn.runs import CHECKPOINT, HISTORY, RESULT, RunFolder, lock_path, read_result
 from labcnn.sweep.staleness import reasons
 
-Kind = Literal["done", "stale", "running", "failed", "unfinished", "damaged"]
+Kind = Literal["done", "stale", "running", "failed", "unfinished", "damaged", "not begun"]
 
 
 class Listed(NamedTuple):
@@ -48,9 +48,13 @@ def state(folder: Path) -> tuple[Kind, str]:
             result = read_result(folder / RESULT)
         except RunError as error:
             return "damaged", str(error)
+        if lacks := RunFolder(folder).lacks:
+            return "damaged", f"{', '.join(lacks)} missing"
         shown = f"test accuracy {result.test.accuracy:.2%} ({result.status})"
         why = reasons(result)
         return ("stale", f"{shown}; {'; '.join(why)}") if why else ("done", shown)
+    if not folder.exists():
+        return "not begun", "no process has started it"
     if failure := read(folder):
         return "failed", f"{failure} (attempt {failure.attempt}, {failure.when})"
     return "unfinished", "was stopped; the same command goes on from its checkpoint"

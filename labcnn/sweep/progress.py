@@ -147,7 +147,7 @@ def _epochs(run: Run) -> str:
             f"epoch {last['epoch']} {of}, validation accuracy {accuracy:.2%}, at most {left} left"
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError):  # no row yet, or half a one
-        return f"epoch 0 {of}"
+        return f"starting, or in epoch 1 {of}"
 
 
 def training_folder(run: Run) -> Path:

@@ -18,7 +18,7 @@ UNCLEAR = (
     "can't start new thread",
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-RESUMES = "and run the same again: it goes on from its last checkpoint"
+RESUMES = "and run the same again: it goes on from its last checkpoint, if it has one"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
