@@ -31,6 +31,7 @@ from small_data import small_data
 from labcnn.request import RunRequest
 from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT, load_runs
 from labcnn.sweep import Sweep
+from labcnn.training.hardware import choose_hardware
 from labcnn.training.loop import fit
 from labcnn.variants import VARIANTS
 
@@ -182,6 +183,7 @@ def measure(seeds: int, jobs: int, folder: Path) -> dict[str, Any]:
         },
         "load_runs": {"runs": len(table), "problems": len(problems), "seconds": loading},
         "labcnn_runs_seconds": listing,
+        "machine": f"{choose_hardware('cpu').name}, {os.cpu_count()} cores",
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in ("snakemake", "papermill")},

@@ -19,7 +19,7 @@ from scipy import stats
 
 from labcnn.data import tiny_imagenet
 from labcnn.request import RunRequest
-from labcnn.runs import RunResult
+from labcnn.runs import Provenance, RunResult
 from labcnn.training.loop import fit
 
 HERE = Path(__file__).parent
@@ -47,6 +47,11 @@ def request(case: str, precision: str, seed: int) -> RunRequest:
     )
 
 
+def made_by(provenance: Provenance) -> str:
+    threads = f"{provenance.threads} thread{'s' if provenance.threads > 1 else ''}"
+    return f"{provenance.device_name}, {threads}, torch {provenance.versions['torch']}"
+
+
 def finished(case: str, precision: str) -> dict[int, RunResult]:
     """The results there are, by seed."""
     folders = request(case, precision, 0).folder.path.parent.glob("seed*/result.json")
@@ -70,8 +75,10 @@ def compared(case: str) -> dict[str, Any] | None:
         name: np.median([found[seed].timing.images_per_second for seed in seeds])
         for name, found in runs.items()
     }
+    made = [run.provenance for found in runs.values() for run in found.values()]
     return {
         "case": case,
+        "machine": " / ".join(sorted({made_by(each) for each in made})),
         "seeds": seeds,
         **{f"{name}_mean": values.mean() for name, values in accuracy.items()},
         **{f"{name}_sd": values.std(ddof=1) for name, values in accuracy.items()},
@@ -84,6 +91,8 @@ def compared(case: str) -> dict[str, Any] | None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [
+        "; ".join(dict.fromkeys(row["machine"] for row in rows)),
+        "",
         "| network, data | seeds | fp32 | bf16 | difference, 95 % interval | bf16 faster by |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]

@@ -27,7 +27,7 @@ RUNS = HERE / "tuned"
 #: The original report's best test accuracy.
 ORIGINAL_BEST = 0.4302
 
-#: What replaces a trick, at about the same work: `48 px from the start` has four epochs, not five.
+#: What replaces a trick. `48 px from the start` has four epochs, for about the same work.
 ABLATIONS: dict[str, dict[str, Any]] = {
     "everything": {},
     "SGD instead of Muon": {

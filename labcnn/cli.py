@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labcnn.errors import DataError, LabError, ParameterError
+from labcnn.errors import LabError, ParameterError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -121,17 +121,13 @@ def plan(
     from rich.console import Console
 
     from labcnn.sweep import Sweep
-    from labcnn.sweep.launch import Place, refuse_this_machine
+    from labcnn.sweep.launch import Place
     from labcnn.sweep.screen import show_plan
     from labcnn.sweep.slots import places
 
     chosen = Sweep.from_config(config(parameters, variants=variants, seeds=seeds, logs=logs))
     place = Place(places(chosen.parameters) if jobs is None else jobs)
     show_plan(chosen, place.jobs, Console())
-    try:
-        refuse_this_machine(chosen)
-    except DataError as error:  # the sweep may be meant for another machine
-        print(f"labcnn: {error}", file=sys.stderr)
 
 
 @app.command()
@@ -168,9 +164,10 @@ def sweep(
             minutes=minutes,
         )
     )  # fmt: skip
-    usual = places(chosen.parameters) if profile is None else CLUSTER_JOBS
     folder = profile_folder(profile) if profile else None
-    place = Place(usual if jobs is None else jobs, retries, folder)
+    if jobs is None:
+        jobs = places(chosen.parameters) if folder is None else CLUSTER_JOBS
+    place = Place(jobs, retries, folder)
     if dry_run:
         show_plan(chosen, place.jobs, Console())
         return
@@ -236,33 +233,32 @@ def report(
     and the exit code is 1: the report is built without them.
     """
     from labcnn.paths import logs_folder, project_root
-    from labcnn.report import build_report, newest_experiment, require_finished
-    from labcnn.sweep import Sweep
-    from labcnn.sweep.listing import list_runs, state
+    from labcnn.report import build_report, newest_experiment, require_finished, stale
+    from labcnn.sweep import Run, Sweep
 
     if columns not in (None, 1, 2):
         raise ParameterError(f"columns={columns!r} must be 1 or 2")
-    expected: list[Path] = []
+    expected: tuple[Run, ...] = ()
     results = logs_folder(logs)
     if parameters or variants or seeds:
         if experiment:
             raise ParameterError("--experiment and a sweep's parameters: give one of them")
         chosen = Sweep.from_config(config(parameters, variants=variants, seeds=seeds, logs=logs))
         experiment = chosen.experiment
-        expected = [run.result for run in chosen.runs]
+        expected = chosen.runs
     experiment = experiment or newest_experiment(results)
     given = {
         "title": title, "author": author, "student_number": student_number, "course": course,
         "date": date, "tuned": tuned,
     }  # fmt: skip
-    notebook = {name: value for name, value in given.items() if value}
+    set_ = {name: value for name, value in given.items() if value}
     require_finished(results, experiment)
     print(f"experiment {experiment}")
     exported = build_report(
         results,
         experiment,
         output or project_root() / "report",
-        notebook | ({} if images else {"images": False}),
+        set_ | ({} if images else {"images": False}),
         formats.split(),
         columns=columns,
     )
@@ -270,15 +266,10 @@ def report(
         print(path)
     if exported is None:
         print("the report is up to date")
-    if stale := [run for run in list_runs(results, experiment) if run.kind == "stale"]:
-        print(
-            f"labcnn: {len(stale)} of the results are stale, as {stale[0].variant} seed "
-            f"{stale[0].seed} ({stale[0].text}); `labcnn runs` lists them",
-            file=sys.stderr,
-        )
-    if missing := [path.parent for path in expected if not path.exists()]:
-        named = (f"{run.parent.name}/{run.name} ({state(run)[0]})" for run in missing)
-        print(f"labcnn: the report lacks {', '.join(named)}", file=sys.stderr)
+    if lines := stale(results, experiment):
+        print(f"labcnn: stale results: {len(lines)}, for example {lines[0]}", file=sys.stderr)
+    if missing := [f"{run} ({why})" for run in expected if (why := run.absence)]:
+        print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
         raise typer.Exit(1)
 
 

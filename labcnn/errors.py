@@ -21,5 +21,9 @@ class RunError(LabError):
     """A run that can't start here: it is locked, or would mix what isn't comparable."""
 
 
+class LockedError(RunError):
+    """Another process trains the run."""
+
+
 class ReportError(LabError):
     """A report that can't be made from what is there."""

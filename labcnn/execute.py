@@ -21,11 +21,14 @@ from labcnn.errors import RunError
 
 
 class CellFailed(RunError):
-    """A cell raised; ``cause`` is its error as one line, without the notebook's place."""
+    """A cell raised.
 
-    def __init__(self, text: str, cause: str) -> None:
+    ``cause`` is its error as one line, without the notebook's place; ``kind`` the error's class.
+    """
+
+    def __init__(self, text: str, cause: str, kind: str) -> None:
         super().__init__(text)
-        self.cause = cause
+        self.cause, self.kind = cause, kind
 
 
 class KernelDied(RunError):
@@ -74,9 +77,8 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
             )
         except PapermillExecutionError as error:
             message = ANSI.sub("", f"{error.ename}: {error.evalue}").splitlines()[0]
-            raise CellFailed(
-                f"{notebook.name} failed: {message}; see {executed}", message
-            ) from None
+            text = f"{notebook.name} failed: {message}; see {executed}"
+            raise CellFailed(text, message, error.ename) from None
         except DeadKernelError:
             raise KernelDied(
                 f"{notebook.name}: its kernel died; was it killed, or is memory used up?"

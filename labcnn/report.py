@@ -59,8 +59,9 @@ def build_report(
     given = {**own, **parameters}
     # Where the data is prepared, there are images to show.
     settings = (given, formats, layout, tiny_imagenet.prepared())
-    tuned = str(parameters.get("tuned") or "*-tuned")
-    read = [file for part in (logs / experiment, *logs.glob(tuned)) for file in results(part)]
+    tuned = parameters.get("tuned")
+    beside = [logs / str(tuned)] if tuned else logs.glob("*-tuned")
+    read = [file for part in (logs / experiment, *beside) for file in results(part)]
     digest = fingerprint([notebook, *sources(), *sorted(read)], settings)
     stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
     if all(path.exists() for path in [stamp, *exports]):
@@ -84,12 +85,28 @@ def require_finished(logs: Path, experiment: str) -> None:
         raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
 
 
+def stale(logs: Path, experiment: str) -> list[str]:
+    """Results that the code or the data here would give differently: a line each."""
+    from labcnn.sweep.staleness import reasons
+
+    lines = []
+    for path in sorted((logs / experiment).glob(f"*/seed*/{RESULT}")):
+        try:
+            result = read_result(path)
+            why = "; ".join(reasons(result))
+        except RunError:  # the report names what can't be read
+            continue
+        if why:
+            lines.append(f"{result.recipe.variant} seed {result.recipe.seed}: {why}")
+    return lines
+
+
 def seen_from(folder: Path, logs: Path) -> str:
     """The folder of results as a report in ``folder`` links to it; empty where it isn't inside.
 
     A link that leaves the report's folder would name this machine's, and break when sent on.
     """
-    path = Path(os.path.relpath(logs, folder)).as_posix()
+    path = Path(os.path.relpath(logs.resolve(), folder.resolve())).as_posix()
     return "" if path.startswith("..") or Path(path).is_absolute() else path
 
 

@@ -120,9 +120,10 @@ class RunFolder:
         return (self.path / RESULT).exists()
 
     @property
-    def lacks(self) -> list[str]:
-        """The other files that a finished run has, and this one hasn't."""
-        return [n for n in (HISTORY, GRADIENTS, PREDICTIONS) if not (self.path / n).exists()]
+    def lacks(self) -> str:
+        """What is missing beside the result, as a line; empty for a whole run."""
+        names = [n for n in (HISTORY, GRADIENTS, PREDICTIONS) if not (self.path / n).exists()]
+        return f"{', '.join(names)} missing" if names else ""
 
     def result(self) -> RunResult:
         """The saved result; a :class:`RunError` names a file that is cut or foreign."""
@@ -131,17 +132,23 @@ class RunFolder:
     def history(self) -> "pd.DataFrame":
         import pandas as pd
 
-        return pd.read_csv(self.path / HISTORY, encoding="utf-8")
+        return pd.read_csv(self._there(HISTORY), encoding="utf-8")
 
     def gradients(self) -> "pd.DataFrame":
         import pandas as pd
 
-        return pd.read_csv(self.path / GRADIENTS, encoding="utf-8")
+        return pd.read_csv(self._there(GRADIENTS), encoding="utf-8")
 
     def predictions(self) -> dict[str, np.ndarray]:
         """``{val,test}_{label,predicted,probability}``, an entry per image in split order."""
-        with np.load(self.path / PREDICTIONS, allow_pickle=False) as arrays:
+        with np.load(self._there(PREDICTIONS), allow_pickle=False) as arrays:
             return dict(arrays)
+
+    def _there(self, name: str) -> Path:
+        path = self.path / name
+        if not path.exists():
+            raise RunError(f"{path} is missing; overwrite=True trains the run anew")
+        return path
 
 
 def lock_path(run: Path) -> Path:
@@ -219,7 +226,7 @@ def load_runs(logs: Path, experiment: str | None = None) -> Runs:
             problems.append(f"{path}: holds the run {is_of}, not the one its folder names")
             continue
         if folder.lacks:
-            problems.append(f"{folder.path}: {', '.join(folder.lacks)} missing")
+            problems.append(f"{folder.path}: {folder.lacks}")
             continue
         rows.append(_row(result, folder))
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))

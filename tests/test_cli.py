@@ -18,7 +18,7 @@ from labcnn.errors import ParameterError, ReportError, RunError
 from labcnn.failure import record
 from labcnn.paths import project_root
 from labcnn.report import build_report, newest_experiment
-from labcnn.runs import RESULT
+from labcnn.runs import PREDICTIONS, RESULT
 from labcnn.variants import VARIANTS
 
 
@@ -185,9 +185,14 @@ def test_a_report_says_what_is_stale_and_what_became_of_the_missing(
     given = ["report", "dataset=shapes", "--variants", "short_all mid_all long_all"]
     answer = CliRunner().invoke(app, [*given, "--logs", str(tmp_path)])
     assert answer.exit_code == 1
-    assert "1 of the results are stale, as short_all seed 0" in answer.output
-    assert "changed since: network.py" in answer.output
-    assert "lacks mid_all/seed0 (failed), long_all/seed0 (not begun)" in answer.output
+    assert "stale results: 1, for example short_all seed 0: changed since" in answer.output
+    assert "lacks mid_all seed 0 (failed), long_all seed 0 (not begun)" in answer.output
+    (stale.path / PREDICTIONS).unlink()
+    answer = CliRunner().invoke(app, [*given, "--logs", str(tmp_path)])
+    assert answer.exit_code == 1
+    assert "lacks short_all seed 0 (damaged), mid_all" in answer.output
+    with pytest.raises(RunError, match=r"predictions\.npz is missing"):
+        stale.predictions()
 
 
 def test_the_report_is_about_the_newest_experiment(tmp_path: Path) -> None:

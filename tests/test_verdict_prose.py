@@ -55,6 +55,20 @@ def test_a_decision_on_one_seed_says_so_wherever_it_stands(tmp_path: Path) -> No
         assert all(("一个种子" in judged(verdict)) is alone for verdict in decided)
         assert ("单种子" in tables.claims(verdicts).columns[-1]) is alone
         assert ("只训练了一次" in prose.completeness(study).text) is alone
+        assert ("只有一个种子的结论" in prose.summary(study, verdicts).text) is alone
+        again = [(v, place) for v in decided for place in v.claim.sections[1:]]
+        for verdict, place in again:
+            assert ("一个种子" in section(study, [verdict], place, []).text) is alone
+
+
+def test_where_some_have_one_seed_only_their_verdicts_say_so(tmp_path: Path) -> None:
+    fakes = [Fake(v, s) for v in REPORT_VARIANTS for s in range(1 if v == "long_all" else 3)]
+    verdicts = evaluate(_study(tmp_path, *fakes))
+    table = tables.claims(verdicts)
+    assert table.columns[-1] == "结论"
+    alone = {v.claim.id for v in verdicts if v.one_seed}
+    assert alone and len(alone) < len(verdicts)
+    assert sum("单种子" in row[-1] for row in table.rows) == len(alone)
 
 
 def test_a_missing_network_is_named_once(tmp_path: Path) -> None:

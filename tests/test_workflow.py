@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import psutil  # type: ignore[import-untyped]
 import pytest
-import torch
+from fake_runs import write_runs
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
@@ -37,6 +37,7 @@ from labcnn.runs import (
 )
 from labcnn.sweep import Run, Sweep
 from labcnn.sweep.launch import LOG, Place, run_sweep
+from labcnn.sweep.screen import show_plan
 from labcnn.sweep.slots import places
 
 PARAMETERS = """
@@ -85,6 +86,7 @@ import json, os, signal, time
 from pathlib import Path
 
 from labcnn.code import code_digests
+from labcnn.errors import LockedError
 
 folder = Path(logs, "{RESULT.experiment}", variant, f"seed{{seed}}")
 (folder / "history.csv").write_text("epoch,val_accuracy,seconds\\n1,0.25,1\\n", encoding="utf-8")
@@ -102,7 +104,7 @@ if variant == os.environ.get("STUB_BEATEN") and not (folder / "beaten").exists()
     (folder / "beaten").touch()
     while not (folder / "held").exists():
         time.sleep(0.1)
-    raise RuntimeError(f"{{variant}} is being trained by another process")
+    raise LockedError(f"{{variant}} is being trained by another process")
 gpu, begin = os.environ.get("CUDA_VISIBLE_DEVICES"), time.time()
 time.sleep(float(os.environ.get("STUB_TAKES", 0)))
 (folder / "here").touch()
@@ -367,13 +369,16 @@ def test_a_run_that_another_process_began_meanwhile_is_no_failure(
     sweep = sweep_of(notebook, "short_all")
     folder = sweep.runs[0].folder
 
+    log = sweep.folder / LOG
+
     def other() -> None:
         while not (folder / "beaten").exists():
             time.sleep(0.1)
         with FileLock(lock_path(folder)):
             (folder / "held").touch()
-            time.sleep(5)
-            assert not (folder / FAILURE).exists()
+            while "waiting for another process" not in log.read_text(encoding="utf-8"):
+                time.sleep(0.1)
+            write_runs(sweep.logs, ["short_all"], parameters={"epochs": 3})
 
     thread = threading.Thread(target=other)
     thread.start()
@@ -381,6 +386,8 @@ def test_a_run_that_another_process_began_meanwhile_is_no_failure(
     thread.join()
     assert not missing
     assert not any("attempt" in line for line in shown)
+    assert not (folder / FAILURE).exists()
+    assert not (folder / "times").exists()  # it was trained once, by the other
 
 
 def test_what_this_machine_lacks_is_said_before_any_run(
@@ -390,10 +397,15 @@ def test_what_this_machine_lacks_is_said_before_any_run(
     absent = sweep_of(notebook, "short_all", dataset="tiny-imagenet-200")
     with pytest.raises(DataError, match="isn't prepared"):
         run(absent)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
-    device = next(name for name, found in there.items() if not found)
-    with pytest.raises(ParameterError, match=f"device='{device}' isn't on this machine"):
-        run(sweep_of(notebook, "short_all", device=device))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    no_gpu = sweep_of(notebook, "short_all", device="cuda")
+    with pytest.raises(ParameterError, match="device='cuda' isn't on this machine"):
+        run(no_gpu)
+    for sweep, words in ((absent, "isn't prepared"), (no_gpu, "isn't on this machine")):
+        shown = io.StringIO()
+        show_plan(sweep, 1, Console(file=shown, width=300))
+        assert f"not here: {'device' if sweep is no_gpu else 'tiny'}" in shown.getvalue()
+        assert words in shown.getvalue()
     assert not (notebook.parent / "logs").exists()
 
 

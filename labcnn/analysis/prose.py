@@ -100,6 +100,8 @@ def summary(study: Study, verdicts: list[Verdict], tuned: Study | None = None) -
         f"原报告的 {len(verdicts)} 条论断中，{counts[HOLDS]} 条成立，{counts[FAILS]} 条不成立，"
         f"{counts[UNDECIDED]} 条证据不足，逐条结果见 @tbl-claims。",
     ]
+    if any(verdict.one_seed for verdict in verdicts):
+        sentences.append("只有一个种子的结论仅就所训练的网络而言，不能推广到模型本身。")
     for variant in tuned.present if tuned is not None else ():
         assert tuned is not None
         sentences.append(

@@ -146,20 +146,23 @@ def _result(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
 def claims(verdicts: list[Verdict]) -> Table:
     """The claims, a row per comparison shown: effect with its interval, the original's, verdict.
 
-    The last column's head says where the verdicts are of a single seed each.
+    The last column's head says so where all verdicts are of a single seed, else each one does.
     """
     rows: list[Sequence[str]] = []
+    tested = [verdict for verdict in verdicts if any(f.estimate for f in verdict.findings)]
+    alone = bool(tested) and all(verdict.one_seed for verdict in tested)
     for verdict in verdicts:
         claim = verdict.claim
+        note = "（单种子）" if verdict.one_seed and not alone else ""
         first = (
             f"{claim.sections[0]} {claim.title}",
             p_value(verdict.p_adjusted),
-            Strong(verdict.verdict),
+            Strong(f"{verdict.verdict}{note}"),
         )
         for place, finding in enumerate(verdict.shown):
             text, p, word = ("", "", "") if place else first
             past = original_effect(finding) or ("" if place else claim.original or "—")
             compare, found = (names.shortened(t) for t in (compared(finding), effect(finding)))
             rows.append((text, compare, found, past, p, word))
-    last = "单种子结论" if any(verdict.one_seed for verdict in verdicts) else "结论"
+    last = "单种子结论" if alone else "结论"
     return Table(("论断", "比较", "效应 [95% 区间]", "原报告", "p", last), rows, "lllrrl")

@@ -40,7 +40,7 @@ def place(
     x, y = column * (1 + GAP), row * (1 + GAP + lines * LINE)
     axes.imshow(
         image, extent=(x, x + 1, y + 1, y), aspect="auto", zorder=2, interpolation="none"
-    )  # the pixels as they are: half the size of a picture of them
+    )  # stored as they are, not resampled: half the file
     axes.text(
         x + 0.5, y + 1.04, text, ha="center", va="top", fontsize=6.5, linespacing=1.05,
         parse_math=False,

@@ -24,7 +24,7 @@ def section(study: Study, verdicts: list[Verdict], number: str, variants: list[s
         elif number in verdict.claim.sections:
             blocks.append(
                 f"论断“{escape(verdict.claim.title)}”已在第 {verdict.claim.sections[0]} 节核验："
-                f"**{verdict.verdict}**。"
+                f"{verdict.word}。"
             )
     return Prose("\n\n".join(block for block in blocks if block))
 
@@ -71,9 +71,7 @@ def judged(verdict: Verdict) -> str:
     if verdict.verdict != UNDECIDED:
         end += _left_out(verdict.findings)
     title, claim = escape(verdict.claim.title), escape(shortened(verdict.claim.text))
-    only = "（仅就一个种子而言）" if verdict.one_seed and verdict.verdict != UNDECIDED else ""
-    found = f"本实验的结论是**{verdict.verdict}**{only}。"
-    text = f"**{title}**　原报告称“{claim}”。{found}{evidence}{end}"
+    text = f"**{title}**　原报告称“{claim}”。本实验的结论是{verdict.word}。{evidence}{end}"
     return _P.sub("p\u00a0\\1\u00a0", text)
 
 

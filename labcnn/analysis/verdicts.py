@@ -56,7 +56,14 @@ class Verdict:
     @property
     def one_seed(self) -> bool:
         """Is it of single trained networks, its intervals of the test images only?"""
-        return any(f.estimate and f.part.decides and f.seeds == 1 for f in self.findings)
+        deciding = [f for f in self.findings if f.estimate and f.part.decides]
+        return bool(deciding) and all(finding.seeds == 1 for finding in deciding)
+
+    @property
+    def word(self) -> str:
+        """The verdict in Markdown, with a note where it is of one seed."""
+        single = self.one_seed and self.verdict != UNDECIDED
+        return f"**{self.verdict}**{'（仅就一个种子而言）' if single else ''}"
 
     @property
     def shown(self) -> tuple[Finding, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from labcnn.data import resolve_dataset
 from labcnn.errors import ParameterError, RunError
+from labcnn.failure import read
 from labcnn.paths import logs_folder, project_root
 from labcnn.recipe import Recipe, refuse_unknown, valid_values
 from labcnn.request import RunRequest
@@ -80,8 +81,19 @@ class Run:
         if result is None:
             return NEW
         if lacks := RunFolder(self.folder).lacks:
-            return f"damaged: {', '.join(lacks)} missing"
+            return f"damaged: {lacks}"
         return "; ".join(reasons(result, self.recipe))
+
+    @property
+    def absence(self) -> str:
+        """Why a report has to do without it, in a word or two; empty for a whole run."""
+        if self.due.startswith("damaged"):
+            return "damaged"
+        if self.result.exists():
+            return ""
+        if read(self.folder):
+            return "failed"
+        return "unfinished" if self.folder.exists() else "not begun"
 
     def __str__(self) -> str:
         return f"{self.variant} seed {self.seed}"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from labcnn.errors import LabError, RunError
+from labcnn.errors import LabError, LockedError, RunError
 from labcnn.execute import CellFailed, KernelDied, execute
 from labcnn.failure import FAILURE, Kind, record
 from labcnn.request import RunRequest
@@ -74,14 +74,17 @@ class Job:
 
     def run(self) -> int:
         """The exit code: 0 for a run that is up to date now."""
-        self.wait_for_others()
-        if self.state == "fresh":
-            print("up to date")
-            return 0
-        with slot(self.parameters) as gpu:
-            print(f"GPU {gpu}" if gpu else "CPU", flush=True)
-            while True:
-                self.wait_for_others()
+        while True:
+            self.wait_for_others()
+            if self.state == "fresh":
+                (self.folder.path / FAILURE).unlink(missing_ok=True)
+                print("up to date")
+                return 0
+            with slot(self.parameters) as gpu:
+                # While this one waited for a GPU, another may have begun the run, or ended it.
+                if is_locked(self.folder.path) or self.state == "fresh":
+                    continue
+                print(f"GPU {gpu}" if gpu else "CPU", flush=True)
                 if (code := self._executed()) is not None:
                     return code
 
@@ -103,11 +106,13 @@ class Job:
         except KernelDied as error:
             fault = "died", str(error)
         except CellFailed as error:
+            if error.kind == LockedError.__name__:
+                return None
             fault = "error", error.cause
         except RunError as error:
             fault = "error", str(error)
         except Stopped:
-            if self.late:
+            if self.late and self.state != "fresh":
                 self._failed("time limit", f"not finished after {self.minutes:g} minutes")
             raise
         finally:
@@ -117,8 +122,6 @@ class Job:
         if self.state == "fresh":
             (self.folder.path / FAILURE).unlink(missing_ok=True)
             return 0
-        if is_locked(self.folder.path):
-            return None
         self._failed(*fault)
         return 1
 

@@ -17,12 +17,14 @@ from rich.console import Console
 
 from labcnn.data import tiny_imagenet
 from labcnn.errors import ParameterError, RunError
+from labcnn.failure import read
 from labcnn.files import write_text
 from labcnn.paths import project_root
 from labcnn.runs import RESULT, read_result
 from labcnn.sweep import lifeline
 from labcnn.sweep.grid import DONE, Run, Sweep
 from labcnn.sweep.progress import Display, State, Watch, counts
+from labcnn.sweep.slots import gpus, is_apple
 from labcnn.training.experiment import require_equal
 
 LOG = "sweep.log"
@@ -91,7 +93,9 @@ def run_sweep(sweep: Sweep, place: Place, console: Console) -> dict[Run, State]:
     log = sweep.folder / LOG
     if missing and code < 0:
         name = signal.Signals(-code).name
-        raise RunError(f"snakemake was ended by {name}; the same command goes on from here")
+        failed = [f"{run} ({failure})" for run in missing if (failure := read(run.folder))]
+        also = f"; failed: {', '.join(failed)}" if failed else ""
+        raise RunError(f"snakemake was ended by {name}; the same command goes on from here{also}")
     if missing and all(state.kind == "waiting" for state in missing.values()):
         raise RunError(f"snakemake ended with code {code}, see {log}: {last_line(log)}")
     return missing
@@ -120,10 +124,9 @@ def refuse_this_machine(sweep: Sweep) -> None:
     if recipe.dataset == tiny_imagenet.NAME:
         tiny_imagenet.load()
     device = sweep.parameters.get("device", "auto")
-    if device not in ("auto", "cpu"):
-        from labcnn.training.hardware import choose_hardware  # imports torch
-
-        choose_hardware(device)
+    # By nvidia-smi and not by torch, which would hold memory of the GPU as long as the sweep lasts.
+    if (device == "cuda" and not gpus()) or (device == "mps" and not is_apple()):
+        raise ParameterError(f"device={device!r} isn't on this machine")
 
 
 def profile_folder(name: str) -> Path:

@@ -1,5 +1,6 @@
 """All runs below a folder of logs: the state of each, and why."""
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,7 +12,7 @@ from labcnn.failure import FAILURE, read
 from labcnn.runs import CHECKPOINT, HISTORY, RESULT, RunFolder, lock_path, read_result
 from labcnn.sweep.staleness import reasons
 
-Kind = Literal["done", "stale", "running", "failed", "unfinished", "damaged", "not begun"]
+Kind = Literal["done", "stale", "running", "failed", "unfinished", "damaged"]
 
 
 class Listed(NamedTuple):
@@ -27,7 +28,8 @@ class Listed(NamedTuple):
 def list_runs(logs: Path, experiment: str | None = None) -> list[Listed]:
     """Every run that was begun below ``logs``, by experiment, variant and seed."""
     names = (RESULT, HISTORY, FAILURE, CHECKPOINT)
-    found = {p.parent for name in names for p in logs.glob(f"{experiment or '*'}/*/seed*/{name}")}
+    chosen = "*" if experiment is None else glob.escape(experiment)
+    found = {path.parent for name in names for path in logs.glob(f"{chosen}/*/seed*/{name}")}
     return sorted(_listed(found))
 
 
@@ -49,12 +51,10 @@ def state(folder: Path) -> tuple[Kind, str]:
         except RunError as error:
             return "damaged", str(error)
         if lacks := RunFolder(folder).lacks:
-            return "damaged", f"{', '.join(lacks)} missing"
+            return "damaged", lacks
         shown = f"test accuracy {result.test.accuracy:.2%} ({result.status})"
         why = reasons(result)
         return ("stale", f"{shown}; {'; '.join(why)}") if why else ("done", shown)
-    if not folder.exists():
-        return "not begun", "no process has started it"
     if failure := read(folder):
         return "failed", f"{failure} (attempt {failure.attempt}, {failure.when})"
     return "unfinished", "was stopped; the same command goes on from its checkpoint"

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from labcnn.data import load_dataset
-from labcnn.errors import DataError, RunError
+from labcnn.errors import DataError, ParameterError, RunError
 from labcnn.recipe import Recipe
 from labcnn.runs import RESULT, RunResult, read_result
 from labcnn.sweep.grid import Run, Sweep
@@ -51,7 +51,10 @@ class Line:
 
 def plan(sweep: Sweep) -> list[Line]:
     """A line per variant, in the sweep's order."""
-    device, threads = this_device(sweep.parameters)
+    try:
+        device, threads = this_device(sweep.parameters)
+    except ParameterError:  # it isn't on this machine, which may only send the runs to others
+        device, threads = "", 0
     measured = [
         result
         for result in results_below(sweep.logs)

@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from labcnn.errors import DataError, ParameterError
 from labcnn.sweep.grid import Sweep
+from labcnn.sweep.launch import refuse_this_machine
 from labcnn.sweep.listing import Listed
 from labcnn.sweep.plan import Line, plan, wall_seconds
 from labcnn.sweep.progress import duration
@@ -41,6 +43,11 @@ def show_plan(sweep: Sweep, places: int, console: Console) -> None:
     summary = f"{sweep.experiment}: {due} of {len(sweep.runs)} runs are due, {side}: {took}"
     nothing = f"{sweep.experiment}: nothing is due"
     console.print(summary if due else nothing, highlight=False, soft_wrap=True)
+    if due:
+        try:
+            refuse_this_machine(sweep)
+        except (DataError, ParameterError) as error:  # the runs may be meant for another one
+            console.print(f"not here: {error}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _cells(line: Line) -> list[str]:

@@ -55,8 +55,12 @@ def places(parameters: Mapping[str, Any]) -> int:
     if uses_gpus(parameters) and (found := gpus()):
         return len(found) * runs_per_gpu()
     device = parameters.get("device", "auto")
-    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
-    return 1 if device == "mps" or (apple and device == "auto") else cores()
+    return 1 if device == "mps" or (is_apple() and device == "auto") else cores()
+
+
+def is_apple() -> bool:
+    """Whether this machine has the GPU that torch calls ``mps``."""
+    return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
 def cores() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from labcnn.errors import RunError
+from labcnn.errors import LockedError, RunError
 from labcnn.files import remove_leftovers, write_text
 from labcnn.request import RunRequest
 from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, lock_path, new_path
@@ -35,7 +35,7 @@ def only_process(request: RunRequest) -> Iterator[None]:
             yield
     except Timeout:
         recipe = request.recipe
-        raise RunError(
+        raise LockedError(
             f"variant={recipe.variant} seed={recipe.seed} of experiment "
             f"{request.experiment_name} is being trained by another process; wait for it or stop it"
         ) from None
