@@ -1,4 +1,5 @@
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +9,14 @@ import numpy as np
 import pytest
 from fake_runs import Fake, write_runs
 
-from labcnn.analysis import prose
-from labcnn.analysis.claims import CLAIMS
+from labcnn.analysis import costs, prose, tables
+from labcnn.analysis.claims import CLAIMS, Part
 from labcnn.analysis.findings import sentence
 from labcnn.analysis.measures import MEASURES
 from labcnn.analysis.study import Study, load_study, original
-from labcnn.analysis.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, evaluate
+from labcnn.analysis.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, evaluate, find
 from labcnn.errors import ReportError
-from labcnn.runs import Status
+from labcnn.runs import HISTORY, PREDICTIONS, Status
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 
 
@@ -280,3 +281,29 @@ def test_analysis_needs_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_one_training_under_two_names_is_no_comparison(tmp_path: Path) -> None:
+    """A learning rate that never fell: the interval of nothing would look like evidence."""
+    first, second = write_runs(tmp_path, ["short_baseline", "short_lrdecay"], images=500)
+    for name in (HISTORY, PREDICTIONS):
+        shutil.copy(first.path / name, second.path / name)
+    slower = first.history().assign(seconds=9.0, images_per_second=1.0)
+    slower.to_csv(second.path / HISTORY, index=False, encoding="utf-8")
+    study = load_study(tmp_path)
+    assert study.identical("short_baseline", "short_lrdecay", [0])
+    finding = find(study, Part("test", "short_lrdecay", "short_baseline"))
+    assert finding.estimate is None and "没有起过作用" in finding.reason
+    verdict = next(v for v in evaluate(study) if v.claim.id == "lrdecay-helps")
+    row = next(row for row in tables.claims([verdict]).rows if row[0])
+    assert (verdict.verdict, verdict.tested, row[4]) == (UNDECIDED, False, "—")
+    assert "学习率衰减没有触发时" in costs.text(study).text
+
+
+def test_a_gap_that_could_not_be_too_wide_is_not_tested(tmp_path: Path) -> None:
+    for accuracy, tested in ((0.04, False), (0.06, True)):
+        folder = tmp_path / str(accuracy)
+        write_runs(folder, [Fake("short_all", accuracies=(accuracy, 0.03, 0.03))], images=2000)
+        (verdict,) = (v for v in evaluate(load_study(folder)) if v.claim.id == "no-overfit")
+        assert verdict.tested is tested
+        assert ("不可能超过判定界限 5.00" in verdict.reason) is not tested

@@ -72,7 +72,7 @@ def test_parameters_are_the_recipes(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"], parameters={"batch_size": 32, "learning_rate": 0.025})
     values = _pairs(tables.parameters(load_study(tmp_path)))
     assert values["批大小"] == "32"
-    assert values["学习率"] == "0.025"
+    assert values["初始学习率"] == "0.025"
     assert "测试集 1,000" in values["图像数"]
 
 
@@ -94,7 +94,7 @@ def test_networks_are_the_runs(study: Study) -> None:
 def test_claims_table_shows_effects_beside_the_originals(study: Study) -> None:
     rows = tables.claims(evaluate(study)).rows
     assert len([row for row in rows if row[0]]) == 15
-    assert list(rows[0][:4]) == ["3.1 越浅越准", "short 与 mid", rows[0][2], "+6.85"]
+    assert list(rows[0][:4]) == ["3.1 越浅准确率越高", "short 与 mid", rows[0][2], "+6.85"]
     assert rows[0][2].startswith("+7.00 [")
 
 

@@ -27,7 +27,7 @@ def test_every_claim_is_one_whole_paragraph(present: tuple[str, ...], tmp_path: 
     seen = set()
     for verdict in evaluate(_study(tmp_path, *present)):
         text = judged(verdict)
-        found = r"原报告称“[^”]+”。本实验的结论是\*\*(成立|不成立|证据不足)\*\*(（[^）]+）)?。"
+        found = r"论断：[^。]+。本实验的结论是\*\*(成立|不成立|证据不足)\*\*(（[^）]+）)?。"
         assert re.search(found, text)
         assert text.endswith("。")
         assert not re.search(r"。。|；。|，。|（）|nan|None|inf|：。|未完成：", text)

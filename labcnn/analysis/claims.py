@@ -80,7 +80,7 @@ _MATCHED = tuple(
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         "depth-order",
-        "越浅越准",
+        "越浅准确率越高",
         ("3.1",),
         "测试集准确率：short 高于 mid，mid 高于 long（均加全部模块）",
         tuple(Part("test", a, b, name=_depths(a, b)) for a, b in pairwise(_DEPTHS)),
@@ -89,14 +89,14 @@ CLAIMS: tuple[Claim, ...] = (
         "depth-underfit",
         "long 欠拟合",
         ("3.1",),
-        "long 落后是因为学不会，而不是过拟合：其训练集准确率也低于 short",
+        "long 落后是因为欠拟合，而不是过拟合（训练集准确率也低于 short）",
         (Part("train", "long_all", "short_all", above=False, name="long 与 short"),),
     ),
     Claim(
         "depth-gradient",
         "深层梯度衰减",
         ("3.1", "3.5"),
-        "原因是梯度在深层网络中回传时衰减",
+        "原因是梯度在深层网络中回传时衰减（首末阶段梯度范数之比小于 1，且小于 short）",
         (
             Part("fading", "long_all", above=False),
             Part("fading", "long_all", "short_all", above=False, name="比 short_all"),
@@ -119,13 +119,12 @@ CLAIMS: tuple[Claim, ...] = (
         ("3.2",),
         "原因是学习率衰减使训练的轮数更多",
         _both_depths("epochs", "lrdecay", above=True),
-        original="未列",
     ),
     Claim(
         "norm-helps",
         "归一化有效",
         ("3.3",),
-        "归一化小幅提高测试集准确率（short 与 long）",
+        "归一化小幅提高测试集准确率（short 与 long；只检验方向）",
         _both_depths("test", "norm", above=True),
     ),
     Claim(
@@ -137,13 +136,12 @@ CLAIMS: tuple[Claim, ...] = (
             *_both_depths("epochs_to_reach", "norm", above=False),
             *_both_depths("seconds_to_reach", "norm", above=False),
         ),
-        original="未列",
     ),
     Claim(
         "dropout-helps",
         "Dropout 有效",
         ("3.4",),
-        "Dropout 明显提高测试集准确率（short 与 long）",
+        "Dropout 明显提高测试集准确率（short 与 long；只检验方向）",
         _both_depths("test", "dropout", above=True),
     ),
     Claim(
@@ -155,9 +153,9 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "residual-long",
-        "残差解救 long",
+        "残差改善 long",
         ("3.5",),
-        "残差连接使 long 摆脱梯度问题（测试集准确率提高，梯度衰减减轻）",
+        "残差连接使 long 避免梯度问题（测试集准确率提高，且首末阶段梯度范数之比变大）",
         (
             Part("test", "long_residual", "long_baseline", name="long"),
             Part("fading", "long_residual", "long_baseline", name="long"),
@@ -169,7 +167,6 @@ CLAIMS: tuple[Claim, ...] = (
         ("3.5",),
         "残差连接使每轮用时变长",
         _both_depths("seconds_per_epoch", "residual", above=True),
-        original="未列",
     ),
     Claim(
         "residual-short",
@@ -199,7 +196,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "no-overfit",
-        "最好者不过拟合",
+        "short+全部不过拟合",
         ("3.6",),
         "Shortbaseline+all 没有过拟合"
         f"（训练集与测试集准确率之差小于 {GAP_TOLERANCE * 100:g} 个百分点）",

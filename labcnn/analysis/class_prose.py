@@ -9,6 +9,9 @@ from labcnn.analysis.names import short_name, shortened
 from labcnn.analysis.pictures import Pictures
 from labcnn.analysis.study import Study
 
+#: Of the standard normal distribution, two-sided 5 %.
+Z = 1.96
+
 
 def by_class(study: Study, pictures: Pictures) -> Prose:
     """How far the classes differ, and the two that are confused most often."""
@@ -33,7 +36,11 @@ def by_class(study: Study, pictures: Pictures) -> Prose:
             f"最常见的误判是把 {_named(pair.true, pictures)} 当作 "
             f"{_named(pair.predicted, pictures)}，共 {pair.count} 次，"
             f"占该类的 {pair.count / pair.images * 100:.0f}%；误判最多的各对见 @tbl-confusions"
-            + ("，其图像见 @fig-confusions。" if pictures.data is not None else "。")
+            + (
+                "；预测类别相同的只取次数最多的一对，其图像见 @fig-confusions。"
+                if pictures.data is not None
+                else "。"
+            )
         )
     return Prose(shortened("".join(sentences)))
 
@@ -45,20 +52,23 @@ def mistakes(study: Study, pictures: Pictures) -> Prose:
     right = study.test_correct(variant, seed)
     probability = study.test_probability(variant, seed)
     mean, accuracy = float(probability.mean()), float(right.mean())
-    word = "偏于自信" if mean > accuracy else "偏于保守"
+    difference = probability - right
+    error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    word = "整体上偏于自信" if mean > accuracy else "整体上偏于保守"
+    if abs(mean - accuracy) < Z * error:
+        word = f"两者之差在抽样误差（标准误 {percent(error)} 个百分点）之内"
     sentences = [
-        f"{escape(short_name(variant))}（种子 {seed}）给所判类别的概率平均为 {percent(mean)}%，"
-        f"而准确率为 {percent(accuracy)}%，{word}。"
+        f"{escape(short_name(variant))}（种子 {seed}）对预测类别给出的平均概率为 {percent(mean)}%，"
+        f"准确率为 {percent(accuracy)}%，{word}。"
     ]
-    wrong = probability[~right]
-    if len(wrong):
-        sure = int((wrong > 0.5).sum())
+    if (sure := probability > 0.5).any():
         sentences.append(
-            f"{len(wrong):,} 次误判中，有 {sure:,} 次给出的概率超过一半"
-            f"（{sure / len(wrong) * 100:.1f}%）。"
+            f"所给概率超过一半的有 {int(sure.sum()):,} 幅，平均概率为 "
+            f"{percent(float(probability[sure].mean()))}%，准确率为 "
+            f"{percent(float(right[sure].mean()))}%。"
         )
-        if pictures.data is not None:
-            sentences.append("概率最高的误判见 @fig-mistakes。")
+    if not right.all() and pictures.data is not None:
+        sentences.append("概率最高的误判见 @fig-mistakes。")
     return Prose(shortened("".join(sentences)))
 
 

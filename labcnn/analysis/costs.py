@@ -13,7 +13,7 @@ from labcnn.analysis.document import Prose
 from labcnn.analysis.formats import percent, seconds
 from labcnn.analysis.names import short_name
 from labcnn.analysis.study import Study
-from labcnn.variants import VARIANTS
+from labcnn.variants import BLOCKS_PER_STAGE, VARIANTS
 
 TUNED = "tuned 配方"
 #: Width and height of a point's name, as parts of a panel.
@@ -137,6 +137,27 @@ def _key(study: Study, tuned: Study | None) -> list[Line2D]:
     return handles
 
 
+def _noise(study: Study) -> str:
+    """How much the machine alone changed the times, where two variants are one training."""
+    pairs = [
+        (f"{depth}_lrdecay", f"{depth}_baseline", seed)
+        for depth in BLOCKS_PER_STAGE
+        for seed in study.all_seeds
+        if {(f"{depth}_lrdecay", seed), (f"{depth}_baseline", seed)} <= set(study.results)
+    ]
+    ratios = []
+    for first, second, seed in pairs:
+        if study.identical(first, second, [seed]):
+            one, two = (study.results[v, seed].timing.seconds_per_epoch for v in (first, second))
+            ratios.append(max(one, two) / min(one, two) - 1)
+    if not ratios:
+        return ""
+    return (
+        "用时含有机器负载的波动：学习率衰减没有触发时，加与不加它的计算完全相同，"
+        f"每轮用时却相差可达 {max(ratios) * 100:.0f}%，因此相差更小的模型不分先后。"
+    )
+
+
 def text(study: Study, tuned: Study | None = None) -> Prose:
     """Which networks lie on the fronts, and whether the times may be compared."""
     by_time = front(points(study, "train_seconds", tuned))
@@ -147,6 +168,8 @@ def text(study: Study, tuned: Study | None = None) -> Prose:
         f"按训练用时，处于前沿的有 {len(by_time)} 个：{fast}。",
         f"按一幅图像的前向计算量，处于前沿的有 {len(by_flops)} 个：{small}。",
     ]
+    if noise := _noise(study):
+        sentences.append(noise)
     if not comparable(study, tuned):
         sentences.append("注意：各次运行的设备、数值精度或线程数不同，用时只供参考。")
     return Prose("".join(sentences))

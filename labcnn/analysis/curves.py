@@ -94,7 +94,7 @@ def validation(axes: Axes, study: Study, variants: Sequence[str]) -> None:
             "color": looks.colour(variant),
             "linestyle": looks.line(variant),
             "marker": looks.marker(variant),
-            "markerfacecolor": looks.face(variant),
+            "markerfacecolor": "none" if looks.hollow(variant) else looks.colour(variant),
             # Of two curves that coincide, the baseline's rings are seen around the other's dots.
             "markersize": looks.size(variant),
             "zorder": 2.5 if looks.hollow(variant) else 2,

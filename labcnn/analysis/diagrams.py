@@ -18,7 +18,7 @@ EDGES = {"conv": PALETTE[0], "pool": PALETTE[1], "end": looks.GREY, "option": lo
 SHORTCUT = PALETTE[3]
 ORDER = ("short", "long", "mid")
 #: In units of the drawing: a box, from box to box, more between two double convolutions.
-HEIGHT, STEP, BREAK = 0.66, 1.0, 0.42
+HEIGHT, STEP, BREAK = 0.72, 1.0, 0.46
 
 
 def networks(width: int) -> Figure:
@@ -71,7 +71,7 @@ def _column(axes: Axes, depth: str, width: int, tallest: float) -> None:
                 previous = _box(axes, y, f"3×3 卷积，{channels}", "conv", previous)
                 _option(axes, y)
                 y += STEP
-            _shortcut(axes, start, previous + 0.16)
+            _shortcut(axes, start, previous + 0.23)
         y += BREAK / 2
         previous = _box(axes, y, "2×2 最大池化", "pool", previous)
         y += STEP
@@ -86,8 +86,8 @@ def _column(axes: Axes, depth: str, width: int, tallest: float) -> None:
 
 def _key(figure: Figure) -> None:
     handles = [
-        Patch(facecolor=FILLS["conv"], edgecolor=EDGES["conv"], label="所有变体都有"),
-        Patch(facecolor="white", edgecolor=looks.GREY, linestyle="--", label="打开开关时才有"),
+        Patch(facecolor=FILLS["conv"], edgecolor=EDGES["conv"], label="所有模型都有"),
+        Patch(facecolor="white", edgecolor=looks.GREY, linestyle="--", label="启用相应模块时才有"),
         Line2D([], [], color=SHORTCUT, linewidth=0.9, linestyle=(0, (3, 2)), label="残差连接"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
@@ -111,7 +111,7 @@ def _box(axes: Axes, y: float, text: str, kind: str, previous: float | None = No
             linestyle="--" if kind == "option" else "-",
         )
     )  # fmt: skip
-    axes.text(0, y, text, ha="center", va="center_baseline", fontsize=7)
+    axes.text(0, y, text, ha="center", va="center", fontsize=6.6)
     if previous is not None:
         arrow: dict[str, Any] = {
             "arrowstyle": "-|>",
@@ -136,7 +136,7 @@ def _option(axes: Axes, y: float) -> None:
             edgecolor=looks.GREY, linewidth=0.6, linestyle="--",
         )
     )  # fmt: skip
-    axes.text(0.72, y, "BN", ha="center", va="center_baseline", fontsize=6.2, color="#333333")
+    axes.text(0.72, y, "BN", ha="center", va="center", fontsize=6, color="#333333")
 
 
 def _shortcut(axes: Axes, top: float, bottom: float) -> None:
@@ -144,7 +144,7 @@ def _shortcut(axes: Axes, top: float, bottom: float) -> None:
     xs, ys = [0, -0.72, -0.72, 0], [top, top, bottom, bottom]
     axes.plot(xs, ys, color=SHORTCUT, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     axes.plot(
-        0, bottom, marker="o", markersize=5, markerfacecolor="white", markeredgecolor=SHORTCUT,
+        0, bottom, marker="o", markersize=4.4, markerfacecolor="white", markeredgecolor=SHORTCUT,
         markeredgewidth=0.7, zorder=4,
     )  # fmt: skip
-    axes.plot(0, bottom, marker="+", markersize=3.6, color=SHORTCUT, markeredgewidth=0.7, zorder=5)
+    axes.plot(0, bottom, marker="+", markersize=3.2, color=SHORTCUT, markeredgewidth=0.7, zorder=5)

@@ -71,9 +71,13 @@ def _alone(finding: Finding, first: str, unit: str, noun: str) -> str:
         return f"{first} 的{noun}为 {size}" + _bracket(finding, unit)
     if finding.part.measure == "test":
         limit = percent(estimate.threshold)
-        return f"{first} 的{noun}为 {size}%{_bracket(finding, unit, sign=False)}，界限为 {limit}%"
+        return (
+            f"{first} 的{noun}为 {size}%{_bracket(finding, unit, sign=False)}，判定界限为 {limit}%"
+        )
     limit = number(estimate.threshold, unit, sign=False)
-    return f"{first} 的{noun}为 {size} 个百分点{_bracket(finding, unit)}，界限为 {limit} 个百分点"
+    return (
+        f"{first} 的{noun}为 {size} 个百分点{_bracket(finding, unit)}，判定界限为 {limit} 个百分点"
+    )
 
 
 def _bracket(finding: Finding, unit: str, *, sign: bool = True) -> str:

@@ -20,6 +20,8 @@ def number(value: float, unit: str, *, sign: bool = True) -> str:
         return _ratio(math.exp(min(value, 700)))
     shown = value * 100 if unit == "points" else value
     digits = 2 if unit == "points" else 1
+    if unit == "epochs" and shown == round(shown):
+        digits = 0
     text = f"{shown:+.{digits}f}" if sign else f"{shown:.{digits}f}"
     return text.replace("-", "−")
 

@@ -74,7 +74,7 @@ def face(variant: str) -> str:
 
 
 def size(variant: str) -> float:
-    return 4.5 if hollow(variant) else 3.2
+    return 6 if hollow(variant) else 3.2
 
 
 def line(variant: str) -> str:

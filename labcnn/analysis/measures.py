@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from labcnn.analysis import repeated, statistics
+from labcnn.analysis.formats import percent
 from labcnn.analysis.gradients import first_to_last, overall
 from labcnn.analysis.statistics import Estimate
 from labcnn.analysis.study import Study
@@ -84,6 +85,12 @@ def _gap(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     """Training minus test accuracy."""
+    highest = max(study.results[first, s].train.accuracy for s in seeds)
+    if second is None and highest <= threshold:
+        raise NotComparableError(
+            f"训练集准确率只有 {percent(highest)}%，差值本就不可能超过判定界限 "
+            f"{percent(threshold)} 个百分点"
+        )
     if len(seeds) > 1:
         images = -_matrix(study, first, second, seeds)
         names = [first] if second is None else [first, second]

@@ -110,8 +110,23 @@ def summary(study: Study, verdicts: list[Verdict], tuned: Study | None = None) -
             "训练轮数等），不参与比较，只说明同一网络还能达到多高。"
         )
     if notice(study):
-        sentences.append(f"注意：{escape(notice(study))}，因此与原报告的数字不能直接相比。")
+        sentences.append(f"{escape(notice(study))}；其数字与原报告的数字不能直接相比。")
+        sentences.append(_unfinished(study))
     return Prose("".join(sentences))
+
+
+def _unfinished(study: Study) -> str:
+    """How many networks were still getting better when the epochs were over; empty for none."""
+    runs = [study.runs(variant) for variant in study.present]
+    rising = sum(
+        all(r.stopped == "cap" and r.best_epoch == r.epochs_run for r in of) for of in runs
+    )
+    if not rising:
+        return ""
+    return (
+        f"{len(runs)} 个模型中，有 {rising} 个在轮数用完时验证集准确率还在提高"
+        "（最佳的一轮就是最后一轮），训练尚未收敛，因此这里的结论不能推及充分训练的情形。"
+    )
 
 
 def _with_score(study: Study, variant: str) -> str:

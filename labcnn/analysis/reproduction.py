@@ -13,7 +13,8 @@ from labcnn.analysis.study import Study
 from labcnn.runs import GRADIENTS, HISTORY, RESULT, RunResult
 from labcnn.variants import REPORT_VARIANTS
 
-LOGS = {"运行结果": RESULT, "逐轮记录": HISTORY, "梯度范数": GRADIENTS}
+#: Linked by its own name, a cell per seed.
+LOGS = (RESULT, HISTORY, GRADIENTS)
 #: Packages named first; the others follow in the order of the alphabet.
 FIRST = ("labcnn", "python", "torch")
 #: A name that no shell reads anything into.
@@ -118,13 +119,13 @@ def logs(study: Study, beside: str = "", tuned: Study | None = None) -> Table:
             if beside:
                 place = PurePosixPath(beside) / folder
                 cells: list[str] = [
-                    Links([(str(seed), str(place / f"seed{seed}" / file)) for seed in seeds])
-                    for file in LOGS.values()
+                    Links([(f"种子 {seed}", str(place / f"seed{seed}" / file)) for seed in seeds])
+                    for file in LOGS
                 ]
             else:
                 cells = [str(folder), "、".join(f"seed{seed}" for seed in seeds)]
             rows.append([f"{short_name(variant)}{name}", *cells])
-    files = [f"{what}（种子）" for what in LOGS] if beside else ["目录", "运行"]
+    files = [*LOGS] if beside else ["目录", "运行"]
     return Table(("模型", *files), rows, "l" * (1 + len(files)))
 
 

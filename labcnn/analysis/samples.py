@@ -27,4 +27,4 @@ def text(pictures: Pictures) -> Prose:
     if pictures.data is None:
         return Prose("")
     shown = min(COLUMNS * ROWS, pictures.data.classes)
-    return Prose(f"@fig-samples 为其中 {shown} 类的训练图像，每类一幅。")
+    return Prose(f"@fig-samples 为 {pictures.data.classes} 类中 {shown} 类的训练图像，每类一幅。")

@@ -20,6 +20,8 @@ from labcnn.runs import RESULT, RunFolder, RunResult, load_runs
 from labcnn.variants import REPORT_VARIANTS
 
 Value = TypeVar("Value")
+#: Columns of a history that say how fast the machine was.
+CLOCK = ["seconds", "images_per_second"]
 HOW_TO_RUN = "make report, or papermill notebooks/train.ipynb out.ipynb -p variant short_all"
 
 
@@ -100,6 +102,18 @@ class Study:
 
     def gradients(self, variant: str, seed: int) -> pd.DataFrame:
         return self._once(variant, seed, RunFolder.gradients)
+
+    def identical(self, first: str, second: str, seeds: Iterable[int]) -> bool:
+        """Whether two variants' runs are one training twice: same epochs, same answers."""
+
+        def same(seed: int) -> bool:
+            right, other = (self.test_correct(v, seed) for v in (first, second))
+            if not np.array_equal(right, other):
+                return False
+            one, two = (self.history(v, seed).drop(columns=CLOCK) for v in (first, second))
+            return bool(one.equals(two))
+
+        return first != second and all(same(seed) for seed in seeds)
 
     def test_labels(self, variant: str, seed: int) -> np.ndarray:
         return self._once(variant, seed, RunFolder.predictions)["test_label"]

@@ -8,7 +8,7 @@ from labcnn.analysis.document import Strong, Table
 from labcnn.analysis.findings import compared, effect, original_effect
 from labcnn.analysis.formats import DATASETS, STATUS, p_value, percent, span
 from labcnn.analysis.study import Study, original
-from labcnn.analysis.verdicts import Verdict
+from labcnn.analysis.verdicts import UNDECIDED, Verdict
 from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS, VARIANTS, label
 
 SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
@@ -26,7 +26,7 @@ def parameters(study: Study) -> Table:
     }
     optimizer = {
         "sgd": f"SGD，动量 {recipe.momentum:g}{nesterov}",
-        "adamw": f"AdamW，一阶矩系数 {recipe.momentum:g}",
+        "adamw": f"AdamW，β₁ = {recipe.momentum:g}，β₂ = 0.999",
         "muon": f"Muon，动量 {recipe.momentum:g}{nesterov}",
     }[recipe.optimizer]
     views = {1: "原图", 2: "原图与镜像的平均", 6: "原图、镜像与平移共六个视图的平均"}
@@ -35,12 +35,15 @@ def parameters(study: Study) -> Table:
         ("图像数", counts),
         ("训练数据所占比例", f"{recipe.fraction * 100:g}%"),
         ("批大小", str(recipe.batch_size)),
+        ("输入", "按训练集各通道的均值与标准差标准化"),
+        ("初始权重", "卷积为 He 初始化（fan-in），线性层为标准差 0.01 的正态分布"),
+        ("损失函数", "交叉熵"),
         ("优化器", f"{optimizer}，权重衰减 {recipe.weight_decay:g}"),
-        ("学习率", f"{recipe.learning_rate:g}"),
-        ("学习率衰减（lr_decay 打开时）", decay[recipe.decay]),
-        ("丢弃率（dropout 打开时）", f"{recipe.dropout_rate:g}"),
+        ("初始学习率", f"{recipe.learning_rate:g}"),
+        ("学习率衰减（仅“衰减”与“全部”）", decay[recipe.decay]),
+        ("丢弃率（仅“Dropout”与“全部”）", f"{recipe.dropout_rate:g}"),
         ("轮数上限", str(recipe.epochs)),
-        ("提前停止", f"验证集准确率连续 {recipe.patience} 轮不提高即停止，取最佳一轮的权重"),
+        ("早停", f"验证集准确率连续 {recipe.patience} 轮不提高即停止，取最佳一轮的权重"),
         ("第一阶段通道数", f"{recipe.width}，其后每阶段加倍"),
         ("数据增强", "有" if recipe.augment else "无"),
         ("标签平滑", f"{recipe.label_smoothing:g}"),
@@ -86,7 +89,7 @@ def networks(study: Study) -> Table:
 
 def variants() -> Table:
     """What the text calls the networks, by the example of the short one."""
-    return Table(("本文简称", "原报告的名称", "打开的开关"), names.glossary(), "lll")
+    return Table(("本文简称", "原报告的名称", "启用的模块"), names.glossary(), "lll")
 
 
 def section(study: Study, chosen: Sequence[str]) -> Table:
@@ -107,7 +110,7 @@ def section(study: Study, chosen: Sequence[str]) -> Table:
             f"{study.mean(variant, 'seconds_per_epoch'):.1f}", STATUS[status or "ok"],
         ))  # fmt: skip
     columns = (
-        "网络模型", *SPLITS.values(), "95% 区间", "最佳轮 / 总轮数", "每轮秒数", "状态",
+        "网络模型", *SPLITS.values(), "测试集 95% 区间", "最佳轮 / 总轮数", "每轮用时 / 秒", "状态",
     )  # fmt: skip
     return Table(columns, rows, "lrrrlrrl")
 
@@ -156,7 +159,7 @@ def claims(verdicts: list[Verdict]) -> Table:
         note = "（单种子）" if verdict.one_seed and not alone else ""
         first = (
             f"{claim.sections[0]} {claim.title}",
-            p_value(verdict.p_adjusted),
+            p_value(verdict.p_adjusted) if verdict.tested or verdict.verdict != UNDECIDED else "—",
             Strong(f"{verdict.verdict}{note}"),
         )
         for place, finding in enumerate(verdict.shown):

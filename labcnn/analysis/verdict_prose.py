@@ -71,7 +71,9 @@ def judged(verdict: Verdict) -> str:
     if verdict.verdict != UNDECIDED:
         end += _left_out(verdict.findings)
     title, claim = escape(verdict.claim.title), escape(shortened(verdict.claim.text))
-    text = f"**{title}**　原报告称“{claim}”。本实验的结论是{verdict.word}。{evidence}{end}"
+    part = f"共 {len(verdict.findings)} 项比较，列出 {len(verdict.shown)} 项："
+    some = part if len(verdict.shown) < len(verdict.findings) and evidence else ""
+    text = f"**{title}**　论断：{claim}。本实验的结论是{verdict.word}。{some}{evidence}{end}"
     return _P.sub("p\u00a0\\1\u00a0", text)
 
 
@@ -99,15 +101,18 @@ def scope(study: Study) -> Prose:
             "每个模型只有一个随机种子，因此准确率的区间只反映测试图像的抽样误差，"
             "不包含换一个种子重新训练所带来的差别，结论也只就这些训练好的网络而言；"
             "梯度、用时与轮数需要多个种子才能估计，不给区间，相应的论断记为证据不足。"
+            "单个准确率用 Wilson 区间与精确二项检验；同一批测试图像上的差用 Newcombe 配对区间与 "
+            "McNemar mid-p 检验；训练集准确率按独立样本处理（Newcombe 区间、得分检验）；"
+            "两个差值之差用 MOVER 区间。"
         )
     else:
         covers = (
-            f"共有 {len(study.all_seeds)} 个随机种子；准确率之差按种子与测试图像两个随机因素估计，"
-            "其余的量按种子配对用 t 区间估计。"
+            f"共有 {len(study.all_seeds)} 个随机种子；测试集准确率及其差按种子与测试图像"
+            "两个交叉的随机因素估计方差（区间用 Welch 级数），其余的量按种子配对用 t 区间估计。"
         )
     return Prose(
-        covers
-        + "准确率之差以百分点计，其余以比值或轮数计。由多项比较组成的论断，各项都显著支持才算成立，"
-        "有一项显著相反即不成立，其余为证据不足；p 值用 Holm 方法对全部论断校正，显著性水平为 "
-        f"{statistics.ALPHA * 100:g}%，区间未作校正。"
+        covers + "准确率之差的单位为百分点，其余为比值或轮数之差。由多项比较组成的论断，"
+        "各项都显著支持才算成立，有一项显著相反即不成立，其他情形记为证据不足；"
+        f"p 值用 Holm 方法对全部论断校正，显著性水平为 {statistics.ALPHA * 100:g}%，区间未作校正；"
+        "p 为“—”的论断至少有一项无法检验，校正时按 p = 1 计入。"
     )

@@ -12,6 +12,8 @@ from labcnn.analysis.study import Study
 from labcnn.variants import label
 
 HOLDS, FAILS, UNDECIDED = "成立", "不成立", "证据不足"
+#: A decay that never came, for example: there is nothing to compare.
+SAME = "两者的逐轮记录与预测完全相同，所比较的开关没有起过作用"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class Verdict:
         return bool(deciding) and all(finding.seeds == 1 for finding in deciding)
 
     @property
+    def tested(self) -> bool:
+        """Whether there was a test of every part that decides; without one, p counts as 1."""
+        deciding = [finding for finding in self.findings if finding.part.decides]
+        return all(f.estimate is not None and not np.isnan(f.estimate.p) for f in deciding)
+
+    @property
     def word(self) -> str:
         """The verdict in Markdown, with a note where it is of one seed."""
         single = self.one_seed and self.verdict != UNDECIDED
@@ -98,6 +106,8 @@ def find(study: Study, part: Part) -> Finding:
     seeds = sorted(set.intersection(*(set(study.seeds(v)) for v in part.variants)))
     if not seeds:
         return Finding(part, None, "没有共同的随机种子")
+    if part.second is not None and study.identical(part.first, part.second, seeds):
+        return Finding(part, None, SAME, len(seeds))
     threshold = part.threshold + part.times_chance * study.chance
     try:
         estimate = MEASURES[part.measure].compare(study, part.first, part.second, seeds, threshold)
