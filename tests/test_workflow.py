@@ -154,14 +154,19 @@ def started(sweep: Sweep) -> Iterator[tuple["subprocess.Popen[str]", list[psutil
     options = ["--variants", " ".join(sweep.variants), "--logs", str(sweep.logs), "--jobs", "2"]
     command = [sys.executable, "-m", "labcnn.cli", "sweep", *arguments, *options]
     command += ["--notebook", str(sweep.notebook)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        # Started by a shell in the background, the tests and their children would be deaf to it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    errors = sweep.notebook.with_name("stderr.txt")
+    # Not a pipe: this block closes its pipes before the process has said its last words.
+    with (
+        errors.open("w", encoding="utf-8") as said,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            encoding="utf-8",
+            # Started by a shell in the background, the tests and all children would be deaf to it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process,
+    ):
         assert process.stdout
         while f"{sweep.runs[0]}: running epoch 1 of 3" not in process.stdout.readline():
             assert process.poll() is None
@@ -330,7 +335,8 @@ def test_a_killed_snakemake_too(notebook: Path, monkeypatch: pytest.MonkeyPatch)
     with started(sweep) as (process, family):
         next(each for each in family if "snakemake" in each.cmdline()).kill()
         assert process.wait(timeout=60) == 2
-        assert process.stderr and "snakemake was ended by SIGKILL" in process.stderr.read()
+    said = notebook.with_name("stderr.txt").read_text(encoding="utf-8")
+    assert "snakemake was ended by SIGKILL" in said
     assert psutil.wait_procs(family, timeout=30)[1] == []
 
 
