@@ -1,5 +1,6 @@
 """What the READMEs say is true: the table is that of the runs in the repository, links resolve."""
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,18 @@ def test_the_table_of_results_is_that_of_the_runs(readme: Path) -> None:
     runs = load_runs(ROOT / "report" / "logs", EXPERIMENT)
     assert runs.problems == []
     baseline: Any = original()
-    table: Any = runs.table.set_index("variant")
-    assert set(table.index) == set(REPORT_VARIANTS)
+    of_variant: Any = runs.table.groupby("variant")
+    columns = [f"{split}_accuracy" for split in ("train", "val", "test")]
+    mean, spread = 100 * of_variant[columns].mean(), 100 * of_variant[columns].std()
+    assert set(mean.index) == set(REPORT_VARIANTS)
+    assert set(of_variant["seed"].apply(tuple)) == {(0, 1, 2)}
     rows = dict(re.findall(r"^\| (\w+baseline\S*) \| (.+) \|$", text(readme), re.MULTILINE))
     assert list(rows) == [label(variant) for variant in REPORT_VARIANTS]
     for variant in REPORT_VARIANTS:
-        accuracies = [float(table.at[variant, f"{s}_accuracy"]) for s in ("train", "val", "test")]
-        accuracies.append(float(baseline.at[variant, "test_accuracy"]))
-        assert rows[label(variant)].split(" | ") == [f"{100 * a:.2f}" for a in accuracies]
+        train, val, test = (f"{mean.at[variant, column]:.2f}" for column in columns)
+        tested = f"{test} ± {spread.at[variant, 'test_accuracy']:.2f}"
+        before = f"{100 * baseline.at[variant, 'test_accuracy']:.2f}"
+        assert rows[label(variant)].split(" | ") == [train, val, tested, before]
 
 
 def test_the_count_of_verdicts_is_that_of_the_report() -> None:
@@ -47,10 +52,10 @@ def test_the_count_of_verdicts_is_that_of_the_report() -> None:
 
 
 def test_learning_rate_never_fell_so_lrdecay_is_its_baseline_to_the_bit() -> None:
-    for depth in ("short", "long"):
+    for depth, seed in itertools.product(("short", "long"), range(3)):
         runs = ROOT / "report" / "logs" / EXPERIMENT
         one, two = (
-            (runs / f"{depth}_{switch}" / "seed0" / "gradients.csv").read_bytes()
+            (runs / f"{depth}_{switch}" / f"seed{seed}" / "gradients.csv").read_bytes()
             for switch in ("baseline", "lrdecay")
         )
         assert one == two

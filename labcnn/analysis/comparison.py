@@ -123,7 +123,8 @@ def gaps(study: Study, variants: Sequence[str]) -> Figure:
         axes.plot(train, place, color=colour, marker="o", markerfacecolor="white", linestyle="none")
         axes.plot(test, place, color=colour, marker="o", linestyle="none")
         axes.annotate(
-            f"{(train - test) * 100:+.1f}".replace("-", "−"), (max(train, test), place),
+            f"{round((train - test) * 100, 1) + 0.0:+.1f}".replace("-", "−"),  # no −0.0
+            (max(train, test), place),
             xytext=(6, 0), textcoords="offset points", va="center", fontsize=7.5, color=colour,
         )  # fmt: skip
     axes.plot([], [], color=looks.GREY, marker="o", linestyle="none", label="测试集")

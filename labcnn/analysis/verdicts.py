@@ -134,6 +134,8 @@ def _decide(draft: Verdict) -> Verdict:
         reasons.append("需要多个种子才能给出区间")
     if not reasons:
         several = "各项比较未能全部得到支持" if len(deciding) > 1 else "差异不显著"
+        if draft.p <= ALPHA:
+            several = "单独看已达显著，经全部论断的 Holm 校正后则不显著"
         reasons.append(f"{several}（校正后 p = {draft.p_adjusted:.2g}）")
     unique = list(dict.fromkeys(reasons))
     return replace(draft, verdict=UNDECIDED, reason=_joined(unique))
