@@ -91,10 +91,7 @@ def resolve(blocks: list[Node], labels: Labels) -> list[Node]:
                 known = ", ".join(name for name in labels.names if not name.startswith("section-"))
                 raise ReportError(f"@{part} refers to nothing; labels: {known or 'none'}")
             if part:
-                shown = labels.names.get(part, "").replace(
-                    " ", "\u00a0"
-                )  # 图 and its number in one line
-                parts.append(link([text(shown)], f"#{part}") if k % 2 else text(part))
+                parts.append(link([text(labels.names[part])], f"#{part}") if k % 2 else text(part))
         return parts
 
     return rewrite(blocks, rule)
