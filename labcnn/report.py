@@ -135,14 +135,18 @@ def fingerprint(files: Iterable[Path], settings: object) -> str:
 
 
 def newest_experiment(logs: Path) -> str:
-    """The experiment that finished a run last; a :class:`ReportError` where there is no run."""
-    finished: dict[str, str] = {}
+    """The experiment that finished a run last; a :class:`ReportError` where there is no run.
+
+    One of protocol ``tuned`` is a row in others' reports: it is taken only where there is no other.
+    """
+    finished: dict[tuple[bool, str], str] = {}
     for path in logs.glob(f"*/*/seed*/{RESULT}"):
         try:
             result = read_result(path)
         except RunError:  # the report names what can't be read
             continue
-        finished[result.provenance.finished] = result.experiment
+        own = result.recipe.protocol != "tuned"
+        finished[own, result.provenance.finished] = result.experiment
     if not finished:
         raise ReportError(f"no finished run in {logs}; run a sweep first")
     return finished[max(finished)]

@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, and that it starts at once."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from fake_runs import write_runs
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
+from labcnn.analysis.study import load_study
 from labcnn.cli import app, config
 from labcnn.doctor import findings
 from labcnn.errors import ParameterError, ReportError, RunError
@@ -207,6 +209,16 @@ def test_the_report_is_about_the_newest_experiment(tmp_path: Path) -> None:
     text["provenance"]["finished"] = "2999-01-01T00:00:00+00:00"
     other.write_text(json.dumps(text), encoding="utf-8")
     assert newest_experiment(tmp_path) == "other"
+    (tuned,) = write_runs(tmp_path, ["short_all"], parameters={"protocol": "tuned"})
+    text["recipe"] = tuned.result().recipe.model_dump()
+    text |= {"experiment": "shapes-tuned"}
+    text["provenance"]["finished"] = "3999-01-01T00:00:00+00:00"
+    (tuned.path / RESULT).write_text(json.dumps(text), encoding="utf-8")
+    assert newest_experiment(tmp_path) == "other"
+    other.unlink()
+    assert newest_experiment(tmp_path) == load_study(tmp_path).experiment == "shapes"
+    shutil.rmtree(tmp_path / "shapes")
+    assert newest_experiment(tmp_path) == "shapes-tuned"
     with pytest.raises(ReportError, match="sweep"):
         newest_experiment(tmp_path / "nowhere")
 

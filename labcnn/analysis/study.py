@@ -163,8 +163,10 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
         raise ReportError(f"experiment={experiment!r} has no finished run; valid: {known}")
     results = [run.result() for run in table["folder"]]
     if experiment is None:
-        finished = pd.to_datetime([r.provenance.finished for r in results], utc=True)
-        experiment = results[int(np.argmax(finished))].experiment
+        # One of protocol tuned is a row beside another, where there is another.
+        own = [r for r in results if r.recipe.protocol != "tuned"] or results
+        finished = pd.to_datetime([r.provenance.finished for r in own], utc=True)
+        experiment = own[int(np.argmax(finished))].experiment
     chosen = {(r.recipe.variant, r.recipe.seed): r for r in results if r.experiment == experiment}
     _refuse_mixture(list(chosen.values()))
     ours = [p for p in problems if p.startswith(str(folder / experiment))]
