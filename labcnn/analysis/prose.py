@@ -104,9 +104,11 @@ def summary(study: Study, verdicts: list[Verdict], tuned: Study | None = None) -
         sentences.append("只有一个种子的结论仅就所训练的网络而言，不能推广到模型本身。")
     for variant in tuned.present if tuned is not None else ():
         assert tuned is not None
+        part = f"{tuned.recipe.fraction * 100:g}% 的训练数据、"
+        more = part if tuned.recipe.fraction != study.recipe.fraction else ""
         sentences.append(
             f"表的末行是用 tuned 配方训练的 {escape(short_name(variant))}，测试集准确率为 "
-            f"{percent(tuned.mean(variant, 'test_accuracy'))}%：配方不同（数据增强、优化器、"
+            f"{percent(tuned.mean(variant, 'test_accuracy'))}%：配方不同（{more}数据增强、优化器、"
             "训练轮数等），不参与比较，只说明同一网络还能达到多高。"
         )
     if notice(study):
