@@ -119,6 +119,17 @@ def test_tuned_run_is_the_fourteenth_row(tmp_path: Path) -> None:
     assert reproduction.logs(study, "logs", tuned).rows[-1][0] == "short+全部（tuned）"
 
 
+def test_a_tuned_net_of_more_images_is_no_point_beside_the_others(tmp_path: Path) -> None:
+    for fraction, shown in ((1.0, False), (0.5, True)):
+        folder = tmp_path / str(fraction)
+        write_runs(folder, ["short_all"], parameters={"fraction": 0.5})
+        given = {"protocol": "tuned", "fraction": fraction}
+        (run,) = write_runs(folder, ["short_all"], parameters=given)
+        study = load_study(folder, "shapes-50pct")
+        tuned = load_study(folder, run.path.parents[1].name)
+        assert (costs.TUNED in costs.text(study, tuned).text) is shown
+
+
 def test_without_a_tuned_run_there_are_thirteen(tmp_path: Path) -> None:
     write_runs(tmp_path)
     study, tuned = _studies(tmp_path)

@@ -58,8 +58,19 @@ def comparable(*studies: Study | None) -> bool:
     return len(places) == 1
 
 
+def alike(study: Study, tuned: Study | None) -> Study | None:
+    """The tuned net's study where it had as many training images."""
+    if tuned is None or tuned.recipe.fraction != study.recipe.fraction:
+        return None
+    return tuned
+
+
 def pareto(study: Study, tuned: Study | None = None) -> Figure:
-    """Test accuracy against training time (left) and against FLOPs (right)."""
+    """Test accuracy against training time (left) and against FLOPs (right).
+
+    A tuned net that had more images, or fewer, isn't shown: neither axis would compare.
+    """
+    tuned = alike(study, tuned)
     figure, [row] = looks.figure(1, 2, height=3.4, sharey="row")
     for axes, column, scale, text in zip(
         row,
@@ -160,6 +171,7 @@ def _noise(study: Study) -> str:
 
 def text(study: Study, tuned: Study | None = None) -> Prose:
     """Which networks lie on the fronts, and whether the times may be compared."""
+    tuned = alike(study, tuned)
     by_time = front(points(study, "train_seconds", tuned))
     by_flops = front(points(study, "flops", tuned))
     fast = "、".join(f"{p.name}（{seconds(p.cost)}，{percent(p.accuracy)}%）" for p in by_time)
