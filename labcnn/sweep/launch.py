@@ -74,9 +74,9 @@ def run_sweep(sweep: Sweep, place: Place, console: Console) -> dict[Run, State]:
         After the runs have been stopped.
     """
     refuse_foreign(sweep)
-    if place.profile is None and sweep.due():
-        refuse_this_machine(sweep)
     watch = Watch(sweep, place.retries + 1)
+    if place.profile is None and any(watch.why.values()):
+        refuse_this_machine(sweep)
     states = watch.states()
     code = 0
     if any(state.kind == "waiting" for state in states.values()):
