@@ -54,7 +54,6 @@ import json
 import shutil
 from pathlib import Path
 
-from labcnn.code import code_digests
 from labcnn.files import write_text
 
 template = Path("template")
@@ -64,7 +63,6 @@ folder.mkdir(parents=True, exist_ok=True)
 for name in ("{HISTORY}", "{GRADIENTS}", "{PREDICTIONS}"):
     shutil.copy(template / name, folder / name)
 result["recipe"] |= dict(variant=variant, seed=seed)
-result["provenance"]["code"] = code_digests(variant, dataset)
 write_text(folder / "{RESULT}", json.dumps(result))
 """.replace("{RESULT}", RESULT)
     .replace("{HISTORY}", HISTORY)

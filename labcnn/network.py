@@ -64,46 +64,29 @@ class DoubleConv(nn.Module):
         return F.relu(F.max_pool2d(y, 2, ceil_mode=True) if self.pool else y, inplace=True)
 
 
-class Dropout(nn.Dropout):
-    """``nn.Dropout``; on a CPU with a mask from 16 random bits an activation.
-
-    torch draws each activation's mask by itself there (pytorch #138199), at 14 ns against 5.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.p or x.device.type != "cpu":
-            return super().forward(x)
-        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        layout = torch.empty_like(x, device="meta").stride()
-        drawn = draws.view(torch.int16).as_strided(x.shape, layout)
-        kept = drawn >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
-        return x * kept.to(x.dtype).div_(1 - self.p)
-
-
 class Stage(nn.Sequential):
-    """Double convolutions, the last with 2x2 max-pooling; dropout if the variant has it."""
+    """Double convolutions; 2x2 max-pooling in the last one."""
 
-    def __init__(self, in_width: int, width: int, variant: Variant, dropout_rate: float) -> None:
+    def __init__(self, in_width: int, width: int, variant: Variant) -> None:
         widths = [in_width] + [width] * variant.blocks_per_stage
         lasts = [False] * (variant.blocks_per_stage - 1) + [True]
         super().__init__(
             *(
                 DoubleConv(before, after, variant.norm, variant.residual, pool=last)
                 for (before, after), last in zip(pairwise(widths), lasts, strict=True)
-            ),
-            *([Dropout(dropout_rate)] if variant.dropout else []),
+            )
         )
 
 
 class ConvNet(nn.Module):
-    """Stem, four stages, global average pooling, linear head.
+    """Stem, four stages, global average pooling, dropout if the variant has it, linear head.
 
     Parameters
     ----------
     variant : depth and switches.
     width : channels of the stem and the first stage; the stages have 1, 2, 4 and 8 times that.
     classes : number of classes C.
-    dropout_rate : probability of dropping an activation, where the variant has dropout.
+    dropout_rate : probability of dropping one of the head's inputs, where the variant has dropout.
     seed : decides the initial weights.
 
     Notes
@@ -117,6 +100,11 @@ class ConvNet(nn.Module):
     in the hundreds (Hayou et al. 2021, arXiv:2010.12859). The head starts near zero, so every
     net's first loss is about ln C.
 
+    Dropout stands where no normalisation follows. Between the stages it would change the variance
+    that the next batch normalisation learns, and in evaluation mode, without dropout, that layer
+    would see other statistics than it learnt (Li et al. 2019, arXiv:1801.05134);
+    benchmarks/dropout_norm.md has what it costs here.
+
     Each layer's initial draw depends on the seed and the layer's name alone, so variants of one
     seed start from the same weights wherever they have the same layer.
     """
@@ -128,9 +116,9 @@ class ConvNet(nn.Module):
         widths = [width, width, 2 * width, 4 * width, 8 * width]
         self.stem = convolution(3, width, 3, variant.norm, stride=2)
         self.stages = nn.Sequential(
-            *(Stage(before, after, variant, dropout_rate) for before, after in pairwise(widths))
+            *(Stage(before, after, variant) for before, after in pairwise(widths))
         )
-        self.dropout = Dropout(dropout_rate) if variant.dropout else nn.Identity()
+        self.dropout = nn.Dropout(dropout_rate) if variant.dropout else nn.Identity()
         self.head = nn.Linear(widths[-1], classes)
         self.initialise(seed)
 
@@ -149,7 +137,9 @@ class ConvNet(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 std = HEAD_STD if module is self.head else math.sqrt(2 / module.weight[0].numel())
-                module.weight.normal_(0, std, generator=_generator(seed, name))
+                # in float64, whose draws are the same on every kind of processor
+                draws = torch.empty(module.weight.shape, dtype=torch.float64)
+                module.weight.copy_(draws.normal_(0, std, generator=_generator(seed, name)))
                 if module.bias is not None:
                     module.bias.zero_()
         blocks = [module for module in self.modules() if isinstance(module, DoubleConv)]

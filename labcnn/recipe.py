@@ -13,27 +13,26 @@ from labcnn.variants import VARIANTS, Variant, get_variant
 
 Dataset = Literal["tiny-imagenet-200", "shapes"]
 DATASETS: tuple[str, ...] = get_args(Dataset)
-Precision = Literal["auto", "bf16", "fp32"]
 Model = TypeVar("Model", bound=BaseModel)
 
 #: What a protocol sets. ``course`` is the original experiment; ``tuned`` is what the field knows.
 #: How the values of ``course`` were chosen: benchmarks/protocol.md.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "course": {
-        "epochs": 60,
+        "epochs": 18,
         "batch_size": 64,
-        "optimizer": "adamw",
-        "learning_rate": 1e-4,
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 0.0,
-        "dropout_rate": 0.2,
+        "dropout_rate": 0.5,
         "label_smoothing": 0.0,
         "augment": False,
         "decay": "plateau",
         "decay_factor": 0.2,
-        "decay_patience": 3,
-        "patience": 8,
+        "decay_patience": 2,
+        "patience": 5,
         "width": 32,
     },
     "tuned": {
@@ -66,10 +65,8 @@ DATASET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "course": {
             "epochs": 6,
             "batch_size": 32,
-            "optimizer": "sgd",  # AdamW, at a rate that lets the long net learn, needs more steps
             "learning_rate": 0.02,
             "width": 16,
-            "dropout_rate": 0.1,
         },
         "tuned": {"epochs": 6, "batch_size": 32, "width": 16},
     },
@@ -92,7 +89,6 @@ NAME_PARTS: dict[str, str] = {
     "decay_factor": "df{:g}",
     "decay_patience": "dp{}",
     "patience": "pat{}",
-    "precision": "{}",
     "optimizer": "{}",
     "whiten": "whiten-{}",
     "first_size": "from{}px",
@@ -118,6 +114,9 @@ class Recipe(BaseModel):
     Attributes
     ----------
     momentum : of SGD and Muon; AdamW's first beta (its second is 0.999).
+    dropout_rate : of the head's inputs, where the variant has dropout.
+    decay_patience, patience : epochs in a row without a better validation accuracy after which the
+        learning rate falls (where the variant has lr_decay), and after which training stops.
     whiten : the stem's weights are set to whiten patches of the training images, and stay so.
     first_size, last_size : height and width of the images in the first and in the last epoch, and
         straight in between; evaluation is at the last.
@@ -144,9 +143,8 @@ class Recipe(BaseModel):
     augment: bool
     decay: Literal["plateau", "one_cycle"]
     decay_factor: Annotated[float, Field(gt=0, lt=1)]
-    decay_patience: Annotated[int, Field(ge=0, le=10_000)]
+    decay_patience: Annotated[int, Field(ge=1, le=10_000)]
     patience: Annotated[int, Field(ge=1, le=10_000)]
-    precision: Precision = "auto"
     optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     whiten: bool = False
     first_size: Annotated[int, Field(ge=16, le=64)] = 64
@@ -200,7 +198,7 @@ class Recipe(BaseModel):
     def defaults(self) -> dict[str, Any]:
         """The values that this protocol has on this data set when nothing is said."""
         return (
-            {"fraction": 1.0, "precision": "auto"}
+            {"fraction": 1.0}
             | PLAIN
             | PROTOCOLS[self.protocol]
             | DATASET_DEFAULTS[self.dataset].get(self.protocol, {})

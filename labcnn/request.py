@@ -15,10 +15,12 @@ BOOLEAN_WORDS = {"true": True, "false": False, "yes": True, "no": False}
 
 
 class RunRequest(BaseModel):
-    """A recipe and what doesn't decide its result: device, threads, place.
+    """A recipe, and how and where to run it: provenance, which decides last bits only.
 
     Attributes
     ----------
+    precision : of the forward pass: ``bf16``, ``fp32``, or ``auto``: bf16 where the hardware
+        multiplies it. In ``fp64`` all is float64: slow, and the same on any machine to 1e-8.
     device : ``auto`` takes CUDA, then Apple's MPS, then the CPU.
     threads : CPU threads; None takes what torch takes, usually all cores. (Different numbers of
         threads give results that differ in the last bits, so they are recorded.)
@@ -32,6 +34,7 @@ class RunRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     recipe: Recipe
+    precision: Literal["auto", "bf16", "fp32", "fp64"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     compile: bool = False

@@ -19,13 +19,18 @@ if TYPE_CHECKING:  # half a second, which each job of a sweep would spend
     import pandas as pd
 
 FORMAT = 1
+#: The number of what training computes. A run made under another number is out of date; one made
+#: before its code was moved or rewritten isn't. tests/golden.json has the trajectories it stands
+#: for, and a change that moves them raises it: 1, dropout after each stage and before the head,
+#: weights drawn in float32; 2, dropout before the head only, weights drawn in float64.
+NUMERICS = 2
 RESULT, HISTORY, GRADIENTS = "result.json", "history.csv", "gradients.csv"
-PREDICTIONS, NOTEBOOK = "predictions.npz", "train.ipynb"
+PREDICTIONS, MODEL, NOTEBOOK = "predictions.npz", "model.safetensors", "train.ipynb"
 CHECKPOINT, TENSORBOARD, EXPERIMENT = "checkpoint.pt", "tensorboard", "experiment.json"
 
 HISTORY_COLUMNS = (
-    "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
-    "learning_rate", "seconds", "images_per_second",
+    "epoch", "train_loss", "train_accuracy", "train_eval_loss", "train_eval_accuracy",
+    "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second",
 )  # fmt: skip
 #: ``epoch`` 0 is before training; ``stage`` 0 is the stem, 1-4 the stages, 5 the head.
 GRADIENT_COLUMNS = ("epoch", "layer", "stage", "gradient_norm", "weight_norm")
@@ -61,27 +66,43 @@ class ModelSize(_Schema):
     flops: int
 
 
-class Provenance(_Schema):
+class Machine(_Schema):
+    """What a process of a run computed on.
+
+    ``precision`` is what ``auto`` became on this device; ``compiled``: whether its steps went
+    through ``torch.compile``.
+    """
+
+    device: str
+    device_name: str
+    precision: Literal["bf16", "fp32", "fp64"]
+    threads: int
+    compiled: bool = False
+
+
+class Provenance(Machine):
     """What a result was made with; never a path, a user or a host name.
 
-    ``precision`` is what the recipe's ``auto`` became on this device; ``interruptions`` is how
-    often the run was stopped and resumed; ``compiled`` whether its steps went through
-    ``torch.compile``; ``code`` the digests of :mod:`labcnn.code`.
+    The fields of :class:`Machine` are those of the process that finished the run; ``earlier`` has
+    the others that it was begun or continued on. ``interruptions`` is how often it was stopped and
+    resumed; ``numerics`` the :data:`NUMERICS` of the code.
     """
 
     data_fingerprint: str
+    numerics: int
     git_commit: str | None
     git_dirty: bool | None
     versions: dict[str, str]
-    device: str
-    device_name: str
-    precision: Literal["bf16", "fp32"]
-    threads: int
     started: str
     finished: str
     interruptions: int = 0
-    compiled: bool = False
-    code: dict[str, str] = {}
+    earlier: tuple[Machine, ...] = ()
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """All that the run was computed on, each once, the last one first."""
+        last = Machine(**{name: getattr(self, name) for name in Machine.model_fields})
+        return (last, *self.earlier)
 
 
 class RunResult(_Schema):
@@ -140,7 +161,10 @@ class RunFolder:
         return pd.read_csv(self._there(GRADIENTS), encoding="utf-8")
 
     def predictions(self) -> dict[str, np.ndarray]:
-        """``{val,test}_{label,predicted,probability}``, an entry per image in split order."""
+        """``{val,test}_{label,predicted,probability,label_probability}``, an entry per image.
+
+        In the split's order; ``probability`` is that of the predicted class.
+        """
         with np.load(self._there(PREDICTIONS), allow_pickle=False) as arrays:
             return dict(arrays)
 

@@ -18,7 +18,7 @@ class Variant:
     depth : ``short``, ``mid`` or ``long``: one, two or three double convolutions per stage.
     lr_decay : the learning rate falls as the protocol says; without it, it is fixed.
     norm : batch normalisation after every convolution.
-    dropout : dropout after each stage, and once more before the head.
+    dropout : dropout before the head.
     residual : each double convolution gets a shortcut connection.
     """
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from labcnn import runs
-from labcnn.code import code_digests
 from labcnn.recipe import Recipe
 from labcnn.variants import REPORT_VARIANTS, get_variant
 
@@ -68,6 +67,7 @@ def write_runs(
     images: int = 1000,
     parameters: Mapping[str, Any] | None = None,
     fingerprint: str = "f00d" * 16,
+    numerics: int = runs.NUMERICS,
 ) -> list[runs.RunFolder]:
     """Write a run per variant and seed below ``logs``; a :class:`Fake` brings its own seed."""
     fakes = [
@@ -75,11 +75,18 @@ def write_runs(
         for v in variants
         for fake in ([v] if isinstance(v, Fake) else [Fake(v, seed=s) for s in seeds])
     ]
-    return [write_run(logs, fake, images, parameters or {}, fingerprint) for fake in fakes]
+    return [
+        write_run(logs, fake, images, parameters or {}, fingerprint, numerics) for fake in fakes
+    ]
 
 
 def write_run(
-    logs: Path, fake: Fake, images: int, parameters: Mapping[str, Any], fingerprint: str
+    logs: Path,
+    fake: Fake,
+    images: int,
+    parameters: Mapping[str, Any],
+    fingerprint: str,
+    numerics: int,
 ) -> runs.RunFolder:
     recipe = Recipe.from_parameters({**parameters, "variant": fake.variant, "seed": fake.seed})
     folder = runs.RunFolder.of(logs, recipe.experiment, recipe)
@@ -99,7 +106,7 @@ def write_run(
     for split, accuracy in zip(("val", "test"), accuracies[1:], strict=True):
         arrays |= _predictions(rng, split, accuracy, images, classes, fake.correlation)
     np.savez_compressed(folder.path / runs.PREDICTIONS, **arrays)  # type: ignore[arg-type]
-    result = _result(recipe, fake, accuracies, history, images, classes, fingerprint)
+    result = _result(recipe, fake, accuracies, history, images, classes, fingerprint, numerics)
     (folder.path / runs.RESULT).write_text(result.model_dump_json(indent=2), encoding="utf-8")
     return folder
 
@@ -125,8 +132,8 @@ def _history(
         rate *= recipe.decay_factor ** (np.arange(epochs) * 3 // max(epochs, 1))
     seconds = fake.seconds_per_epoch * (1 + rng.normal(0, 0.02, epochs))
     columns = (
-        np.arange(1, epochs + 1), train_loss, train.clip(0, 1), val_loss, val.clip(0, 1), rate,
-        seconds, 4000 / seconds,
+        np.arange(1, epochs + 1), train_loss, train.clip(0, 1), train_loss, train.clip(0, 1),
+        val_loss, val.clip(0, 1), rate, seconds, 4000 / seconds,
     )  # fmt: skip
     return pd.DataFrame(dict(zip(runs.HISTORY_COLUMNS, columns, strict=True)))
 
@@ -161,10 +168,13 @@ def _predictions(
     correct = np.zeros(images, bool)
     correct[np.argsort(ease)[images - round(accuracy * images) :]] = True
     wrong = (labels + rng.integers(1, classes, images)) % classes
+    probability = rng.uniform(1 / classes, 1, images).astype(np.float32)
+    of_label = np.where(correct, probability, np.minimum(probability, 1 - probability) / 2)
     return {
         f"{split}_label": labels.astype(np.int64),
         f"{split}_predicted": np.where(correct, labels, wrong).astype(np.int64),
-        f"{split}_probability": rng.uniform(1 / classes, 1, images).astype(np.float32),
+        f"{split}_probability": probability,
+        f"{split}_label_probability": of_label,
     }
 
 
@@ -176,6 +186,7 @@ def _result(
     images: int,
     classes: int,
     fingerprint: str,
+    numerics: int,
 ) -> runs.RunResult:
     counts = (images * 4, images, images)
     epochs, seconds = len(history), float(history["seconds"].sum())
@@ -219,6 +230,6 @@ def _result(
             threads=1,
             started="2024-05-01T10:00:00+00:00",
             finished="2024-05-01T10:01:00+00:00",
-            code=code_digests(recipe.variant, recipe.dataset),
+            numerics=numerics,
         ),
     )  # fmt: skip

@@ -44,6 +44,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(small_data, monkeypatch, ca
     saved = torch.load(cut.folder.path / CHECKPOINT, weights_only=True)
     saved["state"]["clock"] = {
         "started": "2001-02-03T04:05:06+00:00", "seconds": 1000.0, "interruptions": 0,
+        "machines": saved["state"]["clock"]["machines"],
     }  # fmt: skip
     torch.save(saved, cut.folder.path / CHECKPOINT)
     capsys.readouterr()
@@ -63,7 +64,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(small_data, monkeypatch, ca
     [
         ("cut", "is cut short or no checkpoint"),
         ("altered", "is cut short or no checkpoint"),
-        ("older", "is of format 1, this labcnn needs 2"),
+        ("older", "is of format 1, this labcnn needs 3"),
         ("foreign", "is of another run (learning_rate=0.5 instead of 0.02)"),
         ("no tensors only", "is cut short or no checkpoint"),
     ],
@@ -167,3 +168,29 @@ def test_what_a_killed_writer_left_is_removed(small_data):
     (folder / ".writing-checkpoint.pt.abc").write_bytes(b"half")
     fit(request(), small_data)
     assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize(("begun", "ended"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_a_run_goes_on_in_another_precision(small_data, capsys, begun, ended):
+    """As on another machine: said, and both are in the result."""
+    wanted = {"variant": "short_all", "epochs": 3}
+    interrupted(request(**wanted, precision=begun), small_data)
+    result = fit(request(**wanted, precision=ended), small_data)
+    assert f"begun with precision={begun} and goes on with {ended}" in capsys.readouterr().out
+    assert [machine.precision for machine in result.provenance.machines] == [ended, begun]
+    assert result.epochs_run == 3 and result.provenance.interruptions == 1
+    again = fit(request(**wanted, precision=begun), small_data)
+    assert again == result  # it is finished, in whichever precision it is asked for
+
+
+def test_a_run_that_comes_back_to_its_machine_lists_each_once(small_data):
+    for precision, after in (("fp32", 1), ("bf16", 1), ("fp32", 1)):
+        interrupted(request(epochs=5, precision=precision), small_data, after)
+    result = fit(request(epochs=5, precision="bf16"), small_data)
+    assert [machine.precision for machine in result.provenance.machines] == ["bf16", "fp32"]
+
+
+def test_an_experiment_takes_runs_of_any_precision(small_data):
+    for seed, precision in enumerate(("fp32", "bf16", "fp64")):
+        result = fit(request(seed=seed, precision=precision, epochs=1), small_data)
+        assert result.provenance.precision == precision and result.provenance.earlier == ()

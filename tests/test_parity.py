@@ -1,8 +1,6 @@
 """What was made faster computes what its plain form does; the tricks do what they say."""
 
 import copy
-import itertools
-import math
 
 import pytest
 import torch
@@ -11,43 +9,12 @@ from torch import nn
 from training_requests import request
 
 from labcnn.data.batches import Batches
-from labcnn.network import ConvNet, DoubleConv, Dropout, whiten
+from labcnn.network import ConvNet, DoubleConv, whiten
 from labcnn.training.evaluate import mean_log_probability, views_of
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.loop import fit
 from labcnn.training.optimizers import Muon, make_optimizer, orthogonal
 from labcnn.training.schedules import image_size
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.2, 0.5, 0.999999])
-def test_dropout_is_torchs_with_other_draws(p, dtype):
-    torch.manual_seed(0)
-    x = torch.randn(33, 6, 7, 9, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    x[x == 0] = 1
-    x.requires_grad_()
-    y = Dropout(p)(x)
-    kept = y != 0
-    count, expected = x.numel(), (1 - p) * x.numel()
-    assert abs(kept.sum().item() - expected) <= 5 * math.sqrt(count * p * (1 - p)) + 1
-    mask = torch.ones_like(x).div(1 - p)  # torch's own: 1 / (1 - p) in the activations' type
-    assert torch.equal(y, torch.where(kept, x * mask, 0))
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    y.sum().backward()
-    assert torch.equal(x.grad, torch.where(kept, mask, 0))
-
-
-def test_dropout_depends_on_the_seed_and_rests_in_evaluation():
-    layer, x = Dropout(0.5), torch.ones(1000)
-    torch.manual_seed(1)
-    one = layer(x)
-    torch.manual_seed(1)
-    assert torch.equal(one, layer(x)) and not torch.equal(one, layer(x))
-    assert torch.equal(layer.eval()(x), x)
-    neighbours = [(one[k::4] > 0).float() for k in range(4)]  # four masks come from one draw
-    pairs = itertools.combinations(neighbours, 2)
-    agreement = [(a == b).float().mean().item() for a, b in pairs]
-    assert all(0.35 < each < 0.65 for each in agreement)
 
 
 class PlainBlock(nn.Module):

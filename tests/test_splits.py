@@ -3,7 +3,7 @@ import pytest
 
 from labcnn.data import ImageData, load_dataset, resolve_dataset
 from labcnn.data.images import Split
-from labcnn.data.splits import split_official
+from labcnn.data.splits import first_of_each_class, split_official
 from labcnn.errors import DataError, ParameterError
 
 
@@ -69,3 +69,15 @@ def test_auto_takes_shapes_where_tiny_imagenet_is_not_prepared(tmp_path, monkeyp
         resolve_dataset("mnist")
     with pytest.raises(DataError, match="labcnn data fetch"):
         load_dataset("tiny-imagenet-200")
+
+
+def test_a_fixed_part_has_the_first_images_of_each_class(official):
+    train, _ = split_official(official, 1.0, 0.1)
+    part = first_of_each_class(train, 10)
+    assert len(part) == 200 and set(np.bincount(official.labels[part.rows])) == {10}
+    assert set(part.rows) <= set(train.rows)
+    for label in range(20):
+        mine = part.rows[official.labels[part.rows] == label]
+        others = train.rows[official.labels[train.rows] == label]
+        assert mine.tolist() == others[:10].tolist()
+    assert first_of_each_class(train, 1000).rows.tolist() == train.rows.tolist()

@@ -26,6 +26,7 @@ from labcnn.failure import FAILURE, read
 from labcnn.paths import project_root
 from labcnn.recipe import Recipe
 from labcnn.runs import (
+    NUMERICS,
     ModelSize,
     Provenance,
     RunResult,
@@ -68,6 +69,7 @@ RESULT = RunResult(
     model=ModelSize(parameters=1, flops=1),
     provenance=Provenance(
         data_fingerprint="0",
+        numerics=NUMERICS,
         git_commit=None,
         git_dirty=None,
         versions={},
@@ -85,7 +87,6 @@ BODY = f"""
 import json, os, signal, time
 from pathlib import Path
 
-from labcnn.code import code_digests
 from labcnn.errors import LockedError
 
 folder = Path(logs, "{RESULT.experiment}", variant, f"seed{{seed}}")
@@ -115,7 +116,7 @@ for name in ("gradients.csv", "predictions.npz"):
 (folder / "times").write_text(json.dumps([gpu, begin, time.time()]), encoding="utf-8")
 result = json.loads('{RESULT.model_dump_json()}')
 result["recipe"] |= dict(variant=variant, seed=seed, dataset=dataset, epochs=epochs)
-result["provenance"] |= dict(threads=threads, code=code_digests(variant, dataset))
+result["provenance"] |= dict(threads=threads)
 (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 """
 

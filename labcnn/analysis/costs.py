@@ -54,8 +54,7 @@ def front(found: Sequence[Point]) -> list[Point]:
 def comparable(*studies: Study | None) -> bool:
     """Were all runs timed on the same device, in the same precision, with as many threads?"""
     runs = [run for study in studies if study is not None for run in study.results.values()]
-    places = {(p.device_name, p.precision, p.threads) for p in (run.provenance for run in runs)}
-    return len(places) == 1
+    return len({machine for run in runs for machine in run.provenance.machines}) == 1
 
 
 def alike(study: Study, tuned: Study | None) -> Study | None:

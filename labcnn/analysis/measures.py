@@ -117,12 +117,7 @@ def _epochs(
 
 
 def _same_machine(runs: list[RunResult]) -> None:
-    if (
-        len(
-            {(r.provenance.device_name, r.provenance.precision, r.provenance.threads) for r in runs}
-        )
-        > 1
-    ):
+    if len({machine for run in runs for machine in run.provenance.machines}) > 1:
         raise NotComparableError("各运行的设备、精度或线程数不同，用时无从比较")
 
 

@@ -65,9 +65,9 @@ def completeness(study: Study) -> Prose:
     if study.failures:
         listed = "\n".join(_failed_run(*key, failure) for key, failure in study.failures.items())
         lines.append(f"**失败的运行**：以下运行没有结果，原因如下。\n\n{listed}")
-    if study.changed_code:
-        names = "、".join(escape(name) for name in study.changed_code)
-        lines.append(f"**代码不一致**：各次运行之间，训练代码 {names} 有过改动。")
+    if len(study.numerics) > 1:
+        numbers = "、".join(map(str, study.numerics))
+        lines.append(f"**代码不一致**：各次运行所用训练代码的数值版本不同（{numbers}）。")
     if study.problems:
         listed = "\n".join(f"- {escape(problem)}" for problem in study.problems)
         lines.append(f"**未采用的文件**：以下文件不完整或不属于本实验，没有计入。\n\n{listed}")

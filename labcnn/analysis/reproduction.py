@@ -10,7 +10,7 @@ from labcnn.analysis.document import Links, Prose, Table
 from labcnn.analysis.formats import seconds
 from labcnn.analysis.names import short_name
 from labcnn.analysis.study import Study
-from labcnn.runs import GRADIENTS, HISTORY, RESULT, RunResult
+from labcnn.runs import GRADIENTS, HISTORY, RESULT, Machine, RunResult
 from labcnn.variants import REPORT_VARIANTS
 
 #: Linked by its own name, a cell per seed.
@@ -28,6 +28,10 @@ def table(study: Study) -> Table:
     def each(value: Callable[[RunResult], object]) -> str:
         return "、".join(sorted({str(value(run)) for run in runs}))
 
+    def of_machines(value: Callable[[Machine], object]) -> str:
+        found = {str(value(machine)) for run in runs for machine in run.provenance.machines}
+        return "、".join(sorted(found))
+
     names = {name for run in runs for name in run.provenance.versions}
     packages = [*(n for n in FIRST if n in names), *sorted(names - set(FIRST))]
     versions = "，".join(f"{name} {each(partial(_version, name))}" for name in packages)
@@ -40,9 +44,9 @@ def table(study: Study) -> Table:
         ("数据指纹", each(lambda r: r.provenance.data_fingerprint[:16])),
         ("代码版本", each(lambda r: _commit(r.provenance.git_commit, r.provenance.git_dirty))),
         ("软件版本", versions),
-        ("设备", each(lambda r: f"{r.provenance.device_name}（{r.provenance.device}）")),
-        ("数值精度", each(lambda r: r.provenance.precision)),
-        ("线程数", each(lambda r: r.provenance.threads)),
+        ("设备", of_machines(lambda m: f"{m.device_name}（{m.device}）")),
+        ("数值精度", of_machines(lambda m: m.precision)),
+        ("线程数", of_machines(lambda m: m.threads)),
         ("训练总用时", f"{total:,.0f} 秒（{seconds(total)}）"),
         *([("中断后续训次数", str(stops))] if stops else []),
     ]

@@ -76,11 +76,9 @@ class Study:
         return real and recipe.fraction == 1 and recipe.epochs >= recipe.defaults["epochs"]
 
     @property
-    def changed_code(self) -> list[str]:
-        """Files of the package that weren't the same for all runs."""
-        codes = [result.provenance.code for result in self.results.values()]
-        names = sorted({name for code in codes for name in code if name != "variant"})
-        return [name for name in names if len({code.get(name) for code in codes}) > 1]
+    def numerics(self) -> list[int]:
+        """The numbers of the code that the runs were made with: one, if all would agree."""
+        return sorted({result.provenance.numerics for result in self.results.values()})
 
     def seeds(self, variant: str) -> list[int]:
         return sorted(seed for name, seed in self.results if name == variant)

@@ -69,7 +69,9 @@ class Batches:
         mirrored: Tensor | None = None,
         shifts: list[list[int]] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Images N x 3 x ``size`` x ``size`` (float32, normalised, channels-last), labels N.
+        """Images N x 3 x ``size`` x ``size`` and labels N.
+
+        Normalised, of the mean's type, channels-last.
 
         Parameters
         ----------
@@ -89,7 +91,8 @@ class Batches:
 
     def _shifted(self, images: Tensor, shifts: list[list[int]]) -> Tensor:
         """Images less their mean, moved; both in one pass over memory."""
-        x = torch.empty_like(images, dtype=torch.float32, memory_format=torch.channels_last).zero_()
+        kind = self.mean.dtype
+        x = torch.empty_like(images, dtype=kind, memory_format=torch.channels_last).zero_()
         height, width = images.shape[2:]
         parts = zip(images.chunk(len(shifts)), x.chunk(len(shifts)), shifts, strict=False)
         for source, out, (down, right) in parts:

@@ -123,7 +123,7 @@ def speed_of(recipe: Recipe, measured: Iterable[RunResult]) -> Speed | None:
 
 def comparable(found: Recipe, wanted: Recipe) -> bool:
     """Whether two recipes' steps cost the same, but for the network."""
-    names = ("protocol", "width", "batch_size", "first_size", "last_size", "precision")
+    names = ("protocol", "width", "batch_size", "first_size", "last_size")
     return all(getattr(found, name) == getattr(wanted, name) for name in names)
 
 

@@ -3,12 +3,11 @@
 from functools import cache
 from pathlib import Path
 
-from labcnn.code import code_digests
 from labcnn.data import cache as decoded
 from labcnn.data import tiny_imagenet
 from labcnn.errors import DataError
 from labcnn.recipe import Recipe
-from labcnn.runs import RunResult
+from labcnn.runs import NUMERICS, RunResult
 
 
 def reasons(result: RunResult, wanted: Recipe | None = None) -> list[str]:
@@ -19,7 +18,7 @@ def reasons(result: RunResult, wanted: Recipe | None = None) -> list[str]:
     result : the finished run.
     wanted : the recipe it should have; None takes the result's own.
     """
-    return [*_recipe(result.recipe, wanted), *_code(result), *_data(result)]
+    return [*_recipe(result.recipe, wanted), *_numerics(result), *_data(result)]
 
 
 def _recipe(found: Recipe, wanted: Recipe | None) -> list[str]:
@@ -31,13 +30,11 @@ def _recipe(found: Recipe, wanted: Recipe | None) -> list[str]:
     ]
 
 
-def _code(result: RunResult) -> list[str]:
-    before, recipe = result.provenance.code, result.recipe
-    if not before:
-        return ["made before runs recorded their code"]
-    now = code_digests(recipe.variant, recipe.dataset)
-    changed = [name for name in {**now, **before} if before.get(name) != now.get(name)]
-    return [f"changed since: {', '.join(changed)}"] if changed else []
+def _numerics(result: RunResult) -> list[str]:
+    before = result.provenance.numerics
+    if before == NUMERICS:
+        return []
+    return [f"made by code of numerics {before}, this is {NUMERICS}"]
 
 
 def _data(result: RunResult) -> list[str]:

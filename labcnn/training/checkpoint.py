@@ -17,7 +17,7 @@ from labcnn.training.failures import is_out_of_memory
 from labcnn.training.hardware import random_state, set_random_state
 
 #: Changes when an older checkpoint can't be read any more.
-FORMAT = 2
+FORMAT = 3
 #: Between two checkpoints of one epoch; with a step and the writing it stays under a minute.
 SECONDS_BETWEEN = 40
 
@@ -36,9 +36,10 @@ class Checkpoint:
     Parameters
     ----------
     path : the file.
-    run : what the run is (its recipe, data and precision); a checkpoint that says otherwise isn't
+    run : what the run is (its recipe, data and numerics); a checkpoint that says otherwise isn't
         used. Plain values.
-    maker : what else decides the last bits (threads, versions, device); a difference is said.
+    maker : what else decides the last bits (precision, threads, versions, device); a difference is
+        said.
     parts : by name, what is saved and restored. The random state comes on top.
     before_saving : raises an error if what was done since the last time must not be kept.
     """

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from labcnn.data.batches import Batches
 from labcnn.recipe import Recipe
 from labcnn.training.checkpoint import Checkpoint
-from labcnn.training.hardware import Hardware
+from labcnn.training.hardware import Hardware, at_least_float32
 from labcnn.training.schedules import Decay, image_size
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
@@ -25,15 +25,15 @@ class Totals:
     processes that an interrupted epoch took.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        self.device, self.dtype = device, dtype
         self.reset(rate=0.0)
 
     def reset(self, rate: float) -> None:
         """Begin an epoch, at this learning rate."""
         self.rate = rate
         self.steps = self.images = 0
-        self.loss = torch.zeros((), device=self.device)
+        self.loss = torch.zeros((), device=self.device, dtype=self.dtype)
         self.correct = torch.zeros((), device=self.device, dtype=torch.int64)
         self._begin = time.perf_counter()
 
@@ -60,7 +60,8 @@ class Totals:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rate, self.steps, self.images = state["rate"], state["steps"], state["images"]
-        self.loss, self.correct = state["loss"].to(self.device), state["correct"].to(self.device)
+        self.loss = state["loss"].to(self.device, self.dtype)
+        self.correct = state["correct"].to(self.device)
         self._begin = time.perf_counter() - state["seconds"]
 
 
@@ -87,7 +88,7 @@ def train_epoch(
         recipe.batch_size, recipe.seed, epoch, recipe.augment, size, start=totals.steps
     ):
         with hardware.autocast():
-            logits = model(x).float()
+            logits = at_least_float32(model(x))
         loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

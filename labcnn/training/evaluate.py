@@ -12,18 +12,22 @@ from labcnn.data.batches import Batches
 from labcnn.data.images import IMAGE_SHAPE
 from labcnn.runs import SplitMetrics
 from labcnn.training.checkpoint import Checkpoint
-from labcnn.training.hardware import Hardware
+from labcnn.training.hardware import Hardware, at_least_float32
 
 BATCH_SIZE = 500
 
 
 class Evaluation(NamedTuple):
-    """Metrics over a split, and each image's label, predicted class and its probability."""
+    """Metrics over a split; of each image its label, the predicted class and the probabilities.
+
+    ``probability`` is that of the predicted class, ``label_probability`` that of the label.
+    """
 
     metrics: SplitMetrics
     label: np.ndarray
     predicted: np.ndarray
     probability: np.ndarray
+    label_probability: np.ndarray
 
 
 class Outputs:
@@ -73,7 +77,8 @@ def evaluate(
     """Run ``model`` in evaluation mode over all of ``batches``.
 
     Sums are divided by the number of images once, so a short last batch weighs what it should.
-    The loss is plain cross-entropy in nats, without label smoothing.
+    The loss is plain cross-entropy in nats, without label smoothing: minus the logarithm of the
+    label's probability.
 
     Parameters
     ----------
@@ -105,6 +110,7 @@ def evaluate(
         label.numpy().astype(np.int16),
         predicted.numpy().astype(np.int16),
         probability.numpy().astype(np.float32),
+        each_loss.neg().exp().numpy().astype(np.float32),
     )
 
 
@@ -132,7 +138,7 @@ def mean_log_probability(
     for weight, x in views:
         with hardware.autocast():
             logits = model(x.contiguous(memory_format=torch.channels_last))
-        logs.append(F.log_softmax(logits.float(), dim=1) + math.log(weight))
+        logs.append(F.log_softmax(at_least_float32(logits), dim=1) + math.log(weight))
     if len(logs) == 1:
         return logs[0]
     return torch.stack(logs).logsumexp(0) - math.log(sum(weight for weight, _ in views))

@@ -41,7 +41,7 @@ def only_process(request: RunRequest) -> Iterator[None]:
         ) from None
 
 
-def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> None:
+def join_experiment(request: RunRequest, fingerprint: str) -> None:
     """Record what the experiment's runs share, or check that this run shares it.
 
     A run that is alone in its experiment may change what is shared, and one that is trained anew
@@ -53,11 +53,7 @@ def join_experiment(request: RunRequest, precision: str, fingerprint: str) -> No
         A shared field differs: names it with both values. Or the record is cut or foreign.
     """
     path = request.folder.path.parents[1] / EXPERIMENT
-    mine: dict[str, Any] = {
-        **request.recipe.shared,
-        "precision": precision,
-        "data_fingerprint": fingerprint,
-    }
+    mine: dict[str, Any] = {**request.recipe.shared, "data_fingerprint": fingerprint}
     path.parent.mkdir(parents=True, exist_ok=True)
     with experiment_lock(path):
         remove_leftovers(path.parent)

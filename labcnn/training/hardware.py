@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 
@@ -15,8 +15,13 @@ class Hardware(NamedTuple):
 
     device: torch.device
     name: str
-    precision: Literal["bf16", "fp32"]
+    precision: Literal["bf16", "fp32", "fp64"]
     threads: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights and the images: float32 also where the forward pass is in bfloat16."""
+        return torch.float64 if self.precision == "fp64" else torch.float32
 
     def autocast(self) -> torch.autocast:
         """The context in which a forward pass runs."""
@@ -39,7 +44,7 @@ def choose_hardware(
     Raises
     ------
     ParameterError
-        The device isn't on this machine.
+        The device isn't on this machine, or can't do float64.
     """
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
     chosen = next(d for d in ("cuda", "mps", "cpu") if there[d]) if device == "auto" else device
@@ -51,16 +56,28 @@ def choose_hardware(
     if chosen == "cuda":  # the same seed gives the same bits, and float32 is float32
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    if precision == "fp64" and chosen == "mps":
+        raise ParameterError("precision='fp64' isn't on device mps; valid: auto, bf16, fp32")
     if precision == "auto":
-        precision = "bf16" if _fast_bf16(chosen) else "fp32"
+        precision = "bf16" if fast_bf16(chosen) else "fp32"
+    elif precision == "bf16" and not fast_bf16(chosen):
+        print(
+            "precision=bf16: this processor has no bfloat16 of its own and emulates it, up to 13 "
+            "times slower than fp32; auto takes fp32 here"
+        )
     return Hardware(
         torch.device(chosen),
         torch.cuda.get_device_name()
         if chosen == "cuda"
         else str(torch.cpu.get_capabilities().get("cpu_name") or platform.machine()),
-        "bf16" if precision == "bf16" else "fp32",
+        cast(Literal["bf16", "fp32", "fp64"], precision),
         torch.get_num_threads(),
     )
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """Logits as a loss needs them: bfloat16 becomes float32, float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -91,7 +108,7 @@ def kept_random_state(device: torch.device) -> Iterator[None]:
         set_random_state(state, device)
 
 
-def _fast_bf16(device: str) -> bool:
+def fast_bf16(device: str) -> bool:
     """Whether the hardware multiplies bfloat16 itself: emulated, it is slower than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

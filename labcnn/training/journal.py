@@ -16,10 +16,13 @@ from labcnn.runs import (
     RunFolder,
 )
 
-HEADER = " epoch   train loss/acc     val loss/acc   learning rate   seconds   images/s"
+HEADER = (
+    " epoch   train loss/acc   evaluated acc     val loss/acc   learning rate   seconds   images/s"
+)
 LINE = (
-    "{epoch:6d}   {train_loss:7.4f} {train_accuracy:6.2%}   {val_loss:7.4f} {val_accuracy:6.2%}   "
-    "{learning_rate:13.3g}   {seconds:7.1f}   {images_per_second:8.0f}"
+    "{epoch:6d}   {train_loss:7.4f} {train_accuracy:6.2%}          {train_eval_accuracy:6.2%}   "
+    "{val_loss:7.4f} {val_accuracy:6.2%}   {learning_rate:13.3g}   {seconds:7.1f}   "
+    "{images_per_second:8.0f}"
 )
 
 
@@ -75,6 +78,6 @@ class Journal:
 
 
 def tag(column: str) -> str:
-    """``val_loss`` -> ``loss/val``, so that TensorBoard draws both losses in one group."""
-    split, _, measure = column.partition("_")
-    return f"{measure}/{split}" if split in ("train", "val") else column
+    """``val_loss`` -> ``loss/val``, so that TensorBoard draws the losses in one group."""
+    split, _, measure = column.rpartition("_")
+    return f"{measure}/{split}" if measure in ("loss", "accuracy") else column

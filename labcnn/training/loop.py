@@ -9,6 +9,7 @@ from torch import nn
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
+from labcnn.data.splits import first_of_each_class
 from labcnn.data.watch import require_unchanged
 from labcnn.errors import RunError
 from labcnn.files import remove_leftovers
@@ -33,9 +34,13 @@ from labcnn.training.hardware import Hardware, choose_hardware
 from labcnn.training.journal import Journal
 from labcnn.training.optimizers import make_optimizer
 from labcnn.training.probes import PROBE_SIZE, layer_norms
-from labcnn.training.provenance import run_identity, run_maker, running_code
+from labcnn.training.provenance import run_identity, run_maker, running_code, this_machine
 from labcnn.training.results import save_result
 from labcnn.training.schedules import BestEpoch, Decay
+from labcnn.training.trained import save_model
+
+#: Training images of each class on which each epoch's net is evaluated as validation images are.
+EVALUATED_PER_CLASS = 10
 
 
 def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
@@ -54,7 +59,7 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
         is used up, or the data has changed; what is done up to then is kept, and the same request
         goes on from there.
     """
-    hardware = choose_hardware(request.device, request.recipe.precision, request.threads)
+    hardware = choose_hardware(request.device, request.precision, request.threads)
     if request.folder.finished and not request.overwrite:
         return saved(request)
     if data is None:
@@ -64,7 +69,7 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
         restore(request)
         if request.folder.finished and not request.overwrite:  # by another process, meanwhile
             return saved(request)
-        join_experiment(request, hardware.precision, data.fingerprint)
+        join_experiment(request, data.fingerprint)
         work = working_folder(request)
         remove_leftovers(work.path)
         result = train(request, hardware, data, work)
@@ -103,22 +108,26 @@ def saved(request: RunRequest) -> RunResult:
 def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunFolder) -> RunResult:
     """Train a run, or the rest of an interrupted one, and write all its files into ``folder``."""
     recipe, device = request.recipe, hardware.device
-    clock, code = Clock(), running_code()
-    mean, std = channel_statistics(data.train)
-    batches = {
-        name: Batches(split, mean, std, device)
-        for name, split in (("train", data.train), ("val", data.val), ("test", data.test))
-    }
+    machine = this_machine(hardware, request.compile)
+    clock, code = Clock(machine), running_code()
+    mean, std = (each.to(hardware.dtype) for each in channel_statistics(data.train))
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    batches = {name: Batches(split, mean, std, device) for name, split in splits.items()}
+    part = Batches(first_of_each_class(data.train, EVALUATED_PER_CLASS), mean, std, device)
     torch.manual_seed(recipe.seed)
     model = ConvNet(recipe.network, recipe.width, data.classes, recipe.dropout_rate, recipe.seed)
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = model.to(device, hardware.dtype).to(memory_format=torch.channels_last)
     if recipe.whiten:
         some, _ = batches["train"].take(batches["train"].spread(1000), recipe.first_size)
         whiten(model.stem_convolution, some)
     stepped = cast(nn.Module, torch.compile(model)) if request.compile else model
     optimizer = make_optimizer(model, recipe)
     decay = Decay(optimizer, recipe, math.ceil(len(batches["train"]) / recipe.batch_size))
-    best, journal, totals = BestEpoch(recipe.patience), Journal(folder), Totals(device)
+    best, journal, totals = (
+        BestEpoch(recipe.patience),
+        Journal(folder),
+        Totals(device, hardware.dtype),
+    )
     outputs = FinalOutputs()
     probe = batches["train"].take(batches["train"].spread(PROBE_SIZE))
 
@@ -127,8 +136,8 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     parts |= {"outputs": outputs}
     checkpoint = Checkpoint(
         folder.path / CHECKPOINT,
-        run_identity(recipe, data, hardware),
-        run_maker(hardware, code, request.compile),
+        run_identity(recipe, data),
+        run_maker(machine, code),
         parts,
         device,
         before_saving=lambda: require_unchanged(data.files),
@@ -150,12 +159,13 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
             )  # fmt: skip
             if math.isfinite(row["train_loss"]):
                 checkpoint.save()  # a validation that is interrupted costs itself, no steps
-            val = evaluate(model, batches["val"], hardware, size=recipe.last_size).metrics
-            row |= {"val_loss": nan_if_none(val.loss), "val_accuracy": val.accuracy}
+            for name, images in (("train_eval", part), ("val", batches["val"])):
+                found = evaluate(model, images, hardware, size=recipe.last_size).metrics
+                row |= {f"{name}_loss": nan_if_none(found.loss), f"{name}_accuracy": found.accuracy}
             row["seconds"] = totals.seconds
             if is_finite(row):
-                best.update(epoch, val.accuracy, model)
-                decay.after_epoch(val.accuracy)
+                best.update(epoch, row["val_accuracy"], model)
+                decay.after_epoch(row["val_accuracy"])
             journal.add(row, layer_norms(model, *probe, epoch=epoch))
             totals.reset(rate=optimizer.param_groups[0]["lr"])
             checkpoint.save()
@@ -170,9 +180,8 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
         for name, split in batches.items()
     }
     require_unchanged(data.files)
-    result = save_result(
-        folder, request, hardware, data, evaluations, journal, best, stopped, clock, code
-    )
+    save_model(folder.path, model, recipe, hardware.precision, data.class_names, mean, std)
+    result = save_result(folder, request, data, evaluations, journal, best, stopped, clock, code)
     checkpoint.remove()
     return result
 

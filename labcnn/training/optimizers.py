@@ -92,13 +92,15 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrix: Tensor, iterations: int = 3) -> Tensor:
-    """About U Vᵀ of the matrix U S Vᵀ, by Newton and Schulz's iteration in bfloat16.
+    """About U Vᵀ of the matrix U S Vᵀ, by Newton and Schulz's iteration.
+
+    In bfloat16, which is exact enough for it; a float64 matrix stays float64.
 
     Five terms with the coefficients of Jordan et al. 2024: they bring singular values near 1 (0.7
     to 1.2) in few iterations instead of to 1 in many.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16()
+    x = matrix if matrix.dtype == torch.float64 else matrix.bfloat16()
     x = x / (x.norm() + 1e-7)
     if tall := len(x) > x.shape[1]:
         x = x.T

@@ -6,18 +6,14 @@ import subprocess
 from typing import Any, NamedTuple
 
 from labcnn import __version__
-from labcnn.code import code_digests
 from labcnn.data import ImageData
 from labcnn.paths import project_root
 from labcnn.recipe import Recipe
-from labcnn.runs import Provenance
+from labcnn.runs import NUMERICS, Machine, Provenance
 from labcnn.training.clock import Clock, now
 from labcnn.training.hardware import Hardware
 
 PACKAGES = ("torch", "torchvision", "numpy", "papermill")
-
-# Now, when the modules are loaded: a file that is edited later isn't what this process runs.
-code_digests("short_baseline", "shapes")
 
 
 def _git(*arguments: str) -> str | None:
@@ -59,45 +55,49 @@ def running_code() -> Code:
     )
 
 
-def run_identity(recipe: Recipe, data: ImageData, hardware: Hardware) -> dict[str, Any]:
+def run_identity(recipe: Recipe, data: ImageData) -> dict[str, Any]:
     """What a checkpoint must agree in, to be of this run."""
     return {
         **recipe.model_dump(mode="json"),
         "data_fingerprint": data.fingerprint,
-        "precision": hardware.precision,
-    } | {
-        f"code of {name}": digest
-        for name, digest in code_digests(recipe.variant, recipe.dataset).items()
+        "numerics": NUMERICS,
     }
 
 
-def run_maker(hardware: Hardware, code: Code, compiled: bool) -> dict[str, Any]:
-    """What may change the last bits of a run, or by an edit all of it, and isn't in its recipe."""
-    return {
-        "commit": code.commit,
-        "torch": code.versions["torch"],
-        "device": hardware.name,
-        "threads": hardware.threads,
-        "compile": compiled,
-    }
-
-
-def describe(
-    recipe: Recipe, hardware: Hardware, fingerprint: str, code: Code, clock: Clock, compiled: bool
-) -> Provenance:
-    """Provenance of a run on ``hardware`` with the data of ``fingerprint``, finished now."""
-    return Provenance(
-        data_fingerprint=fingerprint,
-        git_commit=code.commit,
-        git_dirty=code.dirty,
-        versions=code.versions,
+def this_machine(hardware: Hardware, compiled: bool) -> Machine:
+    """What this process computes on."""
+    return Machine(
         device=hardware.device.type,
         device_name=hardware.name,
         precision=hardware.precision,
         threads=hardware.threads,
+        compiled=compiled,
+    )
+
+
+def run_maker(machine: Machine, code: Code) -> dict[str, Any]:
+    """What may change the last bits of a run, or by an edit all of it, and isn't in its recipe."""
+    return {
+        "commit": code.commit,
+        "torch": code.versions["torch"],
+        "device": machine.device_name,
+        "precision": machine.precision,
+        "threads": machine.threads,
+        "compile": machine.compiled,
+    }
+
+
+def describe(fingerprint: str, code: Code, clock: Clock) -> Provenance:
+    """Provenance of a run with the data of ``fingerprint``, finished now."""
+    return Provenance(
+        **clock.machine.model_dump(),
+        data_fingerprint=fingerprint,
+        numerics=NUMERICS,
+        git_commit=code.commit,
+        git_dirty=code.dirty,
+        versions=code.versions,
         started=clock.started,
         finished=now(),
         interruptions=clock.interruptions,
-        compiled=compiled,
-        code=code_digests(recipe.variant, recipe.dataset),
+        earlier=tuple(clock.earlier),
     )

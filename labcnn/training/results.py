@@ -10,7 +10,6 @@ from labcnn.request import RunRequest
 from labcnn.runs import PREDICTIONS, RESULT, ModelSize, RunFolder, RunResult, Timing
 from labcnn.training.clock import Clock
 from labcnn.training.evaluate import Evaluation
-from labcnn.training.hardware import Hardware
 from labcnn.training.journal import Journal
 from labcnn.training.provenance import Code, describe
 from labcnn.training.schedules import BestEpoch
@@ -20,7 +19,6 @@ from labcnn.training.verdict import judge
 def save_result(
     folder: RunFolder,
     request: RunRequest,
-    hardware: Hardware,
     data: ImageData,
     evaluations: dict[str, Evaluation],
     journal: Journal,
@@ -55,14 +53,12 @@ def save_result(
         model=ModelSize(
             **model_size(request.recipe.variant, request.recipe.width, data.classes)._asdict()
         ),
-        provenance=describe(
-            request.recipe, hardware, data.fingerprint, code, clock, request.compile
-        ),
+        provenance=describe(data.fingerprint, code, clock),
     )
     arrays = {
         f"{name}_{column}": getattr(evaluations[name], column)
         for name in ("val", "test")
-        for column in ("label", "predicted", "probability")
+        for column in ("label", "predicted", "probability", "label_probability")
     }
     write_arrays(folder.path / PREDICTIONS, arrays, compressed=True)
     write_text(folder.path / RESULT, result.model_dump_json(indent=2) + "\n")

@@ -16,8 +16,8 @@ WARM_UP, START, END = 0.1, 1 / 25, 1 / 2500
 class Decay:
     """The learning rate's course: fixed, or falling where the variant's ``lr_decay`` is on.
 
-    ``plateau``: times ``decay_factor`` when validation accuracy hasn't improved for more than
-    ``decay_patience`` epochs. ``one_cycle``: by steps, straight up and straight down
+    ``plateau``: times ``decay_factor`` after ``decay_patience`` epochs in a row without a better
+    validation accuracy. ``one_cycle``: by steps, straight up and straight down
     (Smith & Topin 2017, arXiv:1708.07120).
     """
 
@@ -26,7 +26,12 @@ class Decay:
         self.by_epoch: ReduceLROnPlateau | None = None
         if recipe.network.lr_decay and recipe.decay == "plateau":
             self.by_epoch = ReduceLROnPlateau(
-                optimizer, "max", recipe.decay_factor, recipe.decay_patience, threshold=0
+                # torch counts the epochs that are let pass before the one that lowers the rate
+                optimizer,
+                "max",
+                recipe.decay_factor,
+                recipe.decay_patience - 1,
+                threshold=0,
             )
         elif recipe.network.lr_decay:
             steps = recipe.epochs * steps_per_epoch

@@ -1,0 +1,134 @@
+"""The trained net of a run: saved with what is needed to use it, and loaded again."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from labcnn.data.batches import Batches
+from labcnn.data.images import IMAGE_SHAPE, Split
+from labcnn.errors import RunError
+from labcnn.files import write_atomically
+from labcnn.network import ConvNet
+from labcnn.recipe import Recipe
+from labcnn.runs import MODEL, RunFolder
+from labcnn.training.evaluate import BATCH_SIZE, mean_log_probability, views_of
+from labcnn.training.hardware import Hardware, choose_hardware
+
+
+class TrainedNet(nn.Module):
+    """A run's best net in evaluation mode, from images as they are to class probabilities.
+
+    Attributes
+    ----------
+    net : the network itself: normalised images N x 3 x H x W to logits N x C.
+    recipe : of its run.
+    class_names : C names, by label.
+    mean, std : of the training images' channels, 3 each, on the scale 0-255.
+    """
+
+    def __init__(
+        self,
+        net: ConvNet,
+        recipe: Recipe,
+        class_names: Sequence[str],
+        mean: Tensor,
+        std: Tensor,
+        hardware: Hardware,
+    ) -> None:
+        super().__init__()
+        self.net, self.recipe, self.class_names = net, recipe, tuple(class_names)
+        self.mean, self.std, self.hardware = mean, std, hardware
+        self.eval()
+
+    @torch.inference_mode()
+    def forward(self, images: np.ndarray) -> Tensor:
+        """Class probabilities N x C of images N x 64 x 64 x 3, uint8.
+
+        As in the run's evaluation: the same size, views and precision, in batches of 500.
+
+        Raises
+        ------
+        RunError
+            The images are of another shape or type.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE:
+            raise RunError(
+                f"images of shape {images.shape} and type {images.dtype} can't be classified; "
+                f"valid: N x {' x '.join(map(str, IMAGE_SHAPE))}, uint8"
+            )
+        split = Split(images, np.zeros(len(images), np.int64))
+        batches = Batches(split, self.mean, self.std, self.hardware.device)
+        parts = [
+            mean_log_probability(self.net, views_of(x, self.recipe.test_views), self.hardware).exp()
+            for x, _ in batches.in_order(BATCH_SIZE, self.recipe.last_size)
+        ]
+        return torch.cat(parts)
+
+
+def save_model(
+    folder: Path,
+    net: ConvNet,
+    recipe: Recipe,
+    precision: str,
+    class_names: Sequence[str],
+    mean: Tensor,
+    std: Tensor,
+) -> None:
+    """Write ``model.safetensors`` into a run's folder: the weights, and the rest as metadata."""
+    notes = {
+        "recipe": recipe.model_dump_json(),
+        "precision": precision,
+        "class_names": json.dumps(class_names, ensure_ascii=False),
+        "mean": json.dumps(mean.tolist()),
+        "std": json.dumps(std.tolist()),
+    }
+    weights = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+    write_atomically(folder / MODEL, lambda to: to.write_bytes(save(weights, notes)))
+
+
+def load_model(run: RunFolder | Path | str, device: str = "auto") -> TrainedNet:
+    """The trained net of a finished run.
+
+    Parameters
+    ----------
+    run : the run or its folder, ``report/logs/<experiment>/<variant>/seed<k>``.
+    device : where it computes: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Returns
+    -------
+    TrainedNet
+        In evaluation mode. On the machine that trained it, it gives the very probabilities of
+        ``predictions.npz``.
+
+    Raises
+    ------
+    RunError
+        There is no ``model.safetensors`` (it isn't in git), or it is cut or foreign.
+    """
+    path = (run.path if isinstance(run, RunFolder) else Path(run)) / MODEL
+    if not path.exists():
+        raise RunError(f"{path} is missing; the weights aren't in git: train the run anew")
+    try:
+        with safe_open(path, "pt") as file:
+            notes = file.metadata()
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        recipe = Recipe.model_validate_json(notes["recipe"])
+        class_names = json.loads(notes["class_names"])
+        hardware = choose_hardware(device, notes["precision"])
+        net = ConvNet(recipe.network, recipe.width, len(class_names), recipe.dropout_rate)
+        net = net.to(hardware.device, hardware.dtype).to(memory_format=torch.channels_last)
+        net.load_state_dict(weights)
+        mean, std = (torch.tensor(json.loads(notes[name])) for name in ("mean", "std"))
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path}: cut or no model of this labcnn ({reason})") from None
+    return TrainedNet(
+        net, recipe, class_names, mean.to(hardware.dtype), std.to(hardware.dtype), hardware
+    )

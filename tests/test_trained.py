@@ -1,0 +1,77 @@
+"""A run's net, saved and loaded again."""
+
+import numpy as np
+import pytest
+import torch
+from training_requests import request
+
+import labcnn
+from labcnn.errors import ParameterError, RunError
+from labcnn.training import hardware
+from labcnn.training.loop import fit
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"variant": "short_all", "precision": "bf16"},
+        {"variant": "long_residual", "precision": "fp32"},
+        {"variant": "short_norm", "precision": "fp64", "test_views": 6, "last_size": 48},
+        {"variant": "short_baseline", "optimizer": "muon", "whiten": True, "precision": "bf16"},
+    ],
+)
+def test_a_loaded_net_gives_the_runs_predictions(small_data, parameters):
+    wanted = request(**parameters)
+    fit(wanted, small_data)
+    expected = wanted.folder.predictions()
+    torch.manual_seed(3)
+    for run in (wanted.folder, wanted.folder.path, str(wanted.folder.path)):
+        net = labcnn.load_model(run)
+        assert not any(module.training for module in net.modules())
+        assert net.class_names == small_data.class_names and net.recipe == wanted.recipe
+        for name, split in (("val", small_data.val), ("test", small_data.test)):
+            probability, predicted = net(split.images).max(1)
+            of_label = net(split.images)[np.arange(len(split)), split.labels]
+            assert np.array_equal(predicted.numpy(), expected[f"{name}_predicted"])
+            assert np.array_equal(probability.float().numpy(), expected[f"{name}_probability"])
+            # the label's comes from its loss, which rounds once more
+            np.testing.assert_allclose(
+                of_label.float().numpy(), expected[f"{name}_label_probability"], rtol=1e-6
+            )
+
+
+def test_what_is_no_model_or_no_image_is_named_in_one_line(small_data, tmp_path):
+    with pytest.raises(RunError, match=r"nowhere.model\.safetensors is missing; .* train the run"):
+        labcnn.load_model(tmp_path / "nowhere")
+    fit(request(), small_data)
+    net = labcnn.load_model(request().folder)
+    for images in (np.zeros((2, 32, 32, 3), np.uint8), np.zeros((2, 64, 64, 3), np.float32)):
+        with pytest.raises(RunError, match="valid: N x 64 x 64 x 3, uint8"):
+            net(images)
+    path = request().folder.path / "model.safetensors"
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:100], whole[:-10], b"x" * 1000):
+        path.write_bytes(damaged)
+        with pytest.raises(RunError, match=r"model\.safetensors: cut or no model") as error:
+            labcnn.load_model(request().folder)
+        assert "\n" not in str(error.value)
+
+
+def test_emulated_bfloat16_is_said_before_training(small_data, monkeypatch, capsys):
+    monkeypatch.setattr(hardware, "fast_bf16", lambda device: False)
+    assert fit(request(experiment="auto"), small_data).provenance.precision == "fp32"
+    assert "emulates" not in capsys.readouterr().out
+    assert fit(request(precision="bf16"), small_data).provenance.precision == "bf16"
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "precision=bf16" in first and "13 times slower than fp32" in first
+
+
+def test_float64_is_not_on_every_device(monkeypatch):
+    monkeypatch.setattr(torch.mps, "is_available", lambda: True)
+    with pytest.raises(ParameterError, match="precision='fp64' isn't on device mps; valid: auto"):
+        hardware.choose_hardware("mps", "fp64")
+
+
+def test_the_package_has_nothing_else_to_import_lazily():
+    with pytest.raises(AttributeError, match="load_modle"):
+        _ = labcnn.load_modle
