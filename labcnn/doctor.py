@@ -53,7 +53,7 @@ def _device() -> tuple[bool, str]:
 
     found = choose_hardware()
     native = found.precision == "bf16"
-    bf16 = "bf16 in hardware" if native else "no bf16 in hardware: trains in fp32"
+    bf16 = "trains in bf16" if native else "bf16 is no faster here: trains in fp32"
     return native, f"{found.device} ({found.name}), {found.threads} threads, {bf16}"
 
 

@@ -19,8 +19,8 @@ class RunRequest(BaseModel):
 
     Attributes
     ----------
-    precision : of the forward pass: ``bf16``, ``fp32``, or ``auto``: bf16 where the hardware
-        multiplies it. In ``fp64`` all is float64: slow, and the same on any machine to 1e-8.
+    precision : of the forward pass: ``bf16``, ``fp32``, or ``auto``: bf16 where the device is
+        faster in it. In ``fp64`` all is float64: slow, and the same on any machine to 1e-8.
     device : ``auto`` takes CUDA, then Apple's MPS, then the CPU.
     threads : CPU threads; None takes what torch takes, usually all cores. (Different numbers of
         threads give results that differ in the last bits, so they are recorded.)

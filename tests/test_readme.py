@@ -15,7 +15,7 @@ from labcnn.variants import REPORT_VARIANTS, label
 
 ROOT = project_root()
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
-EXPERIMENT = "tiny-imagenet-200-10pct-5ep"
+EXPERIMENT = "tiny-imagenet-200-10pct-5ep-adamw"
 
 
 def text(path: Path) -> str:

@@ -60,10 +60,10 @@ def test_what_is_no_model_or_no_image_is_named_in_one_line(small_data, tmp_path)
 def test_emulated_bfloat16_is_said_before_training(small_data, monkeypatch, capsys):
     monkeypatch.setattr(hardware, "fast_bf16", lambda device: False)
     assert fit(request(experiment="auto"), small_data).provenance.precision == "fp32"
-    assert "emulates" not in capsys.readouterr().out
+    assert "slower" not in capsys.readouterr().out
     assert fit(request(precision="bf16"), small_data).provenance.precision == "bf16"
     first = capsys.readouterr().out.splitlines()[0]
-    assert "precision=bf16" in first and "13 times slower than fp32" in first
+    assert "precision=bf16" in first and "slower than fp32" in first
 
 
 def test_float64_is_not_on_every_device(monkeypatch):

@@ -31,8 +31,7 @@ def networks(width: int) -> Figure:
     Notes
     -----
     Solid boxes are in every variant; dashed ones only where a switch is on: BN (norm) after each
-    convolution, the shortcut (residual) around each double convolution, dropout after each stage
-    and before the head.
+    convolution, the shortcut (residual) around each double convolution, dropout before the head.
     """
     stage_height = max(_stage_height(depth) for depth in ORDER)
     total = 2 * STEP + STAGES * (stage_height + BREAK) + 3.6 * STEP
@@ -48,7 +47,7 @@ def networks(width: int) -> Figure:
 
 def _stage_height(depth: str) -> float:
     """Of its boxes and what is between them."""
-    return BLOCKS_PER_STAGE[depth] * (2 * STEP + BREAK) + 2 * STEP
+    return BLOCKS_PER_STAGE[depth] * (2 * STEP + BREAK) + STEP
 
 
 def _column(axes: Axes, depth: str, width: int, tallest: float) -> None:
@@ -74,8 +73,6 @@ def _column(axes: Axes, depth: str, width: int, tallest: float) -> None:
             _shortcut(axes, start, previous + 0.23)
         y += BREAK / 2
         previous = _box(axes, y, "2×2 最大池化", "pool", previous)
-        y += STEP
-        previous = _box(axes, y, "Dropout", "option", previous)
         size //= 2
         top += tallest + BREAK
     y = top + STEP * 0.5

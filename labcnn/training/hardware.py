@@ -1,8 +1,11 @@
 """The device a run uses and what it can do."""
 
+import math
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal, NamedTuple, cast
 
 import torch
@@ -62,8 +65,8 @@ def choose_hardware(
         precision = "bf16" if fast_bf16(chosen) else "fp32"
     elif precision == "bf16" and not fast_bf16(chosen):
         print(
-            "precision=bf16: this processor has no bfloat16 of its own and emulates it, up to 13 "
-            "times slower than fp32; auto takes fp32 here"
+            "precision=bf16 is slower than fp32 on this processor, up to 13 times where it has no "
+            "bfloat16 of its own; auto takes fp32 here"
         )
     return Hardware(
         torch.device(chosen),
@@ -108,13 +111,27 @@ def kept_random_state(device: torch.device) -> Iterator[None]:
         set_random_state(state, device)
 
 
+@cache
 def fast_bf16(device: str) -> bool:
-    """Whether the hardware multiplies bfloat16 itself: emulated, it is slower than float32."""
+    """Whether a device multiplies in bfloat16 faster than in float32: a CPU is timed, in 0.1 s.
+
+    Its flags don't tell: with avx512_bf16 an AMD EPYC takes half the time of float32, an Intel Xeon
+    without AMX 1.7 times as long. The ratios met lie far from the limit, so noise decides nothing.
+    """
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return any(
-            capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-        )
-    return False
+    if device != "cpu":
+        return False
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
+        for _ in range(4):
+            for dtype in seconds:
+                matrix = torch.ones(384, 384, dtype=dtype)
+                begin = time.perf_counter()
+                matrix @ matrix
+                seconds[dtype] = min(seconds[dtype], time.perf_counter() - begin)
+    finally:
+        torch.set_num_threads(threads)
+    return seconds[torch.bfloat16] < 0.8 * seconds[torch.float32]
