@@ -187,7 +187,10 @@ def test_a_report_says_what_is_stale_and_what_became_of_the_missing(
     given = ["report", "dataset=shapes", "--variants", "short_all mid_all long_all"]
     answer = CliRunner().invoke(app, [*given, "--logs", str(tmp_path)])
     assert answer.exit_code == 1
-    assert "stale results: 1, for example short_all seed 0: made by code of numerics 0" in answer.output
+    assert (
+        "stale results: 1, for example short_all seed 0: made by code of numerics 0"
+        in answer.output
+    )
     assert "lacks mid_all seed 0 (failed), long_all seed 0 (not begun)" in answer.output
     (stale.path / PREDICTIONS).unlink()
     answer = CliRunner().invoke(app, [*given, "--logs", str(tmp_path)])

@@ -51,7 +51,7 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "label-smoothing": {"variant": "short_baseline", "label_smoothing": 0.2},
     "augmentation": {"variant": "short_norm", "augment": True, "epochs": 3},
-    "growing-images": {"variant": "short_norm", "first_size": 32, "last_size": 48, "epochs": 3},
+    "growing-images": {"variant": "short_norm", "first_size": 32, "last_size": 48, "epochs": 4},
     "whitened-stem": {"variant": "short_baseline", "whiten": True, "width": 12},
     "two-views": {"variant": "short_norm", "test_views": 2},
     "six-views": {"variant": "short_norm", "test_views": 6},
@@ -88,9 +88,10 @@ def trajectory(changes: dict[str, Any], logs: Path) -> dict[str, Any]:
     result = fit(request, data())
     history, gradients = request.folder.history(), request.folder.gradients()
     last = gradients[gradients.epoch == gradients.epoch.max()]
-    columns = ("train_loss", "train_eval_loss", "val_loss", "val_accuracy", "learning_rate")
+    columns = ("train_loss", "train_eval_loss", "val_loss", "val_accuracy")
     return {
         **{name: history[name].tolist() for name in columns},
+        "rates": (history.learning_rate / request.recipe.learning_rate).tolist(),
         "weight_norms": last.weight_norm.tolist(),
         "gradient_norms": last.gradient_norm.tolist(),
         "losses": [result.train.loss, result.val.loss, result.test.loss],
