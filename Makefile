@@ -27,6 +27,7 @@ QUICK ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DEVELOPED := .venv/.developed
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 option = $(if $(strip $($(1))),$(2)"$(strip $($(1)))")
@@ -44,7 +45,7 @@ export LABCNN_COURSE = $(value COURSE)
 export LABCNN_DATE = $(value DATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report sweep plan runs test bench lint lab clean
+.PHONY: help setup develop report sweep plan runs test bench lint lab clean
 
 help: ## what there is (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,15 +59,22 @@ help: ## what there is (this)
 	@echo '  With report: TITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf docx"'
 	@echo '    REPORT_OPTIONS="--columns 2 --no-images --tuned EXPERIMENT"'
 
-setup: $(INSTALLED) ## create .venv and install into it (again when its lock has changed)
+setup: $(INSTALLED) ## create .venv with what runs, reports and JupyterLab need (again when its lock has changed)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo 'labcnn needs Python 3.11 or newer, and $(PYTHON) is not; name one:' \
 			'make PYTHON=python3.12 setup' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[train,report,lab]'
+	@touch $@
+
+# What only tests, checks and benchmarks need.
+$(DEVELOPED): $(INSTALLED)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+develop: $(DEVELOPED) ## add what tests, checks and benchmarks need (they do it themselves)
 
 # A sweep exits with 1 when runs failed: the report is built without them, names them and exits
 # with 1 too. Anything else (a wrong parameter, Ctrl-C) ends here.
@@ -83,22 +91,24 @@ plan: setup ## say what a sweep would run, and how long it should take
 runs: setup ## list all runs with their state, and why one is out of date
 	@$(BIN)/labcnn runs
 
-# Files go to workers whole, so that what a file's tests share is made once.
-test: setup tests/web/node_modules ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+# Files go to workers whole, so that what a file's tests share is made once. QUICK=1 leaves out
+# what needs a browser, LibreOffice, Slurm, npm or a whole sweep.
+test: develop $(if $(QUICK),,tests/web/node_modules) ## run the tests (QUICK=1: those of a minute or two)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(if $(QUICK),-m "not system")
 
 # What checks the report's HTML from outside; its node comes with the virtual environment.
-tests/web/node_modules: tests/web/package-lock.json | setup
+tests/web/node_modules: tests/web/package-lock.json | develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/web --no-audit --no-fund
 	@touch $@
 
-bench: setup ## measure everything in benchmarks/ (QUICK=1: in 3 minutes)
+bench: develop ## measure everything in benchmarks/ (QUICK=1: in 3 minutes)
 	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick)
 
-lint: setup ## check style, types, and that notebooks have no output
+lint: develop ## check style, types, which package imports which, and that notebooks have no output
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS))
 
 lab: setup ## open the notebooks in JupyterLab
@@ -107,4 +117,4 @@ lab: setup ## open the notebooks in JupyterLab
 clean: ## remove caches and the exported report; results, data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .snakemake build dist
 	rm -f report/report.* report/.report.sha256
-	find labcnn tests workflow -type d -name __pycache__ -prune -exec rm -rf {} +
+	find labcnn labsweep labreport tests workflow -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from labcnn.data import load_dataset
 from labcnn.data.batches import Batches, channel_statistics
-from labcnn.network import ConvNet, DoubleConv
+from labcnn.models import ConvNet, DoubleConv
 from labcnn.request import RunRequest
 from labcnn.training.epoch import Totals, train_epoch
 from labcnn.training.hardware import choose_hardware

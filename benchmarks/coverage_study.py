@@ -18,9 +18,9 @@ import scipy
 from simulated_intervals import LEVELS, METHODS, beyond, covering, intervals
 from simulated_study import World, draw, judge, original_world, states, truths
 
-from labcnn.analysis import statistics
-from labcnn.analysis.study import original
-from labcnn.analysis.verdicts import UNDECIDED
+from labreport import statistics
+from labreport.study import original
+from labreport.verdicts import UNDECIDED
 
 HERE = Path(__file__).parent
 RECORD, PAGE = HERE / "coverage.json", HERE.parent / "docs" / "statistics.md"

@@ -23,7 +23,7 @@ from torch import nn
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.files import write_text
-from labcnn.network import ConvNet
+from labcnn.models import ConvNet
 from labcnn.recipe import Recipe
 from labcnn.training.epoch import Totals, train_epoch
 from labcnn.training.evaluate import evaluate, reestimate_norm

@@ -22,7 +22,7 @@ from measures import replaced
 from torch import nn
 
 from labcnn.data import ImageData, load_dataset
-from labcnn.network import ConvNet
+from labcnn.models import ConvNet
 from labcnn.request import RunRequest
 from labcnn.training import loop
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from labcnn.analysis import repeated, statistics
-from labcnn.analysis.statistics import Estimate
+from labreport import repeated, statistics
+from labreport.statistics import Estimate
 
 Drawing = Callable[[np.random.Generator], tuple[Estimate, float]]
 

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from labcnn.analysis.claims import CLAIMS, Part
-from labcnn.analysis.measures import MEASURES, Measure, efforts, over_training
-from labcnn.analysis.study import Study
-from labcnn.analysis.verdicts import FAILS, HOLDS, Verdict, evaluate
 from labcnn.variants import REPORT_VARIANTS
+from labreport.claims import CLAIMS, Part
+from labreport.measures import MEASURES, Measure, efforts, over_training
+from labreport.study import Study
+from labreport.verdicts import FAILS, HOLDS, Verdict, evaluate
 
 #: How alike nets find the images: of the variance of "is it right?" what all nets share, and what a
 #: variant's seeds share beyond that.

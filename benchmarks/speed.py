@@ -13,7 +13,7 @@ from measures import PER_VARIANT, Goal, Measure, fastest, of_rounds
 from turns import PROGRAM, Entry, Options, interleaved, started, together
 
 from labcnn.data import resolve_dataset
-from labcnn.network import model_size
+from labcnn.models import model_size
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -38,7 +38,7 @@ def cover(what: str) -> Any:
 
 def config(parameters: list[str] | None, **own: Any) -> dict[str, Any]:
     """NAME=VALUE arguments and options together; an option's name isn't a parameter."""
-    from labcnn.sweep.grid import assignments
+    from labsweep.grid import assignments
 
     given = assignments(parameters or [])
     for name in own:
@@ -72,7 +72,7 @@ def variants() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from labcnn.network import model_size
+    from labcnn.models import model_size
     from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 
     table = Table(
@@ -120,10 +120,10 @@ def plan(
     """Say what a sweep would run and how long it should take; runs nothing."""
     from rich.console import Console
 
-    from labcnn.sweep import Sweep
-    from labcnn.sweep.launch import Place
-    from labcnn.sweep.screen import show_plan
-    from labcnn.sweep.slots import places
+    from labsweep import Sweep
+    from labsweep.launch import Place
+    from labsweep.screen import show_plan
+    from labsweep.slots import places
 
     chosen = Sweep.from_config(config(parameters, variants=variants, seeds=seeds, logs=logs))
     place = Place(places(chosen.parameters) if jobs is None else jobs)
@@ -153,10 +153,10 @@ def sweep(
     """Run the training notebook for every variant and seed that has no result, or a stale one."""
     from rich.console import Console
 
-    from labcnn.sweep import Sweep
-    from labcnn.sweep.launch import Place, profile_folder, run_sweep
-    from labcnn.sweep.screen import show_plan
-    from labcnn.sweep.slots import places
+    from labsweep import Sweep
+    from labsweep.launch import Place, profile_folder, run_sweep
+    from labsweep.screen import show_plan
+    from labsweep.slots import places
 
     chosen = Sweep.from_config(
         config(
@@ -193,10 +193,9 @@ def runs(
     from rich.console import Console
 
     from labcnn.paths import logs_folder
-    from labcnn.sweep.listing import list_runs
-    from labcnn.sweep.screen import show_runs
+    from labsweep.screen import show_runs
 
-    show_runs(list_runs(logs_folder(logs), experiment), Console())
+    show_runs(logs_folder(logs), experiment, Console())
 
 
 @app.command()
@@ -233,8 +232,8 @@ def report(
     and the exit code is 1: the report is built without them.
     """
     from labcnn.paths import logs_folder, project_root
-    from labcnn.report import build_report, newest_experiment, require_finished, stale
-    from labcnn.sweep import Run, Sweep
+    from labreport.build import REPORTED, build_report, newest_experiment, require_finished, stale
+    from labsweep import Run, Sweep
 
     if columns not in (None, 1, 2):
         raise ParameterError(f"columns={columns!r} must be 1 or 2")
@@ -268,7 +267,8 @@ def report(
         print("the report is up to date")
     if lines := stale(results, experiment):
         print(f"labcnn: stale results: {len(lines)}, for example {lines[0]}", file=sys.stderr)
-    if missing := [f"{run} ({why})" for run in expected if (why := run.absence)]:
+    found = [(run, run.state.kind) for run in expected]
+    if missing := [f"{run} ({kind})" for run, kind in found if kind not in REPORTED]:
         print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -15,95 +16,36 @@ Dataset = Literal["tiny-imagenet-200", "shapes"]
 DATASETS: tuple[str, ...] = get_args(Dataset)
 Model = TypeVar("Model", bound=BaseModel)
 
-#: What a protocol sets. ``course`` is the original experiment; ``tuned`` is what the field knows.
-#: How the values of ``course`` were chosen: benchmarks/protocol.md.
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    "course": {
-        "epochs": 18,
-        "batch_size": 64,
-        "optimizer": "sgd",
-        "learning_rate": 0.01,
-        "momentum": 0.9,
-        "nesterov": False,
-        "weight_decay": 0.0,
-        "dropout_rate": 0.5,
-        "label_smoothing": 0.0,
-        "augment": False,
-        "decay": "plateau",
-        "decay_factor": 0.2,
-        "decay_patience": 2,
-        "patience": 5,
-        "width": 32,
-    },
-    "tuned": {
-        "epochs": 5,
-        "batch_size": 256,
-        "optimizer": "muon",
-        "learning_rate": 0.1,
-        "momentum": 0.6,
-        "nesterov": True,
-        "weight_decay": 0.0,
-        "dropout_rate": 0.0,
-        "label_smoothing": 0.1,
-        "augment": True,
-        "decay": "one_cycle",
-        "decay_factor": 0.2,
-        "decay_patience": 2,
-        "patience": 1000,
-        "width": 32,
-        "whiten": True,
-        "first_size": 32,
-        "last_size": 48,
-        "test_views": 6,
-    },
-}
+Protocol = Literal["course", "tuned"]
 
-#: What a data set changes in a protocol: the demo set is small and must be quick.
-DATASET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
-    "tiny-imagenet-200": {},
-    "shapes": {
-        "course": {
-            "epochs": 6,
-            "batch_size": 32,
-            "learning_rate": 0.02,
-            "width": 16,
-        },
-        "tuned": {"epochs": 6, "batch_size": 32, "width": 16},
-    },
-}
 
-#: How a value that differs from the protocol's appears in an experiment's name.
-NAME_PARTS: dict[str, str] = {
-    "fraction": "{:g}pct",
-    "epochs": "{}ep",
-    "batch_size": "bs{}",
-    "learning_rate": "lr{:g}",
-    "width": "w{}",
-    "momentum": "m{:g}",
-    "nesterov": "nesterov-{}",
-    "weight_decay": "wd{:g}",
-    "dropout_rate": "do{:g}",
-    "label_smoothing": "ls{:g}",
-    "augment": "augment-{}",
-    "decay": "{}",
-    "decay_factor": "df{:g}",
-    "decay_patience": "dp{}",
-    "patience": "pat{}",
-    "optimizer": "{}",
-    "whiten": "whiten-{}",
-    "first_size": "from{}px",
-    "last_size": "to{}px",
-    "test_views": "{}views",
-}
+@dataclass(frozen=True)
+class Choice:
+    """What a field of the recipe is when nothing is said, and its word in an experiment's name.
 
-#: What a recipe has that names none of these: the plain training that protocol ``course`` is.
-PLAIN: dict[str, Any] = {
-    "optimizer": "sgd",
-    "whiten": False,
-    "first_size": 64,
-    "last_size": 64,
-    "test_views": 1,
-}
+    Attributes
+    ----------
+    word : the pattern for a value that isn't the default one.
+    course : in the original experiment's protocol; how it was chosen: benchmarks/protocol.md.
+    tuned : in the protocol of what the field knows by now; as in ``course`` if not given.
+    demo : in both, on the demo set ``shapes``, which is small and must be quick.
+    demo_course : on the demo set in ``course`` only.
+    cost : whether a step's time depends on it.
+    """
+
+    word: str
+    course: Any
+    tuned: Any = None
+    demo: Any = None
+    demo_course: Any = None
+    cost: bool = False
+
+    def default(self, dataset: str, protocol: str) -> Any:
+        """The value when nothing is said."""
+        own = [self.tuned] if protocol == "tuned" else []
+        if dataset == "shapes":
+            own = [*([self.demo_course] if protocol == "course" else []), self.demo, *own]
+        return next((value for value in own if value is not None), self.course)
 
 
 class Recipe(BaseModel):
@@ -129,27 +71,35 @@ class Recipe(BaseModel):
     variant: str
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     dataset: Dataset = "shapes"
-    protocol: Literal["course", "tuned"] = "course"
-    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
-    batch_size: Annotated[int, Field(ge=2, le=65_536)]
-    learning_rate: Annotated[float, Field(gt=0, le=100)]
-    width: Annotated[int, Field(ge=4, le=1024)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    nesterov: bool
-    weight_decay: Annotated[float, Field(ge=0, le=1)]
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    augment: bool
-    decay: Literal["plateau", "one_cycle"]
-    decay_factor: Annotated[float, Field(gt=0, lt=1)]
-    decay_patience: Annotated[int, Field(ge=1, le=10_000)]
-    patience: Annotated[int, Field(ge=1, le=10_000)]
-    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
-    whiten: bool = False
-    first_size: Annotated[int, Field(ge=16, le=64)] = 64
-    last_size: Annotated[int, Field(ge=16, le=64)] = 64
-    test_views: Literal[1, 2, 6] = 1
+    protocol: Protocol = "course"
+    fraction: Annotated[float, Field(gt=0, le=1), Choice("{:g}pct", 1.0)] = 1.0
+    epochs: Annotated[int, Field(ge=1, le=10_000), Choice("{}ep", 18, tuned=5, demo=6)]
+    batch_size: Annotated[
+        int, Field(ge=2, le=65_536), Choice("bs{}", 64, tuned=256, demo=32, cost=True)
+    ]
+    learning_rate: Annotated[
+        float, Field(gt=0, le=100), Choice("lr{:g}", 0.01, tuned=0.1, demo_course=0.02)
+    ]
+    width: Annotated[int, Field(ge=4, le=1024), Choice("w{}", 32, demo=16, cost=True)]
+    momentum: Annotated[float, Field(ge=0, lt=1), Choice("m{:g}", 0.9, tuned=0.6)]
+    nesterov: Annotated[bool, Choice("nesterov-{}", False, tuned=True)]
+    weight_decay: Annotated[float, Field(ge=0, le=1), Choice("wd{:g}", 0.0)]
+    dropout_rate: Annotated[float, Field(ge=0, lt=1), Choice("do{:g}", 0.5, tuned=0.0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1), Choice("ls{:g}", 0.0, tuned=0.1)]
+    augment: Annotated[bool, Choice("augment-{}", False, tuned=True)]
+    decay: Annotated[Literal["plateau", "one_cycle"], Choice("{}", "plateau", tuned="one_cycle")]
+    decay_factor: Annotated[float, Field(gt=0, lt=1), Choice("df{:g}", 0.2)]
+    decay_patience: Annotated[int, Field(ge=1, le=10_000), Choice("dp{}", 2)]
+    patience: Annotated[int, Field(ge=1, le=10_000), Choice("pat{}", 5, tuned=1000)]
+    optimizer: Annotated[Literal["sgd", "adamw", "muon"], Choice("{}", "sgd", tuned="muon")]
+    whiten: Annotated[bool, Choice("whiten-{}", False, tuned=True)]
+    first_size: Annotated[
+        int, Field(ge=16, le=64), Choice("from{}px", 64, tuned=32, demo=32, cost=True)
+    ]
+    last_size: Annotated[
+        int, Field(ge=16, le=64), Choice("to{}px", 64, tuned=48, demo=32, cost=True)
+    ]
+    test_views: Annotated[Literal[1, 2, 6], Choice("{}views", 1, tuned=6)]
 
     @field_validator("variant", mode="before")
     @classmethod
@@ -183,12 +133,8 @@ class Recipe(BaseModel):
         refuse_unknown(given, cls.model_fields)
         variant: Any = given.get("variant")
         get_variant(variant)
-        protocol = str(given.get("protocol", "course"))
-        base = {
-            **PROTOCOLS.get(protocol, PROTOCOLS["course"]),
-            **DATASET_DEFAULTS.get(str(given.get("dataset", "shapes")), {}).get(protocol, {}),
-        }
-        return validated(cls, {**base, **given})
+        usual = defaults(str(given.get("dataset", "shapes")), str(given.get("protocol", "course")))
+        return validated(cls, {**usual, **given})
 
     @property
     def network(self) -> Variant:
@@ -197,12 +143,7 @@ class Recipe(BaseModel):
     @property
     def defaults(self) -> dict[str, Any]:
         """The values that this protocol has on this data set when nothing is said."""
-        return (
-            {"fraction": 1.0}
-            | PLAIN
-            | PROTOCOLS[self.protocol]
-            | DATASET_DEFAULTS[self.dataset].get(self.protocol, {})
-        )
+        return defaults(self.dataset, self.protocol)
 
     @property
     def experiment(self) -> str:
@@ -210,13 +151,11 @@ class Recipe(BaseModel):
         parts: list[str] = [self.dataset]
         if self.protocol != "course":
             parts.append(self.protocol)
-        for name, pattern in NAME_PARTS.items():
-            value = getattr(self, name)
-            if value != self.defaults[name]:
+        for name, default in self.defaults.items():
+            if (value := getattr(self, name)) != default:
                 shown = value * 100 if name == "fraction" else value
-                parts.append(
-                    pattern.format(str(shown).lower() if shown is True or shown is False else shown)
-                )
+                word = CHOICES[name].word
+                parts.append(word.format(str(shown).lower() if isinstance(shown, bool) else shown))
         return "-".join(parts).replace("_", "-")
 
     @property
@@ -229,6 +168,20 @@ class Recipe(BaseModel):
         """Twelve hexadecimal digits that change when any field does."""
         text = json.dumps(self.model_dump(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+#: The choices of the recipe by field, in the order of an experiment's name.
+CHOICES: dict[str, Choice] = {
+    name: choice
+    for name, field in Recipe.model_fields.items()
+    for choice in field.metadata
+    if isinstance(choice, Choice)
+}
+
+
+def defaults(dataset: str, protocol: str) -> dict[str, Any]:
+    """The values of a protocol on a data set when nothing is said."""
+    return {name: choice.default(dataset, protocol) for name, choice in CHOICES.items()}
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any] | list[str]) -> None:

@@ -1,17 +1,24 @@
-"""The files of a run: their schema, atomic writing, and reading all of them as one table.
+"""The files of a run: their schema, the run's state by them, and all of them as one table.
 
-Known to training (which writes) and to analysis (which reads); needs no torch.
+Known to training and sweeps (which write) and to the report (which reads); needs no torch.
 """
 
 import glob
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from labcnn.data import prepared_fingerprint
 from labcnn.errors import ParameterError, RunError
+from labcnn.files import write_text
 from labcnn.recipe import Recipe
 from labcnn.variants import label
 
@@ -27,6 +34,7 @@ NUMERICS = 2
 RESULT, HISTORY, GRADIENTS = "result.json", "history.csv", "gradients.csv"
 PREDICTIONS, MODEL, NOTEBOOK = "predictions.npz", "model.safetensors", "train.ipynb"
 CHECKPOINT, TENSORBOARD, EXPERIMENT = "checkpoint.pt", "tensorboard", "experiment.json"
+FAILURE = "failure.json"
 
 HISTORY_COLUMNS = (
     "epoch", "train_loss", "train_accuracy", "train_eval_loss", "train_eval_accuracy",
@@ -126,6 +134,22 @@ class RunResult(_Schema):
     provenance: Provenance
 
 
+class Failure(_Schema):
+    """Why the latest attempt at a run ended without a result (``failure.json``).
+
+    ``kind``: ``error`` (a cell raised, or the notebook can't be executed), ``died`` (its kernel was
+    killed, or ran out of memory) or ``time limit``; ``attempt`` counts from 1.
+    """
+
+    kind: Literal["error", "died", "time limit"]
+    message: str
+    attempt: int
+    when: str
+
+    def __str__(self) -> str:
+        return self.message if self.kind == "error" else f"{self.kind}: {self.message}"
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """``<logs>/<experiment>/<variant>/seed<k>``."""
@@ -135,6 +159,18 @@ class RunFolder:
     @classmethod
     def of(cls, logs: Path, experiment: str, recipe: Recipe) -> "RunFolder":
         return cls(logs / experiment / recipe.variant / f"seed{recipe.seed}")
+
+    @property
+    def experiment(self) -> str:
+        return self.path.parts[-3]
+
+    @property
+    def variant(self) -> str:
+        return self.path.parts[-2]
+
+    @property
+    def seed(self) -> int:
+        return int(self.path.name.removeprefix("seed"))
 
     @property
     def finished(self) -> bool:
@@ -167,6 +203,33 @@ class RunFolder:
         """
         with np.load(self._there(PREDICTIONS), allow_pickle=False) as arrays:
             return dict(arrays)
+
+    def failure(self) -> Failure | None:
+        """What the latest attempt failed of; None if it didn't, or nothing readable says so."""
+        try:
+            return Failure.model_validate_json((self.path / FAILURE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def write_failure(
+        self, kind: Literal["error", "died", "time limit"], message: str, attempt: int
+    ) -> Failure:
+        """Write ``failure.json``."""
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        failure = Failure(kind=kind, message=message, attempt=attempt, when=when)
+        write_text(self.path / FAILURE, failure.model_dump_json(indent=2) + "\n")
+        return failure
+
+    def is_locked(self) -> bool:
+        """Whether a process trains the run now: it holds the run's lock."""
+        lock = lock_path(self.path)
+        if not lock.exists():
+            return False
+        try:
+            with FileLock(lock, timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def _there(self, name: str) -> Path:
         path = self.path / name
@@ -203,6 +266,86 @@ def read_result(path: Path) -> RunResult:
     return result
 
 
+def find_runs(
+    logs: Path, experiment: str | None = None, having: Iterable[str] = (RESULT,)
+) -> list[RunFolder]:
+    """The runs below ``logs``, or of one experiment, whose folders have one of the files."""
+    chosen = "*" if experiment is None else glob.escape(experiment)
+    found = {path.parent for name in having for path in logs.glob(f"{chosen}/*/seed*/{name}")}
+    folders = (path for path in found if path.name.removeprefix("seed").isdecimal())
+    return sorted(map(RunFolder, folders), key=lambda run: (run.experiment, run.variant, run.seed))
+
+
+#: A run that has one of these was begun.
+BEGUN = (RESULT, HISTORY, FAILURE, CHECKPOINT)
+
+
+class State(StrEnum):
+    """Where a run is."""
+
+    NOT_BEGUN = "not begun"
+    UNFINISHED = "unfinished"
+    RUNNING = "running"
+    FAILED = "failed"
+    DAMAGED = "damaged"
+    STALE = "stale"
+    DONE = "done"
+
+
+class RunState(NamedTuple):
+    """A run's state: ``reasons`` says why it is failed, damaged or stale, a line each."""
+
+    kind: State
+    reasons: tuple[str, ...] = ()
+    result: RunResult | None = None
+
+
+def state(run: RunFolder, wanted: Recipe | None = None, *, ask_lock: bool = True) -> RunState:
+    """A run's state by what its folder holds, and whether a process trains it now.
+
+    Parameters
+    ----------
+    wanted : the recipe it should have; None takes its result's own.
+    ask_lock : False: what is there counts, whether or not a process is at it.
+    """
+    if ask_lock and run.is_locked():
+        return RunState(State.RUNNING)
+    if not run.finished:
+        if failure := run.failure():
+            return RunState(
+                State.FAILED, (f"{failure} (attempt {failure.attempt}, {failure.when})",)
+            )
+        begun = any((run.path / name).exists() for name in BEGUN)
+        return RunState(State.UNFINISHED if begun else State.NOT_BEGUN)
+    try:
+        result = run.result()
+    except RunError as error:
+        return RunState(State.DAMAGED, (str(error),))
+    if run.lacks:
+        return RunState(State.DAMAGED, (run.lacks,), result)
+    changed = tuple(changes(result, wanted))
+    return RunState(State.STALE if changed else State.DONE, changed, result)
+
+
+def changes(result: RunResult, wanted: Recipe | None = None) -> list[str]:
+    """Why a finished run would come out differently now: its recipe, the code or the data."""
+    theirs, mine = result.recipe.model_dump(), (wanted or result.recipe).model_dump()
+    lines = [
+        f"{name} was {theirs[name]!r}, is {value!r}"
+        for name, value in mine.items()
+        if theirs[name] != value
+    ]
+    if (made := result.provenance.numerics) != NUMERICS:
+        lines.append(f"made by code of numerics {made}, this is {NUMERICS}")
+    before, now = result.provenance.data_fingerprint, _fingerprint(result.recipe.dataset)
+    if now not in (None, before):
+        lines.append(f"made from other data: {before[:8]}, here is {now[:8]}")
+    return lines
+
+
+_fingerprint = cache(prepared_fingerprint)
+
+
 class Runs(NamedTuple):
     """All finished runs as one tidy table, and one line for each file that was left out."""
 
@@ -236,15 +379,14 @@ def load_runs(logs: Path, experiment: str | None = None) -> Runs:
     """
     import pandas as pd
 
-    chosen = "*" if experiment is None else glob.escape(experiment)
     rows, problems = [], []
-    for path in sorted(logs.glob(f"{chosen}/*/seed*/{RESULT}")):
+    for folder in find_runs(logs, experiment):
+        path = folder.path / RESULT
         try:
             result = read_result(path)
         except RunError as error:
             problems.append(str(error))
             continue
-        folder = RunFolder(path.parent)
         if folder != RunFolder.of(logs, result.experiment, result.recipe):
             is_of = RunFolder.of(logs, result.experiment, result.recipe).path.relative_to(logs)
             problems.append(f"{path}: holds the run {is_of}, not the one its folder names")

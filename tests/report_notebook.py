@@ -8,8 +8,8 @@ import nbformat.v4 as v4
 from matplotlib.figure import Figure
 from nbformat import NotebookNode
 
-from labcnn.analysis import style
-from labcnn.export.cells import DOCUMENT
+from labreport import style
+from labreport.export.cells import DOCUMENT
 
 META = {
     "title": "卷积网络的消融实验",

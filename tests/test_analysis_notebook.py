@@ -8,8 +8,10 @@ import papermill
 import pytest
 from fake_runs import Fake, write_runs
 
-from labcnn.analysis.document import DOCUMENT
 from labcnn.variants import REPORT_VARIANTS, label
+from labreport.document import DOCUMENT
+
+pytestmark = pytest.mark.system
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "analysis.ipynb"
 HEADINGS = (

@@ -12,7 +12,7 @@ import tuned
 import turns
 from measures import Measure, of_rounds
 
-from labcnn.network import model_size
+from labcnn.models import model_size
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from fake_runs import Fake, write_runs
 
-from labcnn.analysis import costs, prose, tables
-from labcnn.analysis.claims import CLAIMS, Part
-from labcnn.analysis.findings import sentence
-from labcnn.analysis.measures import MEASURES
-from labcnn.analysis.study import Study, load_study, original
-from labcnn.analysis.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, evaluate, find
 from labcnn.errors import ReportError
 from labcnn.runs import HISTORY, PREDICTIONS, Status
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
+from labreport import costs, prose, tables
+from labreport.claims import CLAIMS, Part
+from labreport.findings import sentence
+from labreport.measures import MEASURES
+from labreport.study import Study, load_study, original
+from labreport.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, evaluate, find
 
 
 def _original_runs(seeds: tuple[int, ...] = (0,)) -> list[Fake]:
@@ -54,7 +54,7 @@ def test_fifteen_claims_that_name_what_exists() -> None:
 
 
 def test_original_table_is_that_of_the_thirteen() -> None:
-    assert tuple(original().index) == REPORT_VARIANTS
+    assert set(original().dropna(how="all").index) == set(REPORT_VARIANTS)
     assert original()["test_accuracy"]["short_all"] == pytest.approx(0.4302)
 
 
@@ -274,9 +274,9 @@ def test_original_table_is_the_one_in_the_package() -> None:
 
 def test_analysis_needs_no_torch() -> None:
     code = (
-        "import sys, importlib, pkgutil, labcnn.analysis as a\n"
+        "import sys, importlib, pkgutil, labreport as a\n"
         "names = [m.name for m in pkgutil.iter_modules(a.__path__)]\n"
-        "[importlib.import_module(f'labcnn.analysis.{n}') for n in names]\n"
+        "[importlib.import_module(f'labreport.{n}') for n in names]\n"
         "assert 'figures' in names or len(names) > 10, names\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from labcnn.analysis.study import load_study
-from labcnn.analysis.verdicts import Verdict, evaluate
+from labreport.study import load_study
+from labreport.verdicts import Verdict, evaluate
 
 LOGS = Path(__file__).parents[1] / "report" / "logs"
 FILES = ("result.json", "history.csv", "gradients.csv", "predictions.npz")

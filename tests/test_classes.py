@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from fake_runs import Fake, write_runs
 
-from labcnn.analysis import class_figures, class_prose, mistakes, pictures, samples, style
-from labcnn.analysis.captioned import Captioned
-from labcnn.analysis.classes import accuracies, confusion_matrix, most_confused, various
-from labcnn.analysis.document import Prose
-from labcnn.analysis.pictures import Pictures, find_pictures
-from labcnn.analysis.study import Study, load_study
 from labcnn.data import ImageData, Split
 from labcnn.errors import DataError
+from labreport import class_figures, class_prose, mistakes, pictures, samples, style
+from labreport.captioned import Captioned
+from labreport.classes import accuracies, confusion_matrix, most_confused, various
+from labreport.document import Prose
+from labreport.pictures import Pictures, find_pictures
+from labreport.study import Study, load_study
 
 #: One name that could be a formula, one that is long, one with markup.
 NAMES = ("gold $\\fish$", "a_very long name of a class that goes on, other", "**x**<script>")

@@ -13,15 +13,14 @@ from fake_runs import write_runs
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
-from labcnn.analysis.study import load_study
 from labcnn.cli import app, config
 from labcnn.doctor import findings
 from labcnn.errors import ParameterError, ReportError, RunError
-from labcnn.failure import record
 from labcnn.paths import project_root
-from labcnn.report import build_report, newest_experiment
-from labcnn.runs import PREDICTIONS, RESULT
+from labcnn.runs import PREDICTIONS, RESULT, RunFolder
 from labcnn.variants import VARIANTS
+from labreport.build import build_report, newest_experiment
+from labreport.study import load_study
 
 
 def labcnn(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -130,7 +129,7 @@ def test_a_report_is_built_again_only_when_something_changed(
         given = {"author": author}
         return build_report(tmp_path / "logs", "shapes", output, given, ["html"], notebook)
 
-    monkeypatch.setattr("labcnn.export.export_report", export)
+    monkeypatch.setattr("labreport.export.export_report", export)
     output = tmp_path / "report"
     assert build() == [output / "report.html"]
     assert "张三" in (output / "report.html").read_text(encoding="utf-8")
@@ -143,7 +142,8 @@ def test_a_report_is_built_again_only_when_something_changed(
     (output / "report.html").unlink()
     assert build() is not None
     assert build() is None
-    record(results.parents[1] / "long_all" / "seed0", "died", "killed", 1)  # the report names it
+    failed = RunFolder(results.parents[1] / "long_all" / "seed0")
+    failed.write_failure("died", "killed", 1)  # the report names it
     assert build() is not None
     write_runs(tmp_path / "logs", ["short_all"], parameters={"protocol": "tuned"})  # its 14th row
     assert build() is not None
@@ -165,8 +165,8 @@ def test_options_of_the_report_reach_its_notebook(
         for each in formats:
             (folder / f"{stem}.{each}").touch()
 
-    monkeypatch.setattr("labcnn.export.export_report", export)
-    monkeypatch.setattr("labcnn.report.project_root", lambda: tmp_path / "project")
+    monkeypatch.setattr("labreport.export.export_report", export)
+    monkeypatch.setattr("labreport.build.project_root", lambda: tmp_path / "project")
     home = tmp_path / "project" / "notebooks"
     home.mkdir(parents=True)
     notebook.rename(home / "analysis.ipynb")
@@ -178,12 +178,12 @@ def test_options_of_the_report_reach_its_notebook(
 def test_a_report_says_what_is_stale_and_what_became_of_the_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labcnn.report.build_report", lambda *given, **more: [])
+    monkeypatch.setattr("labreport.build.build_report", lambda *given, **more: [])
     (stale,) = write_runs(tmp_path, ["short_all"])
     text = json.loads((stale.path / RESULT).read_text(encoding="utf-8"))
     text["provenance"]["numerics"] = 0
     (stale.path / RESULT).write_text(json.dumps(text), encoding="utf-8")
-    record(tmp_path / "shapes" / "mid_all" / "seed0", "died", "killed", 2)
+    RunFolder(tmp_path / "shapes" / "mid_all" / "seed0").write_failure("died", "killed", 2)
     given = ["report", "dataset=shapes", "--variants", "short_all mid_all long_all"]
     answer = CliRunner().invoke(app, [*given, "--logs", str(tmp_path)])
     assert answer.exit_code == 1

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training_requests import request
 
 from labcnn.data.batches import Batches, channel_statistics
-from labcnn.network import ConvNet, whiten
+from labcnn.models import ConvNet, whiten
 from labcnn.training import epoch as epoch_module
 from labcnn.training.checkpoint import Checkpoint
 from labcnn.training.epoch import Totals, train_epoch

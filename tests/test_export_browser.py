@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 from report_notebook import META, code, notebook
 
-from labcnn.export.document import build
-from labcnn.export.html import render_html
 from labcnn.paths import project_root
+from labreport.export.document import build
+from labreport.export.html import render_html
+
+pytestmark = pytest.mark.system
 
 WEB = project_root() / "tests" / "web" / "node_modules"
 FLAGS = [

@@ -7,12 +7,12 @@ import pytest
 from nbformat import NotebookNode
 from report_notebook import META, code, notebook, picture
 
-from labcnn.errors import ReportError
-from labcnn.export import export_report
-from labcnn.export.cells import DOCUMENT, options
-from labcnn.export.document import build
-from labcnn.export.pandoc import find, plain
-from labcnn.privacy import without_paths
+from labreport.export import export_report
+from labreport.export.cells import DOCUMENT, options
+from labreport.export.document import build
+from labreport.export.errors import ExportError
+from labreport.export.pandoc import find, plain
+from labreport.export.privacy import without_paths
 
 
 def words(*cells: NotebookNode, **metadata: object) -> str:
@@ -72,7 +72,7 @@ def test_headings_have_ids_by_position() -> None:
     ],
 )
 def test_what_cannot_be_resolved_is_named(cells: list[NotebookNode], named: str) -> None:
-    with pytest.raises(ReportError, match=named):
+    with pytest.raises(ExportError, match=named):
         words(*cells)
 
 
@@ -166,7 +166,7 @@ def test_columns_are_the_notebooks_or_the_callers() -> None:
     assert build(given, columns=1).columns == 1
     assert build(v4.new_notebook()).columns == 1
     given.metadata["labcnn"]["columns"] = 3
-    with pytest.raises(ReportError, match="columns='3': 1 or 2"):
+    with pytest.raises(ExportError, match="columns='3': 1 or 2"):
         build(given)
 
 
@@ -208,13 +208,13 @@ def test_export_report_writes_whole_files(tmp_path: Path) -> None:
     files = export_report(source, target)
     assert [f.name for f in files] == ["report.html", "report.pdf", "report.docx"]
     assert sorted(target.iterdir()) == sorted(files)
-    with pytest.raises(ReportError, match=r"'odt'.*html, pdf, docx"):
+    with pytest.raises(ExportError, match=r"'odt'.*html, pdf, docx"):
         export_report(source, target, ["odt"])
-    with pytest.raises(ReportError, match=r"b\.ipynb"):
+    with pytest.raises(ExportError, match=r"b\.ipynb"):
         export_report(tmp_path / "b.ipynb", target)
     before = files[0].read_bytes()
     nbformat.write(notebook(markdown("@fig-nothing")), source)
-    with pytest.raises(ReportError, match="fig-nothing"):
+    with pytest.raises(ExportError, match="fig-nothing"):
         export_report(source, target)
     assert files[0].read_bytes() == before
     assert DOCUMENT.encode() not in before

@@ -14,10 +14,10 @@ from docx.document import Document as Word
 from docx.oxml.ns import qn
 from report_notebook import HOSTILE, META, code, notebook, picture
 
-from labcnn.analysis.style import fonts
-from labcnn.export.document import build
-from labcnn.export.docx import ReportDocxExporter, render_docx
-from labcnn.export.widths import share
+from labreport.export.document import build
+from labreport.export.docx import ReportDocxExporter, render_docx
+from labreport.export.fonts import fonts
+from labreport.export.widths import share
 
 CHAPTERS = [v4.new_markdown_cell(f"## {n} 更多\n\n见 @fig-curve。") for n in range(3, 9)]
 
@@ -196,6 +196,7 @@ def test_menu_and_mime_type() -> None:
     assert exporter.output_mimetype.startswith("application/vnd.openxmlformats")
 
 
+@pytest.mark.system
 def test_libreoffice_opens_it(content: bytes, tmp_path: Path, program: Any) -> None:
     """A second program reads the file: it counts what the fields and styles should."""
     (tmp_path / "报告.docx").write_bytes(content)

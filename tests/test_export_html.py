@@ -13,8 +13,8 @@ import pytest
 from fontTools.ttLib import TTFont
 from report_notebook import HOSTILE, META, notebook
 
-from labcnn.export.document import build
-from labcnn.export.html import ReportHTMLExporter, render_html
+from labreport.export.document import build
+from labreport.export.html import ReportHTMLExporter, render_html
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pypdfium2
 import pytest
 from report_notebook import HOSTILE, META, code, notebook
 
-from labcnn.errors import ReportError
-from labcnn.export.document import build
-from labcnn.export.pdf import ReportPDFExporter, render_pdf
+from labreport.export.document import build
+from labreport.export.errors import ExportError
+from labreport.export.pdf import ReportPDFExporter, render_pdf
 
 
 def pages(content: bytes) -> list[str]:
@@ -34,6 +34,7 @@ def test_text_headings_table_and_captions(content: bytes) -> None:
         assert absent not in text
 
 
+@pytest.mark.system
 def test_pdftotext_reads_it_in_order(content: bytes, tmp_path: Path, program) -> None:
     """A second reader: labels that may break after a plus are whole words in the text."""
     label = "Longbaseline+learningratedecay"
@@ -96,7 +97,7 @@ def test_same_bytes_twice(content: bytes) -> None:
 def test_a_character_without_glyph_is_an_error_that_names_it(character: str, named: str) -> None:
     cells = [code("", {"text/markdown": f"这里 {character} 没有字形"})]
     ours = v4.new_notebook(cells=cells, metadata={"labcnn": {"title": "x"}})
-    with pytest.raises(ReportError, match=named):
+    with pytest.raises(ExportError, match=named):
         render_pdf(build(ours))
     theirs = render_pdf(build(v4.new_notebook(cells=cells)))
     assert f"〔U+{ord(character):04X}〕" in pages(theirs)[0]
@@ -104,7 +105,7 @@ def test_a_character_without_glyph_is_an_error_that_names_it(character: str, nam
 
 def test_a_broken_picture_is_one_line() -> None:
     cells = [code("", {"image/svg+xml": "<svg"})]
-    with pytest.raises(ReportError, match="Typst can't set the report"):
+    with pytest.raises(ExportError, match="Typst can't set the report"):
         render_pdf(build(v4.new_notebook(cells=cells)))
 
 

@@ -22,6 +22,8 @@ from labcnn.runs import CHECKPOINT, RunFolder
 from labcnn.training import checkpoint, loop
 from labcnn.training.loop import fit
 
+pytestmark = pytest.mark.system
+
 #: What the scripts below begin with: tiny data and requests, in a process of their own.
 BEGIN = f"""
 import json, os, resource, signal, subprocess, sys

@@ -7,7 +7,8 @@ import pytest
 from fake_runs import Fake, write_runs
 from matplotlib.figure import Figure
 
-from labcnn.analysis import (
+from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS
+from labreport import (
     class_figures,
     comparison,
     costs,
@@ -19,13 +20,12 @@ from labcnn.analysis import (
     seeds,
     style,
 )
-from labcnn.analysis.captioned import Captioned
-from labcnn.analysis.classes import best_variant
-from labcnn.analysis.names import short_name
-from labcnn.analysis.pictures import Pictures
-from labcnn.analysis.study import Study, load_study
-from labcnn.analysis.verdicts import evaluate
-from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS
+from labreport.captioned import Captioned
+from labreport.classes import best_variant
+from labreport.names import short_name
+from labreport.pictures import Pictures
+from labreport.study import Study, load_study
+from labreport.verdicts import evaluate
 
 PAIRS = [f"{depth}_{switch}" for depth in ("short", "long") for switch in ("baseline", "residual")]
 
@@ -209,7 +209,7 @@ def test_diagrams_are_the_modules(depth: str) -> None:
     """Each box of a convolution or a pooling is a module's, in the order of the forward pass."""
     from torch import nn
 
-    from labcnn.network import ConvNet, DoubleConv
+    from labcnn.models import ConvNet, DoubleConv
     from labcnn.variants import get_variant
 
     model = ConvNet(get_variant(f"{depth}_all"), 16, 20)

@@ -8,13 +8,13 @@ import pytest
 from fake_runs import Fake, write_runs
 from matplotlib.colors import same_color
 
-from labcnn.analysis import comparison, costs, forest, prose, reproduction, seeds, style, tables
-from labcnn.analysis.costs import Point, front
-from labcnn.analysis.document import Prose, Strong
-from labcnn.analysis.study import Study, load_study
-from labcnn.analysis.tuned import load_tuned
-from labcnn.analysis.verdicts import evaluate
 from labcnn.errors import ReportError
+from labreport import comparison, costs, forest, prose, reproduction, seeds, style, tables
+from labreport.costs import Point, front
+from labreport.document import Prose, Strong
+from labreport.study import Study, load_study
+from labreport.tuned import load_tuned
+from labreport.verdicts import evaluate
 
 TUNED = {"protocol": "tuned"}
 
@@ -64,9 +64,9 @@ def test_forest_has_a_row_for_each_estimate_in_its_verdicts_colour(tmp_path: Pat
 
 
 def test_long_intervals_are_cut_so_that_the_others_stay_readable() -> None:
-    from labcnn.analysis.claims import Part
-    from labcnn.analysis.statistics import Estimate
-    from labcnn.analysis.verdicts import Finding
+    from labreport.claims import Part
+    from labreport.statistics import Estimate
+    from labreport.verdicts import Finding
 
     part = Part("test", "short_all", "long_all")
     found = [

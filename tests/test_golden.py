@@ -17,7 +17,7 @@ import pytest
 
 from labcnn.data import ImageData, Split, load_dataset
 from labcnn.data.splits import split_official
-from labcnn.recipe import PROTOCOLS
+from labcnn.recipe import defaults
 from labcnn.request import RunRequest
 from labcnn.runs import NUMERICS
 from labcnn.training.loop import fit
@@ -28,7 +28,15 @@ TOLERANCE = 1e-8
 #: What each run has that doesn't say otherwise: two epochs of four steps, the last one short.
 SMALL = {"dataset": "shapes", "width": 4, "epochs": 2, "batch_size": 9, "learning_rate": 0.01}
 SMALL |= {"optimizer": "sgd", "dropout_rate": 0.5, "patience": 5, "decay_patience": 2}
-SMALL |= {"precision": "fp64", "device": "cpu", "threads": 1, "logs": "", "seed": 0}
+SMALL |= {
+    "first_size": 64,
+    "last_size": 64,
+    "precision": "fp64",
+    "device": "cpu",
+    "threads": 1,
+    "logs": "",
+    "seed": 0,
+}
 MUON = {"optimizer": "muon", "learning_rate": 0.02, "momentum": 0.6, "nesterov": True}
 #: By name, what each run changes. A constant that decides results is felt by one of them.
 RUNS: dict[str, dict[str, Any]] = {
@@ -56,8 +64,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "two-views": {"variant": "short_norm", "test_views": 2},
     "six-views": {"variant": "short_norm", "test_views": 6},
     "tuned": {
-        **PROTOCOLS["tuned"], "variant": "short_all", "protocol": "tuned", "width": 12,
-        "epochs": 3, "batch_size": 9, "learning_rate": 0.02,
+        **defaults("tiny-imagenet-200", "tuned"), "variant": "short_all", "protocol": "tuned",
+        "width": 12, "epochs": 3, "batch_size": 9, "learning_rate": 0.02,
     },
 }  # fmt: skip
 

@@ -22,6 +22,8 @@ from report_notebook import META, notebook
 from labcnn.paths import project_root
 from labcnn.runs import load_runs
 
+pytestmark = pytest.mark.system
+
 #: No first-run pages, and nothing that looks for a network.
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import kill_runs
+import pytest
 
 from labcnn.paths import project_root
 
+pytestmark = pytest.mark.system
 SCRIPT = project_root() / "benchmarks" / "kill_runs.py"
 
 
@@ -47,6 +49,8 @@ def test_the_script_sees_what_differs_and_what_is_left(tmp_path):
 WRITES = """
 import sys
 from pathlib import Path
+
+import pytest
 sys.path.insert(0, {benchmarks!r})
 import kill_runs
 from kill_runs import CASES, FOLDER, RENAMES, STAGES, Blow, Victim

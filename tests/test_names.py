@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from labcnn.analysis import names
 from labcnn.variants import VARIANTS, label
+from labreport import names
 
 
 def test_short_names_are_short_and_differ() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from training_requests import request
 
 from labcnn.data.batches import Batches
-from labcnn.network import ConvNet, DoubleConv, whiten
+from labcnn.models import ConvNet, DoubleConv, whiten
 from labcnn.training.evaluate import mean_log_probability, views_of
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.loop import fit

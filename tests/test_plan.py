@@ -10,15 +10,14 @@ from filelock import FileLock
 from rich.console import Console
 from typer.testing import CliRunner
 
+from labcnn import runs
 from labcnn.cli import app
 from labcnn.data import load_dataset
-from labcnn.failure import record
-from labcnn.network import model_size
-from labcnn.runs import NUMERICS, RESULT, RunFolder, lock_path
-from labcnn.sweep import Sweep
-from labcnn.sweep.listing import list_runs
-from labcnn.sweep.plan import busiest, plan, wall_seconds
-from labcnn.sweep.screen import show_plan, show_runs
+from labcnn.models import model_size
+from labcnn.runs import BEGUN, NUMERICS, RESULT, RunFolder, RunState, find_runs, lock_path, state
+from labsweep import Sweep
+from labsweep.plan import busiest, plan, wall_seconds
+from labsweep.screen import describe, show_plan, show_runs
 
 
 def edit(folder: RunFolder, **changes: object) -> None:
@@ -34,9 +33,13 @@ def edit(folder: RunFolder, **changes: object) -> None:
     path.write_text(json.dumps(result), encoding="utf-8")
 
 
+def states(logs: Path) -> dict[tuple[str, int], RunState]:
+    return {(run.variant, run.seed): state(run) for run in find_runs(logs, having=BEGUN)}
+
+
 @pytest.fixture(autouse=True)
 def this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labcnn.sweep.plan.this_device", lambda parameters: ("a CPU", 1))
+    monkeypatch.setattr("labsweep.plan.this_device", lambda parameters: ("a CPU", 1))
 
 
 def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
@@ -52,7 +55,8 @@ def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
     assert list(short.due.values()) == ["no result yet"]
     assert short.speed == (100.0, 2, False)
     assert short.seconds == short.epochs * images / 100
-    size = model_size("long_all", sweep.runs[0].recipe.width).flops
+    recipe = sweep.runs[0].recipe
+    size = model_size("long_all", recipe.width, size=recipe.last_size).flops
     assert long.speed == (100 * 1000 / size, 2, True)
     assert len(long.due) == 3
     assert short.seconds and long.seconds
@@ -101,7 +105,7 @@ def test_runs_are_listed_with_their_state(tmp_path: Path) -> None:
     experiment = tmp_path / "shapes"
     edit(second, provenance__numerics=NUMERICS - 1)
     edit(third, provenance__numerics=NUMERICS + 1)
-    record(experiment / "long_all" / "seed0", "died", "killed", 2)
+    RunFolder(experiment / "long_all" / "seed0").write_failure("died", "killed", 2)
     (cut,) = write_runs(tmp_path, ["mid_all"])
     (cut.path / RESULT).write_text("{", encoding="utf-8")
     (begun,) = write_runs(tmp_path, ["mid_norm"])
@@ -109,10 +113,10 @@ def test_runs_are_listed_with_their_state(tmp_path: Path) -> None:
     (held,) = write_runs(tmp_path, ["mid_residual"])
     files = sorted(tmp_path.rglob("*"))
     with FileLock(lock_path(held.path)):
-        listed = {(run.variant, run.seed): run for run in list_runs(tmp_path)}
+        listed = states(tmp_path)
     lock_path(held.path).unlink(missing_ok=True)
     assert sorted(tmp_path.rglob("*")) == files
-    kinds = {key: run.kind for key, run in listed.items()}
+    kinds = {key: its.kind for key, its in listed.items()}
     assert kinds == {
         ("short_all", 0): "done", ("short_all", 1): "stale", ("short_all", 10): "stale",
         ("long_all", 0): "failed", ("mid_all", 0): "damaged", ("mid_norm", 0): "unfinished",
@@ -120,13 +124,13 @@ def test_runs_are_listed_with_their_state(tmp_path: Path) -> None:
     }  # fmt: skip
     assert list(kinds) == sorted(kinds)
     made = "made by code of numerics {}, this is " + str(NUMERICS)
-    assert made.format(NUMERICS - 1) in listed["short_all", 1].text
-    assert made.format(NUMERICS + 1) in listed["short_all", 10].text
-    assert listed["long_all", 0].text.startswith("died: killed (attempt 2, ")
+    assert made.format(NUMERICS - 1) in describe(listed["short_all", 1])
+    assert made.format(NUMERICS + 1) in describe(listed["short_all", 10])
+    assert describe(listed["long_all", 0]).startswith("died: killed (attempt 2, ")
     for terminal in (True, False):
         shown = io.StringIO()
-        show_runs(list(listed.values()), Console(file=shown, width=150, force_terminal=terminal))
-        assert all(run.variant in shown.getvalue() for run in listed.values())
+        show_runs(tmp_path, None, Console(file=shown, width=150, force_terminal=terminal))
+        assert all(variant in shown.getvalue() for variant, _ in listed)
     assert "shapes\tshort_all\t0\tdone\ttest accuracy" in shown.getvalue()
 
 
@@ -134,10 +138,10 @@ def test_other_data_makes_a_run_stale(tmp_path: Path, monkeypatch: pytest.Monkey
     (folder,) = write_runs(
         tmp_path, ["short_all"], parameters={"dataset": "tiny-imagenet-200"}, fingerprint="ab" * 32
     )
-    monkeypatch.setattr("labcnn.sweep.staleness._prepared", lambda folder: "ab" * 32)
-    assert list_runs(tmp_path)[0].kind == "done"
-    monkeypatch.setattr("labcnn.sweep.staleness._prepared", lambda folder: "cd" * 32)
-    assert list_runs(tmp_path)[0].text.endswith("made from other data: abababab, here is cdcdcdcd")
-    monkeypatch.setattr("labcnn.sweep.staleness._prepared", lambda folder: None)
-    assert list_runs(tmp_path)[0].kind == "done"
+    monkeypatch.setattr(runs, "_fingerprint", lambda dataset: "ab" * 32)
+    assert state(folder).kind == "done"
+    monkeypatch.setattr(runs, "_fingerprint", lambda dataset: "cd" * 32)
+    assert state(folder).reasons == ("made from other data: abababab, here is cdcdcdcd",)
+    monkeypatch.setattr(runs, "_fingerprint", lambda dataset: None)
+    assert state(folder).kind == "done"
     assert folder.finished

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from labcnn.analysis.study import load_study, original
-from labcnn.analysis.verdicts import evaluate
 from labcnn.paths import project_root
 from labcnn.runs import load_runs
 from labcnn.variants import REPORT_VARIANTS, label
+from labreport.study import load_study, original
+from labreport.verdicts import evaluate
 
 ROOT = project_root()
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]

@@ -1,7 +1,7 @@
 import pytest
 
 from labcnn.errors import ParameterError
-from labcnn.recipe import DATASET_DEFAULTS, DATASETS, PROTOCOLS, Recipe
+from labcnn.recipe import CHOICES, DATASETS, Recipe, defaults
 from labcnn.request import RunRequest
 from labcnn.variants import VARIANTS
 
@@ -11,12 +11,12 @@ def recipe(**parameters):
 
 
 def test_none_stands_for_the_protocols_value():
-    assert recipe(epochs=None, dataset="tiny-imagenet-200").epochs == PROTOCOLS["course"]["epochs"]
+    assert recipe(epochs=None, dataset="tiny-imagenet-200").epochs == CHOICES["epochs"].course
     assert recipe(epochs=3).epochs == 3
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ["course", "tuned"])
 def test_every_variant_gets_the_same_recipe(protocol, dataset):
     """A comparison changes the switches it names and nothing else."""
     made = [
@@ -83,7 +83,7 @@ def test_overwrite_as_papermill_passes_it(text, value):
         ({"protocol": "tuned", "augment": False}, "shapes-tuned-augment-false"),
         ({"decay": "one_cycle", "width": 8}, "shapes-w8-one-cycle"),
         ({"seed": 5, "variant": "long_norm"}, "shapes"),
-        (DATASET_DEFAULTS["shapes"]["course"], "shapes"),
+        (defaults("shapes", "course"), "shapes"),
     ],
 )
 def test_an_experiments_name_holds_what_differs_from_the_defaults(parameters, name):
@@ -97,7 +97,7 @@ def test_every_shared_field_shows_in_the_experiments_name():
         "protocol": "tuned",
         "decay": "one_cycle",
         "optimizer": "muon",
-        "first_size": 32,
+        "first_size": 40,
         "last_size": 48,
         "test_views": 2,
     }

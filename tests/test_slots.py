@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labcnn.errors import ParameterError
-from labcnn.sweep import slots
+from labsweep import slots
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,10 @@ from slurm_cluster import Cluster, slurm_cluster, wait_for
 
 from labcnn.request import RunRequest
 from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, lock_path, read_result
-from labcnn.sweep import Run, Sweep
 from labcnn.training.loop import fit
+from labsweep import Run, Sweep
+
+pytestmark = pytest.mark.system
 
 PARAMETERS = {"dataset": "shapes", "fraction": 0.05, "epochs": 1, "width": 4, "device": "cpu"}
 VARIANTS, SEEDS = "short_all mid_baseline", "0 1"

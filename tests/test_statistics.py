@@ -7,8 +7,8 @@ from scipy import stats
 from simulated_intervals import beyond, intervals, sum_of_squares
 from simulated_study import World
 
-from labcnn.analysis import repeated, statistics
-from labcnn.analysis.measures import efforts
+from labreport import repeated, statistics
+from labreport.measures import efforts
 
 
 def _pairs(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 
-from labcnn.analysis import style
+from labreport import style
 
 # Released by notofonts/noto-cjk at f8d1575 (SubsetOTF/SC), SIL Open Font License 1.1.
 FONT_HASHES = {
@@ -109,7 +109,7 @@ def test_lines_differ_without_colour() -> None:
 
 
 def test_a_notebook_keeps_figures_as_svg() -> None:
-    source = "from labcnn.analysis import style\nstyle.use()"
+    source = "from labreport import style\nstyle.use()"
     plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('曲线')\nplt.show()"
     notebook = v4.new_notebook(cells=[v4.new_code_cell(source), v4.new_code_cell(plot)])
     NotebookClient(notebook, kernel_name="python3", resources={}).execute()

@@ -10,13 +10,11 @@ from fake_runs import write_runs
 from rich.console import Console
 
 from labcnn.errors import ParameterError
-from labcnn.failure import record
-from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS
-from labcnn.sweep.grid import Run, Sweep, assignments, typed, words
-from labcnn.sweep.launch import Place
-from labcnn.sweep.listing import list_runs
-from labcnn.sweep.progress import Display, State, Watch, counts
+from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, State, state
 from labcnn.variants import REPORT_VARIANTS
+from labsweep.grid import Run, Sweep, assignments, typed, words
+from labsweep.launch import Place
+from labsweep.progress import Display, Progress, Watch, counts
 
 
 def sweep_in(folder: Path, **config: Any) -> Sweep:
@@ -126,18 +124,18 @@ def test_a_run_goes_from_waiting_to_done(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path, variants="short_all", epochs=3)
     (run,) = sweep.runs
     watch = Watch(sweep)
-    assert watch.states() == {run: State("waiting")}
+    assert watch.states() == {run: Progress("waiting")}
     begun(run)
-    assert watch.states() == {run: State("running", "starting, or in epoch 1 of 3")}
+    assert watch.states() == {run: Progress("running", "starting, or in epoch 1 of 3")}
     header, row = "epoch,val_accuracy,seconds", "2,0.125,200"
     (run.folder / HISTORY).write_text(f"{header}\n1,0.1,100\n{row}\n", encoding="utf-8")
     shown = "epoch 2 of 3, validation accuracy 12.50%, at most 2 min left"
-    assert watch.states() == {run: State("running", shown)}
+    assert watch.states() == {run: Progress("running", shown)}
     finish(run)
-    result = run.finished()
+    result = run.state.result
     assert result
     text = f"test accuracy {result.test.accuracy:.2%} ({result.status})"
-    assert watch.states() == Watch(sweep).states() == {run: State("done", text)}
+    assert watch.states() == Watch(sweep).states() == {run: Progress("done", text)}
 
 
 def test_an_attempt_that_failed_is_waiting_until_it_was_the_last(tmp_path: Path) -> None:
@@ -145,23 +143,23 @@ def test_an_attempt_that_failed_is_waiting_until_it_was_the_last(tmp_path: Path)
     (run,) = sweep.runs
     watch = Watch(sweep, attempts=2)
     begun(run)
-    record(run.folder, "error", "ValueError: once", 1)
-    assert watch.states()[run] == State("waiting", "attempt 1 of 2: ValueError: once")
-    assert watch.states(ended=True)[run] == State("failed", "ValueError: once")
+    run.files.write_failure("error", "ValueError: once", 1)
+    assert watch.states()[run] == Progress("waiting", "attempt 1 of 2: ValueError: once")
+    assert watch.states(ended=True)[run] == Progress("failed", "ValueError: once")
     begun(run)
     assert watch.states()[run].kind == "running"
-    record(run.folder, "time limit", "not finished after 5 minutes", 2)
-    assert watch.states()[run] == State("failed", "time limit: not finished after 5 minutes")
+    run.files.write_failure("time limit", "not finished after 5 minutes", 2)
+    assert watch.states()[run] == Progress("failed", "time limit: not finished after 5 minutes")
 
 
 def test_what_lay_there_before_is_not_this_sweeps(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path, variants="short_all")
     (run,) = sweep.runs
     begun(run)
-    record(run.folder, "error", "last week's", 2)
+    run.files.write_failure("error", "last week's", 2)
     watch = Watch(sweep)
     assert watch.states()[run].kind == "waiting"
-    assert watch.states(ended=True) == {run: State("waiting")}
+    assert watch.states(ended=True) == {run: Progress("waiting")}
 
 
 def test_a_run_that_stopped_without_a_word_failed(tmp_path: Path) -> None:
@@ -177,9 +175,9 @@ def test_a_cut_result_is_due(tmp_path: Path) -> None:
     run.folder.mkdir(parents=True)
     run.result.write_text('{"format": 1', encoding="utf-8")
     assert sweep.due() == (run,)
-    state = Watch(sweep).states()[run]
-    assert state.kind == "waiting"
-    assert "not a labcnn result" in state.text
+    progress = Watch(sweep).states()[run]
+    assert progress.kind == "waiting"
+    assert "not a labcnn result" in progress.text
 
 
 @pytest.mark.parametrize("name", [HISTORY, GRADIENTS, PREDICTIONS])
@@ -189,7 +187,11 @@ def test_a_result_without_its_other_files_is_due(tmp_path: Path, name: str) -> N
     assert not sweep.due()
     (sweep.runs[0].folder / name).unlink()
     assert sweep.runs[0].due == f"damaged: {name} missing"
-    assert [run.text for run in list_runs(tmp_path)] == [f"{name} missing"]
+    assert state(sweep.runs[0].files) == (
+        State.DAMAGED,
+        (f"{name} missing",),
+        sweep.runs[0].state.result,
+    )
 
 
 def test_a_log_gets_a_line_per_change(tmp_path: Path) -> None:
@@ -197,8 +199,10 @@ def test_a_log_gets_a_line_per_change(tmp_path: Path) -> None:
     shown = io.StringIO()
     with Display(Console(file=shown, width=40)) as display:
         for kind in ("waiting", "running", "running"):
-            display.show({first: State(kind, ""), second: State("waiting")})
-        display.show({first: State("done", "[1]"), second: State("running", "epoch 1 of 2, " * 5)})
+            display.show({first: Progress(kind, ""), second: Progress("waiting")})
+        display.show(
+            {first: Progress("done", "[1]"), second: Progress("running", "epoch 1 of 2, " * 5)}
+        )
     assert shown.getvalue().splitlines() == [
         "[0/2 done] short_all seed 0: running",
         "[1/2 done] short_all seed 0: done [1]",
@@ -209,8 +213,8 @@ def test_a_log_gets_a_line_per_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("height", "waiting"), [(25, True), (8, False)])
 def test_a_terminal_shows_every_run_that_fits(tmp_path: Path, height: int, waiting: bool) -> None:
     runs = sweep_in(tmp_path).runs
-    states = {run: State("waiting") for run in runs}
-    states[runs[0]] = State("running", "epoch 2 of 8, validation accuracy 50.00%")
+    states = {run: Progress("waiting") for run in runs}
+    states[runs[0]] = Progress("running", "epoch 2 of 8, validation accuracy 50.00%")
     shown = io.StringIO()
     console = Console(file=shown, width=80, height=height, force_terminal=True, color_system=None)
     with Display(console) as display:

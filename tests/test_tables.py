@@ -6,14 +6,13 @@ import pypandoc
 import pytest
 from fake_runs import ACCURACIES, Fake, write_runs
 
-from labcnn.analysis import prose, reproduction, tables
-from labcnn.analysis.document import DOCUMENT, FrontMatter, Links, Strong, Table, escape
-from labcnn.analysis.study import Study, load_study
-from labcnn.analysis.verdicts import evaluate
-from labcnn.failure import record
 from labcnn.recipe import Recipe
-from labcnn.runs import NUMERICS
+from labcnn.runs import NUMERICS, RunFolder
 from labcnn.variants import REPORT_VARIANTS, label
+from labreport import prose, reproduction, tables
+from labreport.document import DOCUMENT, FrontMatter, Links, Strong, Table, escape
+from labreport.study import Study, load_study
+from labreport.verdicts import evaluate
 
 HOSTILE = 'a|b*c*_d_ <script>x</script> $e^2$ `f` [g](http://h) # @fig-i \\ ~~k~~ "q"\nnext'
 
@@ -153,8 +152,8 @@ def test_failed_runs_are_named_with_their_reason_and_without_a_path(tmp_path: Pa
     write_runs(tmp_path, ["short_all"])
     folder = tmp_path / "shapes"
     for text in (HOSTILE, "OSError: /home/ann/my/data.npy: cut", r"OSError: C:\\Users\\ann\\x: no"):
-        record(folder / "long_all" / "seed3", "died", text, 2)
-        record(folder / "short_all" / "seed0", "error", "of an old attempt", 1)
+        RunFolder(folder / "long_all" / "seed3").write_failure("died", text, 2)
+        RunFolder(folder / "short_all" / "seed0").write_failure("error", "of an old attempt", 1)
         study = load_study(tmp_path)
         shown = prose.completeness(study).text
         made = pypandoc.convert_text(shown, "html", "markdown")

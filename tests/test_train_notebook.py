@@ -13,6 +13,8 @@ from labcnn.paths import project_root
 from labcnn.request import RunRequest
 from labcnn.runs import load_runs
 
+pytestmark = pytest.mark.system
+
 NOTEBOOK = project_root() / "notebooks" / "train.ipynb"
 SMOKE = {"dataset": "shapes", "fraction": 0.04, "epochs": 1, "width": 4, "threads": 1}
 

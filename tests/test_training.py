@@ -16,7 +16,7 @@ from training_requests import request, weights_of, without_times
 
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.errors import ParameterError, RunError
-from labcnn.network import ConvNet
+from labcnn.models import ConvNet
 from labcnn.runs import (
     EXPERIMENT,
     GRADIENT_COLUMNS,

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from fake_runs import Fake, write_runs
 
-from labcnn.analysis import prose, tables
-from labcnn.analysis.document import Prose
-from labcnn.analysis.formats import number, span
-from labcnn.analysis.study import Study, load_study
-from labcnn.analysis.verdict_prose import judged, section
-from labcnn.analysis.verdicts import FAILS, HOLDS, UNDECIDED, evaluate
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
+from labreport import prose, tables
+from labreport.document import Prose
+from labreport.formats import number, span
+from labreport.study import Study, load_study
+from labreport.verdict_prose import judged, section
+from labreport.verdicts import FAILS, HOLDS, UNDECIDED, evaluate
 
 DECAY = ["short_baseline", "short_lrdecay", "long_baseline", "long_lrdecay"]
 

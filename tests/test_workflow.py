@@ -22,10 +22,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
 from labcnn.errors import DataError, ParameterError
-from labcnn.failure import FAILURE, read
 from labcnn.paths import project_root
 from labcnn.recipe import Recipe
 from labcnn.runs import (
+    FAILURE,
     NUMERICS,
     ModelSize,
     Provenance,
@@ -36,10 +36,12 @@ from labcnn.runs import (
     lock_path,
     read_result,
 )
-from labcnn.sweep import Run, Sweep
-from labcnn.sweep.launch import LOG, Place, run_sweep
-from labcnn.sweep.screen import show_plan
-from labcnn.sweep.slots import places
+from labsweep import Run, Sweep
+from labsweep.launch import LOG, Place, run_sweep
+from labsweep.screen import show_plan
+from labsweep.slots import places
+
+pytestmark = pytest.mark.system
 
 PARAMETERS = """
 variant = "short_all"
@@ -221,7 +223,7 @@ def test_a_killed_kernel_is_a_failure_though_its_notebook_shows_none(
     missing, _ = run(sweep)
     assert tuple(missing) == sweep.runs
     assert missing[sweep.runs[0]].startswith("died: train.ipynb: its kernel died")
-    failure = read(sweep.runs[0].folder)
+    failure = sweep.runs[0].files.failure()
     assert failure
     assert (failure.kind, failure.attempt) == ("died", 1)
 
@@ -237,7 +239,7 @@ def test_a_run_is_tried_again_as_often_as_asked(
     assert missing == {raised: "ValueError: mid_all broke"}
     assert (died.folder / "died").exists()
     assert not (died.folder / FAILURE).exists()
-    failure = read(raised.folder)
+    failure = raised.files.failure()
     assert failure
     assert failure.attempt == 2
     first = [line for line in lines if "mid_all seed 0: waiting attempt 1 of 2: ValueError" in line]
@@ -276,9 +278,9 @@ def test_a_run_is_redone_when_its_code_changed_and_not_when_a_text_did(
     made.cells.insert(0, new_markdown_cell("Another word."))
     nbformat.write(made, notebook)
     old = json.loads(first.result.read_text(encoding="utf-8"))
-    old["provenance"]["code"]["network.py"] = "00000000"
+    old["provenance"]["numerics"] = 0
     first.result.write_text(json.dumps(old), encoding="utf-8")
-    assert first.due == "changed since: network.py"
+    assert first.due == f"made by code of numerics 0, this is {NUMERICS}"
     assert sweep.due() == (first,)
     # It fails: the old result stays.
     monkeypatch.setenv("STUB_RAISES", "short_all")

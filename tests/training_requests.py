@@ -10,6 +10,8 @@ def request(**parameters):
         "width": 4,
         "epochs": 2,
         "batch_size": 16,
+        "first_size": 64,
+        "last_size": 64,
     }
     return RunRequest.from_parameters(small | {"threads": 1} | parameters)
 

@@ -1,13 +1,13 @@
 """Data sets: found by name, split the same way for every seed, never copied."""
 
-from labcnn.data import shapes, tiny_imagenet
+from labcnn.data import cache, shapes, tiny_imagenet
 from labcnn.data.images import ImageData, Split
 from labcnn.data.splits import split_official
 from labcnn.data.watch import Stamp
-from labcnn.errors import ParameterError
+from labcnn.errors import DataError, ParameterError
 from labcnn.recipe import DATASETS
 
-__all__ = ["ImageData", "Split", "load_dataset", "resolve_dataset"]
+__all__ = ["ImageData", "Split", "load_dataset", "prepared_fingerprint", "resolve_dataset"]
 
 
 def resolve_dataset(name: str) -> str:
@@ -48,3 +48,13 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
         held_out = 0.1
     train, val = split_official(official, fraction, held_out)
     return ImageData(name, classes, train, val, test, fingerprint, fraction, files)
+
+
+def prepared_fingerprint(name: str) -> str | None:
+    """The fingerprint of the data that is here; None where it isn't known without loading."""
+    if name != tiny_imagenet.NAME or not tiny_imagenet.prepared():
+        return None  # the demo set comes from code
+    try:
+        return cache.read_meta(tiny_imagenet.folder()).fingerprint
+    except DataError:  # the run itself will say so
+        return None

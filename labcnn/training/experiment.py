@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from labcnn.errors import LockedError, RunError
 from labcnn.files import remove_leftovers, write_text
 from labcnn.request import RunRequest
-from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, lock_path, new_path
+from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, find_runs, lock_path, new_path
 
 #: Seconds to wait for a run's lock, which a sweep's job may hold for a moment, to see who has it;
 #: and for an experiment's, which nobody holds for longer.
@@ -94,9 +94,9 @@ def experiment_lock(path: Path) -> Iterator[None]:
 
 def _others(request: RunRequest) -> bool:
     """Whether the experiment has another run, finished or begun."""
-    mine = request.folder.path
-    found = (p for name in (RESULT, HISTORY) for p in mine.parents[1].glob(f"*/seed*/{name}"))
-    return any(path.parent != mine for path in found)
+    mine = request.folder
+    others = find_runs(mine.path.parents[2], mine.experiment, (RESULT, HISTORY))
+    return any(run != mine for run in others)
 
 
 def require_equal(experiment: str, theirs: dict[str, Any], mine: dict[str, Any]) -> None:

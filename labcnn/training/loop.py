@@ -13,7 +13,7 @@ from labcnn.data.splits import first_of_each_class
 from labcnn.data.watch import require_unchanged
 from labcnn.errors import RunError
 from labcnn.files import remove_leftovers
-from labcnn.network import ConvNet, whiten
+from labcnn.models import ConvNet, whiten
 from labcnn.recipe import Recipe
 from labcnn.request import RunRequest
 from labcnn.runs import CHECKPOINT, RunFolder, RunResult

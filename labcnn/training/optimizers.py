@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
-from labcnn.network import ConvNet
+from labcnn.models import ConvNet
 from labcnn.recipe import Recipe
 
 #: The rates of what Muon doesn't train, as multiples of the recipe's: biases, norms and the stem,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from labcnn.data import ImageData
 from labcnn.files import write_arrays, write_text
-from labcnn.network import model_size
+from labcnn.models import model_size
 from labcnn.request import RunRequest
 from labcnn.runs import PREDICTIONS, RESULT, ModelSize, RunFolder, RunResult, Timing
 from labcnn.training.clock import Clock
@@ -31,6 +31,8 @@ def save_result(
     verdict = judge(stopped == "diverged", evaluations["test"], data.classes)
     epochs = journal.history
     train_seconds = sum(row["seconds"] for row in epochs)
+    recipe = request.recipe
+    size = model_size(recipe.variant, recipe.width, data.classes, recipe.last_size)
     result = RunResult(
         experiment=request.experiment_name,
         recipe=request.recipe,
@@ -50,9 +52,7 @@ def save_result(
             seconds_per_epoch=train_seconds / len(epochs),
             images_per_second=harmonic_mean(row["images_per_second"] for row in epochs),
         ),
-        model=ModelSize(
-            **model_size(request.recipe.variant, request.recipe.width, data.classes)._asdict()
-        ),
+        model=ModelSize(**size._asdict()),
         provenance=describe(data.fingerprint, code, clock),
     )
     arrays = {

@@ -14,7 +14,7 @@ from labcnn.data.batches import Batches
 from labcnn.data.images import IMAGE_SHAPE, Split
 from labcnn.errors import RunError
 from labcnn.files import write_atomically
-from labcnn.network import ConvNet
+from labcnn.models import ConvNet
 from labcnn.recipe import Recipe
 from labcnn.runs import MODEL, RunFolder
 from labcnn.training.evaluate import BATCH_SIZE, mean_log_probability, views_of

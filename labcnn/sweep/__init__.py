@@ -1,5 +1,0 @@
-"""The sweep: variants x seeds through one notebook, on one machine or a cluster."""
-
-from labcnn.sweep.grid import Run, Sweep
-
-__all__ = ["Run", "Sweep"]

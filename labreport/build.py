@@ -1,0 +1,160 @@
+"""Build the report: execute the analysis notebook on what is there, and export it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from labcnn.data import tiny_imagenet
+from labcnn.errors import ReportError, RunError
+from labcnn.execute import execute
+from labcnn.paths import project_root
+from labcnn.runs import (
+    FAILURE,
+    GRADIENTS,
+    HISTORY,
+    PREDICTIONS,
+    RESULT,
+    State,
+    find_runs,
+    state,
+)
+from labreport.export.errors import ExportError
+
+STEM = "report"
+DIGEST = ".report.sha256"
+FORMATS = ("html", "pdf", "docx")
+#: Modules of labcnn that a report is made with.
+SHARED = ("recipe", "runs", "variants")
+#: States of a run whose result a report shows.
+REPORTED = (State.DONE, State.STALE)
+
+
+def build_report(
+    logs: Path,
+    experiment: str,
+    folder: Path,
+    parameters: Mapping[str, str | bool],
+    formats: Iterable[str] = FORMATS,
+    notebook: Path | None = None,
+    columns: int | None = None,
+) -> list[Path] | None:
+    """Write ``report.ipynb`` and its exports into ``folder``.
+
+    Parameters
+    ----------
+    logs : folder of results; ``experiment`` is the folder in it that the report is about.
+    parameters : further parameters of the notebook: author, course, tuned, images, ...
+    formats : ``html``, ``pdf``, ``docx``.
+    notebook : None is ``notebooks/analysis.ipynb``.
+    columns : of the text on paper, 1 or 2; None: as the notebook says, else 1.
+
+    Returns
+    -------
+    list of Path, or None
+        The exported files; None if they were made from the same results, parameters and code.
+
+    Raises
+    ------
+    ReportError
+        There is no finished run, or a format is unknown.
+    RunError
+        The notebook failed: says where it is.
+    """
+    require_finished(logs, experiment)
+    notebook = notebook or project_root() / "notebooks" / "analysis.ipynb"
+    formats = tuple(formats)
+    layout = {} if columns is None else {"columns": columns}
+    own = {"experiment": experiment, "logs": str(logs), "log_links": seen_from(folder, logs)}
+    given = {**own, **parameters}
+    # Where the data is prepared, there are images to show.
+    settings = (given, formats, layout, tiny_imagenet.prepared())
+    tuned = parameters.get("tuned")
+    beside = [logs / str(tuned)] if tuned else logs.glob("*-tuned")
+    read = [file for part in (logs / experiment, *beside) for file in results(part)]
+    digest = fingerprint([notebook, *sources(), *sorted(read)], settings)
+    stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
+    if all(path.exists() for path in [stamp, *exports]):
+        if stamp.read_text(encoding="utf-8") == digest:
+            return None
+        stamp.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    executed = folder / f"{STEM}.ipynb"
+    execute(notebook, executed, given)
+
+    from labreport.export import export_report
+
+    try:
+        export_report(executed, folder, formats=formats, stem=STEM, **layout)
+    except ExportError as error:
+        raise ReportError(str(error)) from None
+    stamp.write_text(digest, encoding="utf-8")
+    return exports
+
+
+def require_finished(logs: Path, experiment: str) -> None:
+    """Raise a :class:`ReportError` if an experiment has no finished run."""
+    if not find_runs(logs, experiment):
+        raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
+
+
+def stale(logs: Path, experiment: str) -> list[str]:
+    """Results that the code or the data here would give differently: a line each."""
+    found = [(run, state(run, ask_lock=False)) for run in find_runs(logs, experiment)]
+    return [
+        f"{run.variant} seed {run.seed}: {'; '.join(its.reasons)}"
+        for run, its in found
+        if its.kind is State.STALE
+    ]
+
+
+def seen_from(folder: Path, logs: Path) -> str:
+    """The folder of results as a report in ``folder`` links to it; empty where it isn't inside.
+
+    A link that leaves the report's folder would name this machine's, and break when sent on.
+    """
+    path = Path(os.path.relpath(logs.resolve(), folder.resolve())).as_posix()
+    return "" if path.startswith("..") or Path(path).is_absolute() else path
+
+
+def results(folder: Path) -> list[Path]:
+    """The files below an experiment's folder that the report is made from."""
+    names = (RESULT, HISTORY, GRADIENTS, PREDICTIONS, FAILURE)
+    runs = find_runs(folder.parent, folder.name, names)
+    return [path for run in runs for name in names if (path := run.path / name).exists()]
+
+
+def sources() -> list[Path]:
+    """The code that makes the report: an export is redone when it changes, not for the rest."""
+    package = Path(__file__).parent
+    shared = [package.parent / "labcnn" / f"{name}.py" for name in SHARED]
+    kept = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return sorted([*shared, *kept])
+
+
+def fingerprint(files: Iterable[Path], settings: object) -> str:
+    """A digest of the files' places and contents, and of the settings."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in files:
+        digest.update(str(path).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def newest_experiment(logs: Path) -> str:
+    """The experiment that finished a run last; a :class:`ReportError` where there is no run.
+
+    One of protocol ``tuned`` is a row in others' reports: it is taken only where there is no other.
+    """
+    finished: dict[tuple[bool, str], str] = {}
+    for run in find_runs(logs):
+        try:
+            result = run.result()
+        except RunError:  # the report names what can't be read
+            continue
+        own = result.recipe.protocol != "tuned"
+        finished[own, result.provenance.finished] = result.experiment
+    if not finished:
+        raise ReportError(f"no finished run in {logs}; run a sweep first")
+    return finished[max(finished)]

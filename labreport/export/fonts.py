@@ -1,0 +1,57 @@
+"""The report's fonts, the same in every format and in its figures."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from labreport.export.errors import ExportError
+
+_INSTALLED = {
+    "sans": ("Noto Sans SC", "Noto Sans CJK SC", "Source Han Sans SC", "Source Han Sans CN"),
+    "serif": ("Noto Serif SC", "Noto Serif CJK SC", "Source Han Serif SC", "Source Han Serif CN"),
+}
+
+
+@dataclass(frozen=True)
+class Font:
+    """A font with Simplified Chinese and Latin letters: what programs call it, and its file."""
+
+    family: str
+    path: Path
+
+
+@cache
+def fonts() -> dict[str, Font]:
+    """The report's fonts, ``sans`` (黑体) and ``serif`` (宋体).
+
+    Returns
+    -------
+    Noto Sans SC and Noto Serif SC of the package ``pylopdf-fonts-zh-cn`` (SIL Open Font License
+    1.1), else the same design under the names by which operating systems install it.
+
+    Raises
+    ------
+    ExportError
+        When neither is there.
+    """
+    try:
+        import pylopdf_fonts_zh_cn as package
+    except ImportError:
+        return {kind: _installed(names) for kind, names in _INSTALLED.items()}
+    return {
+        "sans": Font("Noto Sans SC", package.sans_path()),
+        "serif": Font("Noto Serif SC", package.serif_path()),
+    }
+
+
+def _installed(names: tuple[str, ...]) -> Font:
+    from matplotlib.font_manager import fontManager
+
+    for name in names:
+        for entry in fontManager.ttflist:
+            if entry.name == name and str(entry.weight) in {"400", "normal", "regular"}:
+                return Font(name, Path(entry.fname))
+    raise ExportError(
+        "no font for Chinese was found: pip install pylopdf-fonts-zh-cn, "
+        f"or install one of {', '.join(names)}"
+    )

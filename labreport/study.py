@@ -1,0 +1,228 @@
+"""Study: one experiment's runs, read once; what every table, figure and verdict starts from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from labcnn.errors import ReportError
+from labcnn.paths import logs_folder
+from labcnn.recipe import Recipe
+from labcnn.runs import (
+    FAILURE,
+    RESULT,
+    Failure,
+    RunFolder,
+    RunResult,
+    find_runs,
+    load_runs,
+)
+from labcnn.variants import REPORT_VARIANTS, VARIANTS
+from labreport.damage import damage
+
+Value = TypeVar("Value")
+#: Columns of a history that say how fast the machine was.
+CLOCK = ["seconds", "images_per_second"]
+HOW_TO_RUN = "make report, or papermill notebooks/train.ipynb out.ipynb -p variant short_all"
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The finished runs of one experiment.
+
+    Attributes
+    ----------
+    experiment : the experiment's name.
+    table : a row per run, with the columns of :data:`labcnn.runs.TABLE_COLUMNS`.
+    results : each run's result by variant and seed.
+    problems : a line per file that was left out, paths relative to the folder of logs.
+    failures : what the sweep recorded of runs that have no result, by variant and seed.
+    """
+
+    experiment: str
+    table: pd.DataFrame
+    results: dict[tuple[str, int], RunResult]
+    problems: tuple[str, ...] = ()
+    failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
+    _read: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def recipe(self) -> Recipe:
+        """A recipe of the experiment; its runs differ in variant and seed only."""
+        return next(iter(self.results.values())).recipe
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The report's variants that have a finished run, in the table's order."""
+        return tuple(v for v in REPORT_VARIANTS if self.seeds(v))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The report's variants, and after them the others that have a finished run."""
+        others = {name for name, _ in self.results} - set(REPORT_VARIANTS)
+        return (*REPORT_VARIANTS, *(v for v in VARIANTS if v in others))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(v for v in REPORT_VARIANTS if not self.seeds(v))
+
+    @property
+    def all_seeds(self) -> list[int]:
+        return sorted({seed for _, seed in self.results})
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing."""
+        return 1 / next(iter(self.results.values())).classes
+
+    @property
+    def full(self) -> bool:
+        """Is it of the original's size: all of Tiny ImageNet, for as many epochs as it takes?"""
+        recipe = self.recipe
+        real = recipe.dataset == "tiny-imagenet-200"
+        return real and recipe.fraction == 1 and recipe.epochs >= recipe.defaults["epochs"]
+
+    @property
+    def numerics(self) -> list[int]:
+        """The numbers of the code that the runs were made with: one, if all would agree."""
+        return sorted({result.provenance.numerics for result in self.results.values()})
+
+    def seeds(self, variant: str) -> list[int]:
+        return sorted(seed for name, seed in self.results if name == variant)
+
+    def runs(self, variant: str) -> list[RunResult]:
+        return [self.results[variant, seed] for seed in self.seeds(variant)]
+
+    def failed(self, variant: str) -> str | None:
+        """``diverged`` or ``no_learning`` when any of the variant's runs ended so."""
+        statuses = {run.status for run in self.runs(variant)}
+        return next((s for s in ("diverged", "no_learning") if s in statuses), None)
+
+    def mean(self, variant: str, column: str) -> float:
+        """Mean over seeds of a column of :attr:`table`; NaN without runs."""
+        return float(self.table.loc[self.table["variant"] == variant, column].mean())
+
+    def history(self, variant: str, seed: int) -> pd.DataFrame:
+        return self._once(variant, seed, RunFolder.history)
+
+    def gradients(self, variant: str, seed: int) -> pd.DataFrame:
+        return self._once(variant, seed, RunFolder.gradients)
+
+    def identical(self, first: str, second: str, seeds: Iterable[int]) -> bool:
+        """Whether two variants' runs are one training twice: same epochs, same answers."""
+
+        def same(seed: int) -> bool:
+            right, other = (self.test_correct(v, seed) for v in (first, second))
+            if not np.array_equal(right, other):
+                return False
+            one, two = (self.history(v, seed).drop(columns=CLOCK) for v in (first, second))
+            return bool(one.equals(two))
+
+        return first != second and all(same(seed) for seed in seeds)
+
+    def test_labels(self, variant: str, seed: int) -> np.ndarray:
+        return self._once(variant, seed, RunFolder.predictions)["test_label"]
+
+    def test_predicted(self, variant: str, seed: int) -> np.ndarray:
+        return self._once(variant, seed, RunFolder.predictions)["test_predicted"]
+
+    def test_probability(self, variant: str, seed: int) -> np.ndarray:
+        """Probability that the network gave to the class it predicted."""
+        return self._once(variant, seed, RunFolder.predictions)["test_probability"]
+
+    def test_correct(self, variant: str, seed: int) -> np.ndarray:
+        """One boolean per test image, in the split's order."""
+        arrays = self._once(variant, seed, RunFolder.predictions)
+        return np.asarray(arrays["test_label"] == arrays["test_predicted"])
+
+    def _once(self, variant: str, seed: int, read: Callable[[RunFolder], Value]) -> Value:
+        key = variant, seed, read
+        if key not in self._read:
+            rows = self.table.query("variant == @variant and seed == @seed")
+            self._read[key] = read(rows["folder"].iloc[0])
+        return self._read[key]
+
+
+def load_study(logs: str | Path | None = None, experiment: str | None = None) -> Study:
+    """Read one experiment's finished runs.
+
+    Parameters
+    ----------
+    logs : folder of results; None: ``$LABCNN_LOGS``, else ``report/logs`` of the checkout.
+    experiment : its folder's name; None takes the experiment that finished a run last.
+
+    Raises
+    ------
+    ReportError
+        No run, no such experiment, or runs that may not be compared.
+    """
+    folder = logs_folder(logs)
+    table, problems = load_runs(folder, experiment)
+    if table.empty and experiment is not None:  # what is there instead?
+        table, problems = load_runs(folder)
+    if table.empty:
+        left_out = f"; left out: {'; '.join(_relative(problems, folder))}" if problems else ""
+        raise ReportError(f"no finished run in {folder}{left_out}; first run: {HOW_TO_RUN}")
+    known = sorted(set(table["experiment"]))
+    if experiment is not None and experiment not in known:
+        raise ReportError(f"experiment={experiment!r} has no finished run; valid: {known}")
+    results = [run.result() for run in table["folder"]]
+    if experiment is None:
+        # One of protocol tuned is a row beside another, where there is another.
+        own = [r for r in results if r.recipe.protocol != "tuned"] or results
+        finished = pd.to_datetime([r.provenance.finished for r in own], utc=True)
+        experiment = own[int(np.argmax(finished))].experiment
+    chosen = {(r.recipe.variant, r.recipe.seed): r for r in results if r.experiment == experiment}
+    _refuse_mixture(list(chosen.values()))
+    ours = [p for p in problems if p.startswith(str(folder / experiment))]
+    kept = table[table["experiment"] == experiment]
+    newest = max(chosen.values(), key=lambda r: pd.Timestamp(r.provenance.finished))
+    other = kept["data_fingerprint"] != newest.provenance.data_fingerprint
+    ours += [f"{run.path / RESULT}: made from other data" for run in kept.loc[other, "folder"]]
+    kept = kept[~other]
+    damaged = {row: damage(run) for row, run in kept["folder"].items()}
+    ours += [line for line in damaged.values() if line]
+    kept = kept[[not line for line in damaged.values()]].reset_index(drop=True)
+    if kept.empty:
+        raise ReportError(f"no whole run; left out: {'; '.join(_relative(ours, folder))}")
+    whole = {(v, s): chosen[v, s] for v, s in zip(kept["variant"], kept["seed"], strict=True)}
+    failures = {
+        (run.variant, run.seed): failure
+        for run in find_runs(folder, experiment, [FAILURE])
+        if not run.finished and (failure := run.failure())
+    }
+    return Study(experiment, kept, whole, tuple(_relative(ours, folder)), failures)
+
+
+def _relative(problems: Iterable[str], folder: Path) -> list[str]:
+    """Lines without the folder of logs: a report names no path of the machine."""
+    return [p.replace(f"{folder}/", "").replace(f"{folder}\\", "") for p in problems]
+
+
+def _refuse_mixture(results: list[RunResult]) -> None:
+    first = results[0].recipe.shared
+    for result in results[1:]:
+        for name, value in result.recipe.shared.items():
+            if value != first[name]:
+                raise ReportError(
+                    f"experiment {result.experiment!r} mixes {name}={first[name]!r} and {value!r} "
+                    f"({result.recipe.variant}, seed {result.recipe.seed}): not comparable"
+                )
+
+
+@cache
+def original() -> pd.DataFrame:
+    """The original report's table by variant: accuracies 0-1, epochs where its text names them.
+
+    NaN where it has no such variant.
+    """
+    with files(__package__).joinpath("original.csv").open(encoding="utf-8") as file:
+        table = pd.read_csv(file, index_col="variant")
+    accuracies = [f"{split}_accuracy" for split in ("train", "val", "test")]
+    table[accuracies] /= 100
+    return table.reindex(list(VARIANTS))

@@ -1,0 +1,5 @@
+"""The sweep: variants x seeds through one notebook, on one machine or a cluster."""
+
+from labsweep.grid import Run, Sweep
+
+__all__ = ["Run", "Sweep"]

@@ -1,0 +1,181 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from labcnn.models import ConvNet, DoubleConv, model_size
+from labcnn.variants import VARIANTS, get_variant
+
+BASELINES = {name: f"{name.split('_')[0]}_baseline" for name in VARIANTS}
+
+
+def net(name, width=8, classes=10, dropout_rate=0.2, seed=0):
+    return ConvNet(get_variant(name), width, classes, dropout_rate, seed)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_forward_and_backward(name):
+    model = net(name)
+    logits = model(torch.randn(4, 3, 64, 64))
+    assert logits.shape == (4, 10)
+    F.cross_entropy(logits, torch.arange(4)).backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+
+
+def modules(name):
+    """Every layer with its settings, apart from containers and the bias that norm replaces."""
+    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Dropout, nn.MaxPool2d, nn.Linear)
+    return {
+        path: repr(module).replace(", bias=False", "")
+        for path, module in net(name).named_modules()
+        if isinstance(module, kinds)
+    }
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variants_layers_are_its_baselines_plus_those_of_its_switches(name):
+    variant, mine, reference = VARIANTS[name], modules(name), modules(BASELINES[name])
+    assert {path: mine.get(path) for path in reference} == reference
+    added = {path: layer for path, layer in mine.items() if path not in reference}
+    norms = {path for path, layer in added.items() if layer.startswith("BatchNorm2d")}
+    dropouts = {path for path, layer in added.items() if layer.startswith("Dropout")}
+    shortcuts = {p for p, layer in added.items() if "shortcut" in p and layer.startswith("Conv2d")}
+    assert norms | dropouts | shortcuts == set(added)
+    convolutions = sum(layer.startswith("Conv2d") for layer in mine.values())
+    assert len(norms) == (convolutions if variant.norm else 0)
+    assert len(dropouts) == (1 if variant.dropout else 0)  # before the head
+    assert len(shortcuts) == (3 if variant.residual else 0)  # where the width doubles
+    blocks = [m for m in net(name).modules() if isinstance(m, DoubleConv)]
+    assert len(blocks) == 4 * variant.blocks_per_stage
+    assert all((block.shortcut is not None) == variant.residual for block in blocks)
+    assert all(
+        conv.bias is None for conv in net(name).modules() if isinstance(conv, nn.Conv2d)
+    ) == (variant.norm)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_shared_layers_start_from_the_same_draw(name):
+    """The same weights; a branch that is added without norm is scaled by its net's block count."""
+    mine, reference = net(name).state_dict(), net(BASELINES[name]).state_dict()
+    weights = [key for key in reference if key.endswith("weight")]
+    assert len(weights) == len(reference) / 2
+    variant = VARIANTS[name]
+    for key in weights:
+        scaled = variant.residual and not variant.norm and ".second." in key
+        scale = (4 * variant.blocks_per_stage) ** -0.5 if scaled else 1
+        torch.testing.assert_close(mine[key], reference[key] * scale, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_first_loss_is_that_of_no_knowledge(name):
+    """No net's activations explode or fade on the way through: its first guess is about even."""
+    x = torch.randn(64, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        loss = F.cross_entropy(net(name, width=32, classes=200)(x), torch.arange(64))
+    assert abs(loss.item() - math.log(200)) < 0.6
+
+
+def test_seeds_decide_the_initial_weights():
+    torch.manual_seed(1)
+    one = net("mid_all", seed=3).state_dict()
+    torch.manual_seed(2)
+    same, other = net("mid_all", seed=3).state_dict(), net("mid_all", seed=4).state_dict()
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not torch.equal(one["stem.0.weight"], other["stem.0.weight"])
+    assert not torch.equal(one["stages.3.0.second.0.weight"], one["stages.3.1.second.0.weight"])
+
+
+def test_initialisation_is_he_fan_in():
+    weight = net("long_baseline", width=32).get_parameter("stages.3.1.first.0.weight")
+    assert weight.shape == (256, 256, 3, 3)
+    assert weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize(("before", "after"), [(16, 16), (16, 32)])
+def test_residual_norm_block_equals_torchvisions_basic_block(before, after):
+    torch.manual_seed(0)
+    mine = DoubleConv(before, after, norm=True, residual=True)
+    down = None
+    if before != after:
+        down = nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
+    theirs = BasicBlock(before, after, downsample=down)
+    for module in theirs.modules():  # so that a forgotten scale or shift shows
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -1, 1)
+    names = {"first.0": "conv1", "first.1": "bn1", "second.0": "conv2", "second.1": "bn2"}
+    names |= {"shortcut.0": "downsample.0", "shortcut.1": "downsample.1"}
+    source = theirs.state_dict()
+    mine.load_state_dict(
+        {
+            key: source[f"{names[key.rsplit('.', 1)[0]]}.{key.rsplit('.', 1)[1]}"]
+            for key in mine.state_dict()
+        }
+    )
+    x = torch.randn(3, before, 12, 12)
+    for mode in (True, False):
+        inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
+        outputs = [block.train(mode)(i) for block, i in zip((mine, theirs), inputs, strict=True)]
+        torch.testing.assert_close(outputs[0], outputs[1])
+        for output in outputs:
+            output.square().sum().backward()
+        torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
+
+
+def expected_size(name, width, classes):
+    """Parameters and FLOPs by hand: 2 per multiply-add of every convolution and the head."""
+    variant = VARIANTS[name]
+    per_output = 2 if variant.norm else 1  # scale and shift, or a bias
+    parameters = flops = 0
+
+    def convolution(fan_in, out, kernel, size):
+        nonlocal parameters, flops
+        parameters += fan_in * out * kernel**2 + per_output * out
+        flops += 2 * fan_in * out * kernel**2 * size**2
+
+    convolution(3, width, 3, 32)
+    before = width
+    for stage, size in enumerate((32, 16, 8, 4)):
+        after = width * 2**stage
+        for _ in range(variant.blocks_per_stage):
+            convolution(before, after, 3, size)
+            convolution(after, after, 3, size)
+            if variant.residual and before != after:
+                convolution(before, after, 1, size)
+            before = after
+    return parameters + before * classes + classes, flops + 2 * before * classes
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_counted_size_is_the_one_by_hand(name):
+    assert model_size(name) == expected_size(name, 32, 200)
+    assert model_size(name, width=8, classes=20) == expected_size(name, 8, 20)
+
+
+def overfits(name: str) -> bool:
+    """Whether a small net of this variant gets eight random images right within 300 steps."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(8, 3, 64, 64, generator=generator)
+    y = torch.arange(8) % 4
+    torch.manual_seed(0)
+    model = net(name, classes=4, dropout_rate=0.05)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for step in range(300):
+        model.train()
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 10 == 9 and (model.eval()(x).argmax(1) == y).all():
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_each_variant_overfits_one_small_batch(name):
+    assert overfits(name)
