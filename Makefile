@@ -28,6 +28,7 @@ QUICK ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOPED := .venv/.developed
+CLUSTERED := .venv/.clustered
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 option = $(if $(strip $($(1))),$(2)"$(strip $($(1)))")
@@ -74,15 +75,20 @@ $(DEVELOPED): $(INSTALLED)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# What Snakemake needs for Slurm.
+$(CLUSTERED): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cluster]'
+	@touch $@
+
 develop: $(DEVELOPED) ## add what tests, checks and benchmarks need (they do it themselves)
 
 # A sweep exits with 1 when runs failed: the report is built without them, names them and exits
 # with 1 too. Anything else (a wrong parameter, Ctrl-C) ends here.
-report: setup ## run what has no result or a stale one, then export the report to report/
+report: setup $(if $(strip $(PROFILE)),$(CLUSTERED)) ## run what has no result or a stale one, then export the report to report/
 	@$(BIN)/labcnn sweep $(RUNS) $(HOW) || [ $$? -eq 1 ]
 	@$(BIN)/labcnn report $(RUNS) $(call option,FORMATS,--formats=) $(REPORT_OPTIONS)
 
-sweep: setup ## run what has no result, or one that is out of date
+sweep: setup $(if $(strip $(PROFILE)),$(CLUSTERED)) ## run what has no result, or one that is out of date
 	@$(BIN)/labcnn sweep $(RUNS) $(HOW)
 
 plan: setup ## say what a sweep would run, and how long it should take

@@ -29,7 +29,7 @@ TRAINING_IMAGES_EACH = 5
 #: Usual mean epochs, logarithm of seconds per epoch, and how fast the validation curve rises.
 EPOCHS, SECONDS, SPEED = 30.0, 3.0, 0.3
 NO_TABLE, SAME_IMAGES = pd.DataFrame(), np.zeros(1)
-MACHINE = SimpleNamespace(device_name="", precision="", threads=1)
+MACHINE = SimpleNamespace(machines=("the same for all",))
 
 
 @dataclass(frozen=True)

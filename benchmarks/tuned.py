@@ -19,7 +19,7 @@ import pandas as pd
 from measures import replaced
 
 from labcnn.request import RunRequest
-from labcnn.runs import RESULT, RunFolder
+from labcnn.runs import NUMERICS, RESULT, RunFolder
 from labcnn.training.loop import fit
 
 HERE = Path(__file__).parent
@@ -66,7 +66,7 @@ def rows() -> list[dict[str, Any]]:
     for path in sorted(RUNS.glob(f"*/*/seed*/{RESULT}")):
         folder = RunFolder(path.parent)
         result, history = folder.result(), folder.history()
-        if result.experiment in names:
+        if result.experiment in names and result.provenance.numerics == NUMERICS:
             found.append(
                 {
                     "what": names[result.experiment],

@@ -1,6 +1,9 @@
 """labcnn: controlled CNN ablations on Tiny ImageNet, from notebook to report."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labcnn.training.trained import load_model as load_model
 
 __version__ = "0.1.0"
 

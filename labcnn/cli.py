@@ -214,7 +214,7 @@ def report(
     date: Annotated[str | None, cover("date, as 2026-01-31")] = None,
     tuned: Annotated[
         str | None,
-        typer.Option(help="Folder in the logs for the 14th row. None: the data set's, if there."),
+        typer.Option(help="Folder in the logs for the last row. None: the data set's, if there."),
     ] = None,
     images: Annotated[
         bool, typer.Option(help="Show images of the data set, where it is prepared.")

@@ -134,7 +134,7 @@ class Recipe(BaseModel):
         variant: Any = given.get("variant")
         get_variant(variant)
         usual = defaults(str(given.get("dataset", "shapes")), str(given.get("protocol", "course")))
-        return validated(cls, {**usual, **given})
+        return validate(cls, {**usual, **given})
 
     @property
     def network(self) -> Variant:
@@ -195,7 +195,7 @@ def refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any] | list[str
             )
 
 
-def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
+def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
     """``model(**values)``, with pydantic's list of errors turned into one readable line."""
     try:
         return model(**values)
@@ -217,7 +217,7 @@ def valid_values(model: type[BaseModel], name: str) -> str:
     if "description" in chosen:
         return str(chosen["description"])
     if "enum" in chosen:
-        return "one of " + ", ".join(chosen["enum"])
+        return "one of " + ", ".join(map(str, chosen["enum"]))
     words = {
         "minimum": "at least",
         "exclusiveMinimum": "above",

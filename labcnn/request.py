@@ -8,19 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from labcnn.data import resolve_dataset
 from labcnn.paths import logs_folder
-from labcnn.recipe import Recipe, refuse_unknown, validated
+from labcnn.recipe import Recipe, refuse_unknown, validate
 from labcnn.runs import RunFolder
 
 BOOLEAN_WORDS = {"true": True, "false": False, "yes": True, "no": False}
 
 
 class RunRequest(BaseModel):
-    """A recipe, and how and where to run it: provenance, which decides last bits only.
+    """A recipe, and how and where to run it: provenance, which the result lists.
 
     Attributes
     ----------
     precision : of the forward pass: ``bf16``, ``fp32``, or ``auto``: bf16 where the device is
-        faster in it. In ``fp64`` all is float64: slow, and the same on any machine to 1e-8.
+        faster in it. In ``fp64`` all is float64: slow, and the same on any CPU to 1e-8.
     device : ``auto`` takes CUDA, then Apple's MPS, then the CPU.
     threads : CPU threads; None takes what torch takes, usually all cores. (Different numbers of
         threads give results that differ in the last bits, so they are recorded.)
@@ -80,7 +80,7 @@ class RunRequest(BaseModel):
         given = {name: value for name, value in parameters.items() if value is not None}
         given["dataset"] = resolve_dataset(given.get("dataset", "auto"))
         recipe = {name: given.pop(name) for name in Recipe.model_fields if name in given}
-        return validated(cls, {**given, "recipe": Recipe.from_parameters(recipe)})
+        return validate(cls, {**given, "recipe": Recipe.from_parameters(recipe)})
 
     @property
     def experiment_name(self) -> str:

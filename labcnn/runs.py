@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -134,6 +133,9 @@ class RunResult(_Schema):
     provenance: Provenance
 
 
+FailureKind = Literal["error", "died", "time limit"]
+
+
 class Failure(_Schema):
     """Why the latest attempt at a run ended without a result (``failure.json``).
 
@@ -141,7 +143,7 @@ class Failure(_Schema):
     killed, or ran out of memory) or ``time limit``; ``attempt`` counts from 1.
     """
 
-    kind: Literal["error", "died", "time limit"]
+    kind: FailureKind
     message: str
     attempt: int
     when: str
@@ -211,9 +213,7 @@ class RunFolder:
         except (OSError, ValidationError):
             return None
 
-    def write_failure(
-        self, kind: Literal["error", "died", "time limit"], message: str, attempt: int
-    ) -> Failure:
+    def write_failure(self, kind: FailureKind, message: str, attempt: int) -> Failure:
         """Write ``failure.json``."""
         when = datetime.now(UTC).isoformat(timespec="seconds")
         failure = Failure(kind=kind, message=message, attempt=attempt, when=when)
@@ -251,8 +251,14 @@ def new_path(run: Path) -> Path:
 def read_result(path: Path) -> RunResult:
     """Read and check one ``result.json``."""
     try:
-        result = RunResult.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        result = RunResult.model_validate_json(content)
     except ValidationError as error:
+        if b'"numerics"' not in content and b'"provenance"' in content:
+            raise RunError(
+                f"{path}: of an older labcnn, which had other protocols; move its experiment away, "
+                "or name another by experiment=..."
+            ) from None
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         said = f"{where}: {first['msg']}" if where else first["msg"]
@@ -337,13 +343,10 @@ def changes(result: RunResult, wanted: Recipe | None = None) -> list[str]:
     ]
     if (made := result.provenance.numerics) != NUMERICS:
         lines.append(f"made by code of numerics {made}, this is {NUMERICS}")
-    before, now = result.provenance.data_fingerprint, _fingerprint(result.recipe.dataset)
+    before, now = result.provenance.data_fingerprint, prepared_fingerprint(result.recipe.dataset)
     if now not in (None, before):
         lines.append(f"made from other data: {before[:8]}, here is {now[:8]}")
     return lines
-
-
-_fingerprint = cache(prepared_fingerprint)
 
 
 class Runs(NamedTuple):

@@ -27,6 +27,7 @@ def describe(request: RunRequest) -> Markdown:
     recipe = request.recipe
     notice = DEMO if recipe.dataset == "shapes" else ""
     values = {k: v for k, v in recipe.model_dump().items() if k not in ("variant", "seed")}
+    values |= {"precision": request.precision}
     rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in values.items())
     return Markdown(
         f"{notice}**{label(recipe.variant)}** (`{recipe.variant}`), seed {recipe.seed}, in the "

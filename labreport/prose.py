@@ -58,10 +58,12 @@ def completeness(study: Study) -> Prose:
             f"**未完成**：{len(REPORT_VARIANTS)} 个模型中有 {len(study.missing)} 个没有结果，"
             f"即 {names}；以下图表与结论只依据已有的运行。"
         )
-    elif len(study.results) < len(REPORT_VARIANTS) * len(seeds):
-        few = [v for v in REPORT_VARIANTS if len(study.seeds(v)) < len(seeds)]
+    elif few := [v for v in REPORT_VARIANTS if len(study.seeds(v)) < len(seeds)]:
         names = "、".join(f"{escape(short_name(v))}（{len(study.seeds(v))} 个）" for v in few)
         lines.append(f"**未完成**：部分模型的种子数少于 {len(seeds)} 个，即 {names}。")
+    machines = {m for run in study.results.values() for m in run.provenance.machines}
+    if len(precisions := sorted({machine.precision for machine in machines})) > 1:
+        lines.append(f"**精度不一**：各次运行的数值精度不同（{'、'.join(precisions)}）。")
     if study.failures:
         listed = "\n".join(_failed_run(*key, failure) for key, failure in study.failures.items())
         lines.append(f"**失败的运行**：以下运行没有结果，原因如下。\n\n{listed}")

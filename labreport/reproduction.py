@@ -97,7 +97,7 @@ def how(study: Study, tuned: Study | None = None) -> Prose:
         lines.append("各模型的种子不全相同，因此该命令还会补上本报告所缺的运行。")
     if tuned is not None:
         lines += [
-            f"第 {len(REPORT_VARIANTS) + 1} 行（tuned）由下列命令得到：",
+            "末行（tuned）由下列命令得到：",
             _code(command(tuned)),
         ]
     return Prose("\n\n".join(lines))

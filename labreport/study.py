@@ -190,6 +190,11 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     kept = kept[[not line for line in damaged.values()]].reset_index(drop=True)
     if kept.empty:
         raise ReportError(f"no whole run; left out: {'; '.join(_relative(ours, folder))}")
+    if not set(kept["variant"]) & set(REPORT_VARIANTS):
+        raise ReportError(
+            f"experiment={experiment!r} has none of the report's variants, only "
+            f"{', '.join(sorted(set(kept['variant'])))}; train one of: {', '.join(REPORT_VARIANTS)}"
+        )
     whole = {(v, s): chosen[v, s] for v, s in zip(kept["variant"], kept["seed"], strict=True)}
     failures = {
         (run.variant, run.seed): failure

@@ -118,10 +118,10 @@ def section(study: Study, chosen: Sequence[str]) -> Table:
 
 
 def results(study: Study, tuned: Study | None = None) -> Table:
-    """The 13 rows: accuracies in percent, the best of each column marked, the original beside.
+    """A row per variant: accuracies in percent, the best of each marked, the original beside.
 
     Means over seeds; where there are several, the test accuracy with its standard deviation.
-    ``tuned`` is the 14th row, of another protocol and so never marked as the best.
+    ``tuned`` is the last row, of another protocol and so never marked as the best.
     """
     old = original()
     best = {

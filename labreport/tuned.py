@@ -1,4 +1,4 @@
-"""The 14th row: the same kind of network trained by the protocol ``tuned``."""
+"""The last row: the same kind of network trained by the protocol ``tuned``."""
 
 from pathlib import Path
 

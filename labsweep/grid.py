@@ -171,10 +171,10 @@ class Sweep:
         return {**self.parameters, **own, "logs": str(self.logs), "notebook": str(self.notebook)}
 
     def job_of(self, variant: str, seed: int) -> str:
-        """What :mod:`labsweep.job` is told, as JSON."""
+        """The run as :mod:`labsweep.job` takes it, as JSON."""
         parameters = self.parameters_of(variant, seed)
-        told = {"notebook": str(self.notebook), "parameters": parameters, "minutes": self.minutes}
-        return json.dumps(told)
+        job = {"notebook": str(self.notebook), "parameters": parameters, "minutes": self.minutes}
+        return json.dumps(job)
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
@@ -185,12 +185,14 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
         if not equals or not name.isidentifier():
             raise ParameterError(f"{text!r} is not a parameter; write it as name=value")
         if name in made:
-            raise ParameterError(f"{name} is given twice: {made[name]!r} and {typed(value)!r}")
-        made[name] = typed(value)
+            raise ParameterError(
+                f"{name} is given twice: {made[name]!r} and {parse_value(value)!r}"
+            )
+        made[name] = parse_value(value)
     return made
 
 
-def typed(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """A number, truth value or None where the text is one in JSON's or Python's spelling."""
     spelled = {"True": "true", "False": "false", "None": "null"}.get(text, text)
     try:

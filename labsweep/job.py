@@ -15,16 +15,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from labcnn.errors import LabError, LockedError, RunError
 from labcnn.execute import CellFailed, KernelDied, execute
 from labcnn.request import RunRequest
-from labcnn.runs import FAILURE, NOTEBOOK, RunFolder, State, state
+from labcnn.runs import FAILURE, NOTEBOOK, FailureKind, RunFolder, State, state
 from labsweep import lifeline
 from labsweep.slots import slot
 
-Kind = Literal["error", "died", "time limit"]
 #: How long a process may take to leave by itself when it has been told to.
 GRACE_SECONDS = 5
 #: Between two looks at whether another process still trains the run.
@@ -78,7 +77,7 @@ class Job:
                 if self.folder.is_locked() or self.done:
                     continue
                 print(f"GPU {gpu}" if gpu else "CPU", flush=True)
-                if (code := self._executed()) is not None:
+                if (code := self._execute()) is not None:
                     return code
 
     def wait_for_others(self) -> None:
@@ -88,12 +87,12 @@ class Job:
         while self.folder.is_locked():
             time.sleep(POLL_SECONDS)
 
-    def _executed(self) -> int | None:
+    def _execute(self) -> int | None:
         """The exit code; None where another process began the run while the kernel started."""
         seconds = math.inf if self.minutes is None else 60 * self.minutes
         limit = lifeline.when_over(seconds, self._time_is_up)
         again = {"overwrite": True} if self.folder.finished else {}
-        fault: tuple[Kind, str] = "error", f"{self.notebook.name} ended without a result"
+        fault: tuple[FailureKind, str] = "error", f"{self.notebook.name} ended without a result"
         try:
             execute(self.notebook, self.folder.path / NOTEBOOK, {**self.parameters, **again})
         except KernelDied as error:
@@ -106,7 +105,7 @@ class Job:
             fault = "error", str(error)
         except Stopped:
             if self.late and not self.done:
-                self._failed("time limit", f"not finished after {self.minutes:g} minutes")
+                self._record("time limit", f"not finished after {self.minutes:g} minutes")
             raise
         finally:
             limit.cancel()
@@ -115,14 +114,14 @@ class Job:
         if self.done:
             (self.folder.path / FAILURE).unlink(missing_ok=True)
             return 0
-        self._failed(*fault)
+        self._record(*fault)
         return 1
 
     def _time_is_up(self) -> None:
         self.late = True
         lifeline.terminate()
 
-    def _failed(self, kind: Kind, message: str) -> None:
+    def _record(self, kind: FailureKind, message: str) -> None:
         print(f"labcnn: {self.folder.write_failure(kind, message, self.attempt)}", file=sys.stderr)
 
 

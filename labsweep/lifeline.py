@@ -16,7 +16,7 @@ POLL_SECONDS = 0.5
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether it runs: another process that got its number later isn't it, nor is its shell."""
+    """Whether the process still runs: not a zombie, nor a later process with the same number."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

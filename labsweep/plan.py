@@ -52,13 +52,14 @@ class Line:
 def plan(sweep: Sweep) -> list[Line]:
     """A line per variant, in the sweep's order."""
     try:
-        device, threads = this_device(sweep.parameters)
+        device, threads, precision = this_device(sweep.parameters)
     except ParameterError:  # it isn't on this machine, which may only send the runs to others
-        device, threads = "", 0
+        device, threads, precision = "", 0, ""
     measured = [
         result
         for result in results_below(sweep.logs)
         if result.provenance.device_name == device
+        and result.provenance.precision == precision
         and (result.provenance.device != "cpu" or result.provenance.threads == threads)
     ]
     images = training_images(sweep.runs[0].recipe)
@@ -72,11 +73,12 @@ def plan(sweep: Sweep) -> list[Line]:
     return lines
 
 
-def this_device(parameters: Mapping[str, Any]) -> tuple[str, int]:
-    """The name of the device that runs have on this machine, and their threads."""
+def this_device(parameters: Mapping[str, Any]) -> tuple[str, int, str]:
+    """The name of the device that runs have on this machine, their threads and precision."""
     from labcnn.training.hardware import choose_hardware  # imports torch
 
-    return choose_hardware(parameters.get("device", "auto")).name, parameters.get("threads", 1)
+    found = choose_hardware(parameters.get("device", "auto"), parameters.get("precision", "auto"))
+    return found.name, parameters.get("threads", 1), found.precision
 
 
 def training_images(recipe: Recipe) -> int | None:

@@ -16,7 +16,7 @@ from labsweep.progress import duration, outcome
 
 STYLES = {
     State.DONE: "green", State.RUNNING: "cyan", State.STALE: "yellow", State.UNFINISHED: "dim",
-    State.FAILED: "bold red", State.DAMAGED: "bold red",
+    State.NOT_BEGUN: "dim", State.FAILED: "bold red", State.DAMAGED: "bold red",
 }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_what_is_installed_is_what_is_locked(name: str) -> None:
 def test_conda_installs_what_make_installs() -> None:
     (pip,) = (each["pip"] for each in CONDA if isinstance(each, dict))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    command, _ = re.findall(r"pip install (.*)", makefile)
+    command, *_ = re.findall(r"pip install (.*)", makefile)
     given = [word for word in command.replace("'", "").split() if not word.startswith("--")]
     assert " ".join(pip).split() == given
     assert [each for each in CONDA if isinstance(each, str)] == ["python=3.11", "pip"]

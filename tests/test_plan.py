@@ -39,7 +39,7 @@ def states(logs: Path) -> dict[tuple[str, int], RunState]:
 
 @pytest.fixture(autouse=True)
 def this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labsweep.plan.this_device", lambda parameters: ("a CPU", 1))
+    monkeypatch.setattr("labsweep.plan.this_device", lambda parameters: ("a CPU", 1, "fp32"))
 
 
 def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
@@ -66,9 +66,10 @@ def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
 
 def test_other_widths_machines_and_threads_say_nothing(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"], parameters={"width": 8})
-    first, second = write_runs(tmp_path, ["short_norm"], [0, 1])
+    first, second, third = write_runs(tmp_path, ["short_norm"], [0, 1, 2])
     edit(first, provenance__threads=2)
     edit(second, provenance__device_name="another")
+    edit(third, provenance__precision="bf16")
     sweep = Sweep.from_config({"variants": "short_all", "logs": tmp_path})
     (line,) = plan(sweep)
     assert line.speed is line.seconds is wall_seconds([line], 2) is None
@@ -138,10 +139,10 @@ def test_other_data_makes_a_run_stale(tmp_path: Path, monkeypatch: pytest.Monkey
     (folder,) = write_runs(
         tmp_path, ["short_all"], parameters={"dataset": "tiny-imagenet-200"}, fingerprint="ab" * 32
     )
-    monkeypatch.setattr(runs, "_fingerprint", lambda dataset: "ab" * 32)
+    monkeypatch.setattr(runs, "prepared_fingerprint", lambda dataset: "ab" * 32)
     assert state(folder).kind == "done"
-    monkeypatch.setattr(runs, "_fingerprint", lambda dataset: "cd" * 32)
+    monkeypatch.setattr(runs, "prepared_fingerprint", lambda dataset: "cd" * 32)
     assert state(folder).reasons == ("made from other data: abababab, here is cdcdcdcd",)
-    monkeypatch.setattr(runs, "_fingerprint", lambda dataset: None)
+    monkeypatch.setattr(runs, "prepared_fingerprint", lambda dataset: None)
     assert state(folder).kind == "done"
     assert folder.finished

@@ -52,6 +52,7 @@ def test_every_variant_gets_the_same_recipe(protocol, dataset):
         ({"overwrite": "maybe"}, ["overwrite='maybe'", "True or False"]),
         ({"experiment": "../elsewhere"}, ["experiment='../elsewhere'"]),
         ({"threads": 0}, ["threads=0", "at least 1"]),
+        ({"test_views": 3}, ["test_views=3", "one of 1, 2, 6"]),
     ],
 )
 def test_a_bad_value_gets_one_line_with_the_value_and_what_is_valid(parameters, words, logs):

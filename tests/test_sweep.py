@@ -12,7 +12,7 @@ from rich.console import Console
 from labcnn.errors import ParameterError
 from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, State, state
 from labcnn.variants import REPORT_VARIANTS
-from labsweep.grid import Run, Sweep, assignments, typed, words
+from labsweep.grid import Run, Sweep, assignments, parse_value, words
 from labsweep.launch import Place
 from labsweep.progress import Display, Progress, Watch, counts
 
@@ -102,7 +102,7 @@ def test_text_is_read_as_the_value_it_spells() -> None:
         "a": 2, "b": 0.5, "c": True, "d": False, "e": None, "f": 1000.0, "g": "x=y", "h": "[1]",
         "i": "",
     }  # fmt: skip
-    assert isinstance(typed("2"), int)
+    assert isinstance(parse_value("2"), int)
     assert words("a  b,c") == words(["a", "b", "c"]) == ["a", "b", "c"]
     for wrong in ("epochs", "=3", "learning rate=1"):
         with pytest.raises(ParameterError, match="name=value"):

@@ -7,7 +7,7 @@ from training_requests import request
 
 import labcnn
 from labcnn.errors import ParameterError, RunError
-from labcnn.training import hardware
+from labcnn.training import hardware, loop
 from labcnn.training.loop import fit
 
 
@@ -45,7 +45,8 @@ def test_what_is_no_model_or_no_image_is_named_in_one_line(small_data, tmp_path)
         labcnn.load_model(tmp_path / "nowhere")
     fit(request(), small_data)
     net = labcnn.load_model(request().folder)
-    for images in (np.zeros((2, 32, 32, 3), np.uint8), np.zeros((2, 64, 64, 3), np.float32)):
+    wrong = (2, 32, 32, 3), (0, 64, 64, 3)
+    for images in (*(np.zeros(s, np.uint8) for s in wrong), np.zeros((2, 64, 64, 3), np.float32)):
         with pytest.raises(RunError, match="valid: N x 64 x 64 x 3, uint8"):
             net(images)
     path = request().folder.path / "model.safetensors"
@@ -58,7 +59,8 @@ def test_what_is_no_model_or_no_image_is_named_in_one_line(small_data, tmp_path)
 
 
 def test_emulated_bfloat16_is_said_before_training(small_data, monkeypatch, capsys):
-    monkeypatch.setattr(hardware, "fast_bf16", lambda device: False)
+    for module in (hardware, loop):
+        monkeypatch.setattr(module, "fast_bf16", lambda device: False)
     assert fit(request(experiment="auto"), small_data).provenance.precision == "fp32"
     assert "slower" not in capsys.readouterr().out
     assert fit(request(precision="bf16"), small_data).provenance.precision == "bf16"
@@ -70,6 +72,7 @@ def test_float64_is_not_on_every_device(monkeypatch):
     monkeypatch.setattr(torch.mps, "is_available", lambda: True)
     with pytest.raises(ParameterError, match="precision='fp64' isn't on device mps; valid: auto"):
         hardware.choose_hardware("mps", "fp64")
+    assert hardware.choose_hardware("auto", "fp64").device.type != "mps"
 
 
 def test_the_package_has_nothing_else_to_import_lazily():

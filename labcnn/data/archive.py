@@ -78,7 +78,7 @@ class Tar:
 
     def __init__(self, path: Path, file: tarfile.TarFile) -> None:
         self.path, self._file = path, file
-        with explained(path):
+        with name_faults(path):
             members = file.getmembers()
         for member in members:
             refuse_escape(path, member.name)
@@ -100,7 +100,7 @@ def refuse_escape(archive: Path, member: str) -> None:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def name_faults(path: Path) -> Iterator[None]:
     """Turn what a damaged archive raises into one line."""
     try:
         yield
@@ -122,13 +122,13 @@ def open_tree(path: Path) -> Iterator[Tree]:
     if path.is_dir():
         yield Folder(path)
         return
-    with explained(path):
-        archive = _opened(path)
+    with name_faults(path):
+        archive = _open(path)
     with archive:
         yield Zip(path, archive) if isinstance(archive, zipfile.ZipFile) else Tar(path, archive)
 
 
-def _opened(path: Path) -> zipfile.ZipFile | tarfile.TarFile:
+def _open(path: Path) -> zipfile.ZipFile | tarfile.TarFile:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if zipfile.is_zipfile(path):

@@ -85,11 +85,11 @@ class Batches:
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(2), images)
         images = images.permute(0, 3, 1, 2)
         if size != images.shape[2]:
-            images = resized(images, size)
-        x = images.sub(self.mean) if shifts is None else self._shifted(images, shifts)
+            images = resize(images, size)
+        x = images.sub(self.mean) if shifts is None else self._shift(images, shifts)
         return x.mul_(self.scale), self.labels.index_select(0, rows)
 
-    def _shifted(self, images: Tensor, shifts: list[list[int]]) -> Tensor:
+    def _shift(self, images: Tensor, shifts: list[list[int]]) -> Tensor:
         """Images less their mean, moved; both in one pass over memory."""
         kind = self.mean.dtype
         x = torch.empty_like(images, dtype=kind, memory_format=torch.channels_last).zero_()
@@ -155,7 +155,7 @@ class Batches:
             yield self.take(rows, size, mirrored, shift)
 
 
-def resized(images: Tensor, size: int) -> Tensor:
+def resize(images: Tensor, size: int) -> Tensor:
     """Images N x 3 x H x W of uint8 as N x 3 x ``size`` x ``size``, bilinear and antialiased."""
     x = images if images.device.type == "cpu" else images.float()  # only the CPU can do bytes
     return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)

@@ -25,7 +25,7 @@ def downloads_folder() -> Path:
 
 
 @contextmanager
-def obtained(source: str | None) -> Iterator[Path]:
+def obtain(source: str | None) -> Iterator[Path]:
     """The folder or archive that ``source`` names, on this disk.
 
     Parameters

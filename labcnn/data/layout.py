@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from labcnn.data.archive import MARKER, NESTED, Tree, explained, is_junk
+from labcnn.data.archive import MARKER, NESTED, Tree, is_junk, name_faults
 from labcnn.errors import DataError
 
 EXPECTED = (
@@ -52,16 +52,16 @@ def find_layout(tree: Tree) -> Layout:
     lines = _text(tree, inside["words.txt"]).splitlines()
     words = dict(line.split("\t", 1) for line in lines if "\t" in line)
     train = _in_class_folders(tree, inside, "train")
-    test = _in_class_folders(tree, inside, "val") | _annotated(tree, inside)
+    test = _in_class_folders(tree, inside, "val") | _read_annotations(tree, inside)
     for split, items in (("train", train), ("val", test)):
         if not items:
             raise DataError(f"{tree.path}: no images in {root}{split}/; {EXPECTED}")
-    present = _agreed(tree, wnids, train, test)
+    present = _agree(tree, wnids, train, test)
     return Layout(
         wnids=present,
         class_names=tuple(words.get(w, w).split(",")[0].strip() for w in present),
-        train=_ordered(tree, "train", present, train),
-        test=_ordered(tree, "val", present, test),
+        train=_order(tree, "train", present, train),
+        test=_order(tree, "val", present, test),
     )
 
 
@@ -83,7 +83,7 @@ def _root(tree: Tree, names: list[str]) -> str:
 
 
 def _text(tree: Tree, name: str) -> str:
-    with explained(tree.path):
+    with name_faults(tree.path):
         content = tree.read(name)
     try:
         return content.decode("utf-8-sig")
@@ -108,7 +108,7 @@ def _in_class_folders(tree: Tree, inside: dict[str, str], split: str) -> Found:
     return found
 
 
-def _annotated(tree: Tree, inside: dict[str, str]) -> Found:
+def _read_annotations(tree: Tree, inside: dict[str, str]) -> Found:
     """Images at ``val/images/x.JPEG``, whose classes ``val/val_annotations.txt`` says."""
     files = {
         short.removeprefix("val/images/"): name
@@ -130,7 +130,7 @@ def _annotated(tree: Tree, inside: dict[str, str]) -> Found:
     return {(labels[file], file): name for file, name in files.items()}
 
 
-def _agreed(tree: Tree, wnids: tuple[str, ...], train: Found, test: Found) -> tuple[str, ...]:
+def _agree(tree: Tree, wnids: tuple[str, ...], train: Found, test: Found) -> tuple[str, ...]:
     in_train, in_val = {wnid for wnid, _ in train}, {wnid for wnid, _ in test}
     for wrong, where in (
         (in_train - set(wnids), "in train/ but not in wnids.txt"),
@@ -143,7 +143,7 @@ def _agreed(tree: Tree, wnids: tuple[str, ...], train: Found, test: Found) -> tu
     return tuple(wnid for wnid in wnids if wnid in in_train)
 
 
-def _ordered(tree: Tree, split: str, wnids: tuple[str, ...], found: Found) -> tuple[Item, ...]:
+def _order(tree: Tree, split: str, wnids: tuple[str, ...], found: Found) -> tuple[Item, ...]:
     counts = Counter(wnid for wnid, _ in found)
     usual = Counter(counts.values()).most_common(1)[0][0]
     odd = [f"{wnid} has {counts[wnid]}" for wnid in wnids if counts[wnid] != usual]

@@ -69,12 +69,12 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
         False where nothing was to do.
     """
     from labcnn.data.archive import open_tree
-    from labcnn.data.download import obtained
+    from labcnn.data.download import obtain
 
     with _alone():
         if prepared() and not force:
             return False
-        with obtained(source) as path, open_tree(path) as tree:
+        with obtain(source) as path, open_tree(path) as tree:
             cache.build(tree, folder())
         return True
 

@@ -102,7 +102,7 @@ class Checkpoint:
             if (before := content["maker"].get(name)) != value:
                 print(
                     f"The run was begun with {name}={before} and goes on with {value}: "
-                    "its last bits may differ from those of a run that wasn't interrupted."
+                    "its numbers may differ from those of a run that wasn't interrupted."
                 )
         return True
 

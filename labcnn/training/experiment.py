@@ -1,4 +1,4 @@
-"""Who may run where: one process per run, and only comparable runs in an experiment."""
+"""A run is trained by one process, and an experiment holds comparable runs only."""
 
 import json
 import shutil

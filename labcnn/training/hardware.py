@@ -50,7 +50,8 @@ def choose_hardware(
         The device isn't on this machine, or can't do float64.
     """
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
-    chosen = next(d for d in ("cuda", "mps", "cpu") if there[d]) if device == "auto" else device
+    order = ("cuda", "cpu") if precision == "fp64" else ("cuda", "mps", "cpu")
+    chosen = next(d for d in order if there[d]) if device == "auto" else device
     if not there.get(chosen):
         valid = ", ".join(["auto", *(name for name in there if there[name])])
         raise ParameterError(f"device={device!r} isn't on this machine; valid here: {valid}")
@@ -63,11 +64,6 @@ def choose_hardware(
         raise ParameterError("precision='fp64' isn't on device mps; valid: auto, bf16, fp32")
     if precision == "auto":
         precision = "bf16" if fast_bf16(chosen) else "fp32"
-    elif precision == "bf16" and not fast_bf16(chosen):
-        print(
-            "precision=bf16 is slower than fp32 on this processor, up to 13 times where it has no "
-            "bfloat16 of its own; auto takes fp32 here"
-        )
     return Hardware(
         torch.device(chosen),
         torch.cuda.get_device_name()

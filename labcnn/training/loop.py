@@ -30,7 +30,7 @@ from labcnn.training.experiment import (
     working_folder,
 )
 from labcnn.training.failures import in_one_line
-from labcnn.training.hardware import Hardware, choose_hardware
+from labcnn.training.hardware import Hardware, choose_hardware, fast_bf16
 from labcnn.training.journal import Journal
 from labcnn.training.optimizers import make_optimizer
 from labcnn.training.probes import PROBE_SIZE, layer_norms
@@ -61,14 +61,19 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
     """
     hardware = choose_hardware(request.device, request.precision, request.threads)
     if request.folder.finished and not request.overwrite:
-        return saved(request)
+        return load_finished(request)
     if data is None:
         data = load_dataset(request.recipe.dataset, request.recipe.fraction)
     require_data(request.recipe, data)
+    if request.precision == "bf16" and hardware.device.type == "cpu" and not fast_bf16("cpu"):
+        print(
+            "precision=bf16 is slower than fp32 on this processor, up to 13 times where it has no "
+            "bfloat16 of its own; auto takes fp32 here"
+        )
     with in_one_line(request), only_process(request):
         restore(request)
         if request.folder.finished and not request.overwrite:  # by another process, meanwhile
-            return saved(request)
+            return load_finished(request)
         join_experiment(request, data.fingerprint)
         work = working_folder(request)
         remove_leftovers(work.path)
@@ -89,8 +94,8 @@ def require_data(recipe: Recipe, data: ImageData) -> None:
         )
 
 
-def saved(request: RunRequest) -> RunResult:
-    """The result of a finished run, said to be so.
+def load_finished(request: RunRequest) -> RunResult:
+    """The result of a finished run; prints that it wasn't trained now.
 
     Raises
     ------

@@ -15,8 +15,8 @@ PROBE_SIZE = 128
 def layer_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
     """Euclidean norms of each convolution's and the head's weights and their gradients.
 
-    Works in float32 on a copy in training mode, so neither the model's statistics nor the random
-    state of the training moves.
+    Works in the weights' own type, on a copy in training mode: neither the model's statistics nor
+    the random state of the training moves.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class TrainedNet(nn.Module):
             The images are of another shape or type.
         """
         images = np.asarray(images)
-        if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE:
+        if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE or not len(images):
             raise RunError(
                 f"images of shape {images.shape} and type {images.dtype} can't be classified; "
                 f"valid: N x {' x '.join(map(str, IMAGE_SHAPE))}, uint8"
@@ -104,13 +104,15 @@ def load_model(run: RunFolder | Path | str, device: str = "auto") -> TrainedNet:
     Returns
     -------
     TrainedNet
-        In evaluation mode. On the machine that trained it, it gives the very probabilities of
-        ``predictions.npz``.
+        In evaluation mode. On the machine that trained it, with as many threads, it gives the
+        very probabilities of ``predictions.npz``; elsewhere the last bits differ.
 
     Raises
     ------
     RunError
         There is no ``model.safetensors`` (it isn't in git), or it is cut or foreign.
+    ParameterError
+        The device isn't on this machine, or the variant isn't known here.
     """
     path = (run.path if isinstance(run, RunFolder) else Path(run)) / MODEL
     if not path.exists():
@@ -121,14 +123,15 @@ def load_model(run: RunFolder | Path | str, device: str = "auto") -> TrainedNet:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         recipe = Recipe.model_validate_json(notes["recipe"])
         class_names = json.loads(notes["class_names"])
-        hardware = choose_hardware(device, notes["precision"])
+        precision = notes["precision"]
         net = ConvNet(recipe.network, recipe.width, len(class_names), recipe.dropout_rate)
-        net = net.to(hardware.device, hardware.dtype).to(memory_format=torch.channels_last)
-        net.load_state_dict(weights)
+        net.to(torch.float64 if precision == "fp64" else torch.float32).load_state_dict(weights)
         mean, std = (torch.tensor(json.loads(notes[name])) for name in ("mean", "std"))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(f"{path}: cut or no model of this labcnn ({reason})") from None
+    hardware = choose_hardware(device, precision)
+    net = net.to(hardware.device).to(memory_format=torch.channels_last)
     return TrainedNet(
         net, recipe, class_names, mean.to(hardware.dtype), std.to(hardware.dtype), hardware
     )
