@@ -54,7 +54,7 @@ TINY = {"dataset": "shapes", "width": 4, "epochs": 3, "batch_size": 24, "threads
 CASES: tuple[dict[str, Any], ...] = (
     {"variant": "short_all", "decay": "one_cycle", "augment": True},
     {"variant": "short_dropout", "seed": 1, "momentum": 0.5},
-    {"variant": "short_all", "seed": 2, "decay_patience": 0, "weight_decay": 0.01},
+    {"variant": "short_all", "seed": 2, "decay_patience": 1, "weight_decay": 0.01},
     {"variant": "short_all", "seed": 3, "protocol": "tuned", "learning_rate": 0.1,
      "dropout_rate": 0.2},
     {"variant": "short_baseline", "seed": 4, "augment": True, "precision": "fp32"},
