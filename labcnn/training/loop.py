@@ -128,12 +128,8 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
     stepped = cast(nn.Module, torch.compile(model)) if request.compile else model
     optimizer = make_optimizer(model, recipe)
     decay = Decay(optimizer, recipe, math.ceil(len(batches["train"]) / recipe.batch_size))
-    best, journal, totals = (
-        BestEpoch(recipe.patience),
-        Journal(folder),
-        Totals(device, hardware.dtype),
-    )
-    outputs = FinalOutputs()
+    best, journal = BestEpoch(recipe.patience), Journal(folder)
+    totals, outputs = Totals(device, hardware.dtype), FinalOutputs()
     probe = batches["train"].take(batches["train"].spread(PROBE_SIZE))
 
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "decay": decay}
