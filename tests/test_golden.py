@@ -54,10 +54,10 @@ RUNS: dict[str, dict[str, Any]] = {
     "muon": {"variant": "short_residual", **MUON},
     "one-cycle": {"variant": "short_lrdecay", "decay": "one_cycle", "epochs": 3},
     "plateau": {
-        "variant": "short_lrdecay", "learning_rate": 1e-9, "epochs": 6, "decay_factor": 0.3,
+        "variant": "short_lrdecay", "learning_rate": 1e-6, "epochs": 6, "decay_factor": 0.3,
     },
     "early-stopping": {
-        "variant": "short_baseline", "learning_rate": 1e-9, "epochs": 6, "patience": 2,
+        "variant": "short_baseline", "learning_rate": 1e-6, "epochs": 6, "patience": 2,
     },
     "label-smoothing": {"variant": "short_baseline", "label_smoothing": 0.2},
     "augmentation": {"variant": "short_norm", "augment": True, "epochs": 3},
