@@ -9,9 +9,11 @@ without being in each other's way.
 
 import itertools
 import json
+import math
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,13 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labcnn.data import load_dataset
-from labcnn.data.batches import Batches, channel_statistics
+from labcnn.data.batches import Batches
 from labcnn.models import ConvNet, DoubleConv
 from labcnn.request import RunRequest
-from labcnn.training.epoch import Totals, train_epoch
+from labcnn.training import checkpoint
 from labcnn.training.hardware import choose_hardware
-from labcnn.training.optimizers import make_optimizer
-from labcnn.training.schedules import Decay
+from labcnn.training.trainer import Trainer
 from labcnn.variants import get_variant
 
 WIDTH, BATCH_SIZE, DROPOUT_RATE = 32, 64, 0.5
@@ -52,24 +53,20 @@ def ours(
             "learning_rate": LEARNING_RATE,
             "momentum": MOMENTUM,
             "threads": threads,
+            "logs": tempfile.gettempdir(),  # nothing is written
         }
     )
-    recipe, hardware = request.recipe, choose_hardware(threads=threads)
-    data = load_dataset(dataset)
-    model = ConvNet(recipe.network, recipe.width, data.classes, recipe.dropout_rate)
-    model = model.to(hardware.device).to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, recipe)
-    decay = Decay(optimizer, recipe, steps_per_epoch=1)
-    source = Batches(data.train, *channel_statistics(data.train), hardware.device)
-    turns = itertools.count(1)  # each its own order: other images, other pages of the data's file
+    checkpoint.SECONDS_BETWEEN = math.inf  # a turn is too short for its share of them
+    trainer = Trainer(
+        request, load_dataset(dataset), choose_hardware(threads=threads), request.folder
+    )
+    timed: Any = Timed(trainer.batches["train"], cached)
+    trainer.batches["train"] = timed
 
     def images_per_second(seconds: float) -> float:
-        timed: Any = Timed(source, seconds, cached)
-        totals = Totals(hardware.device)
-        row = train_epoch(
-            model, timed, optimizer, decay, recipe, next(turns), hardware, totals
-        )  # fmt: skip
-        return float(row["images_per_second"])
+        timed.seconds = seconds
+        trainer.totals.reset(trainer.learning_rate)
+        return float(trainer.train_epoch()["images_per_second"])
 
     return images_per_second
 
@@ -77,15 +74,16 @@ def ours(
 class Timed:
     """Batches until the time is up; with ``cached``, the first one only."""
 
-    def __init__(self, source: Batches, seconds: float, cached: bool) -> None:
-        self.source, self.seconds, self.cached = source, seconds, cached
+    def __init__(self, source: Batches, cached: bool) -> None:
+        self.source, self.cached, self.seconds = source, cached, 0.0
+        self.turns = itertools.count(1)  # each in its own order: other pages of the data's file
 
     def shuffled(
         self, batch_size: int, seed: int, epoch: int, *others: Any, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         end = time.perf_counter() + self.seconds
-        for again in itertools.count(epoch):
-            for batch in self.source.shuffled(batch_size, seed, again, *others):
+        for turn in self.turns:
+            for batch in self.source.shuffled(batch_size, seed, turn, *others):
                 yield batch
                 while self.cached and time.perf_counter() < end:
                     yield batch

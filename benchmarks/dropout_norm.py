@@ -11,7 +11,7 @@ trained, with the normalisations' statistics taken anew with dropout off, and wi
 import argparse
 import itertools
 import json
-import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,11 @@ from measures import replaced
 from torch import nn
 
 from labcnn.data import ImageData, load_dataset
-from labcnn.data.batches import Batches, channel_statistics
 from labcnn.files import write_text
-from labcnn.models import ConvNet
-from labcnn.recipe import Recipe
-from labcnn.training.epoch import Totals, train_epoch
+from labcnn.request import RunRequest
 from labcnn.training.evaluate import evaluate, reestimate_norm
 from labcnn.training.hardware import Hardware, choose_hardware
-from labcnn.training.optimizers import make_optimizer
-from labcnn.training.schedules import Decay
+from labcnn.training.trainer import Trainer
 
 PLACE = Path(__file__).with_suffix(".json")
 PAGE = PLACE.with_suffix(".md")
@@ -40,44 +36,40 @@ PLACES = {"stages and head": (0.2, 0.2), "head only": (0.0, 0.5)}
 REESTIMATION = 60
 
 
-def net(recipe: Recipe, classes: int, place: str, seed: int) -> ConvNet:
-    """short_all with dropout where ``place`` says."""
-    stage_rate, head_rate = PLACES[place]
-    model = ConvNet(recipe.network, recipe.width, classes, head_rate, seed)
-    if stage_rate:
-        for stage in model.stages:
-            assert isinstance(stage, nn.Sequential)
-            stage.append(nn.Dropout(stage_rate))
-    return model.to(memory_format=torch.channels_last)
-
-
 def study(place: str, seed: int, data: ImageData, hardware: Hardware) -> list[dict[str, Any]]:
     """A row per epoch: accuracies, 0-1, during training and three ways in evaluation."""
+    stage_rate, head_rate = PLACES[place]
     given = {"variant": "short_all", "dataset": "tiny-imagenet-200", "seed": seed}
-    recipe = Recipe.from_parameters(given | {"fraction": FRACTION, "epochs": EPOCHS})
-    mean, std = channel_statistics(data.train)
-    train, val = (Batches(s, mean, std, hardware.device) for s in (data.train, data.val))
-    torch.manual_seed(seed)
-    model = net(recipe, data.classes, place, seed)
-    optimizer = make_optimizer(model, recipe)
-    decay = Decay(optimizer, recipe, math.ceil(len(train) / recipe.batch_size))
-    rows = []
-    for epoch in range(1, EPOCHS + 1):
-        trained = train_epoch(
-            model, train, optimizer, decay, recipe, epoch, hardware, Totals(hardware.device)
-        )
-        accuracies = {"as trained": evaluate(model, val, hardware).metrics.accuracy}
-        kept = {name: value.clone() for name, value in model.state_dict().items()}
-        for dropout in (False, True):
-            inputs = (x for x, _ in train.shuffled(recipe.batch_size, seed=99, epoch=0))
-            some = itertools.islice(inputs, REESTIMATION)
-            reestimate_norm(model, some, hardware, dropout=dropout)
-            name = f"statistics anew, dropout {'on' if dropout else 'off'}"
-            accuracies[name] = evaluate(model, val, hardware).metrics.accuracy
-        model.load_state_dict(kept)
-        rows.append({"epoch": epoch, "in training": trained["train_accuracy"], **accuracies})
-        print(place, seed, rows[-1], flush=True)
-    return rows
+    given |= {"fraction": FRACTION, "epochs": EPOCHS, "dropout_rate": head_rate}
+    with tempfile.TemporaryDirectory() as logs:
+        request = RunRequest.from_parameters(given | {"logs": logs})
+        trainer = Trainer(request, data, hardware, request.folder)
+        if stage_rate:
+            for stage in trainer.model.stages:
+                assert isinstance(stage, nn.Sequential)
+                stage.append(nn.Dropout(stage_rate))
+        trainer.resume()
+        return [study_epoch(trainer, place) for _ in range(EPOCHS)]
+
+
+def study_epoch(trainer: Trainer, place: str) -> dict[str, Any]:
+    """Train one epoch; its row."""
+    model, hardware = trainer.model, trainer.hardware
+    train, val = trainer.batches["train"], trainer.batches["val"]
+    trainer.run_epoch()
+    trained = trainer.journal.history[-1]
+    accuracies = {"as trained": evaluate(model, val, hardware).metrics.accuracy}
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    for dropout in (False, True):
+        inputs = (x for x, _ in train.shuffled(trainer.recipe.batch_size, seed=99, epoch=0))
+        some = itertools.islice(inputs, REESTIMATION)
+        reestimate_norm(model, some, hardware, dropout=dropout)
+        name = f"statistics anew, dropout {'on' if dropout else 'off'}"
+        accuracies[name] = evaluate(model, val, hardware).metrics.accuracy
+    model.load_state_dict(kept)
+    row = {"epoch": trained["epoch"], "in training": trained["train_accuracy"], **accuracies}
+    print(place, trainer.recipe.seed, row, flush=True)
+    return row
 
 
 def table(found: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork keeps no t
 import pandas as pd
 import psutil  # type: ignore[import-untyped]
 import torch
+from safetensors.torch import load_file
 from small_data import small_data
 
 from labcnn.data.images import ImageData
@@ -41,10 +42,10 @@ from labcnn.errors import RunError
 from labcnn.files import TEMPORARY, write_text
 from labcnn.paths import project_root
 from labcnn.request import RunRequest
-from labcnn.runs import CHECKPOINT, EXPERIMENT, HISTORY, PREDICTIONS, RESULT, RunFolder
-from labcnn.training import checkpoint, evaluate, loop
-from labcnn.training.loop import fit
-from labcnn.training.provenance import Code, running_code
+from labcnn.runs import CHECKPOINT, EXPERIMENT, HISTORY, MODEL, PREDICTIONS, RESULT, RunFolder
+from labcnn.training import checkpoint
+from labcnn.training.provenance import Code, inspect_code
+from labcnn.training.trainer import fit
 
 RECORD = Path(__file__).with_suffix(".json")
 TIMES = ["seconds", "images_per_second"]
@@ -88,25 +89,9 @@ class Outcome(NamedTuple):
     differences: list[str]
 
 
-def train(request: RunRequest, data: ImageData, weights: Path, blow: Blow | None) -> None:
-    """What a child does: the real ``fit``, with a checkpoint after each step; its weights' hash."""
+def train(request: RunRequest, data: ImageData, blow: Blow | None) -> None:
+    """What a child does: the real ``fit``, with a checkpoint after each step."""
     checkpoint.SECONDS_BETWEEN = 0
-    evaluate.BATCH_SIZE = 20  # several checkpoints within an evaluation
-    models: list[torch.nn.Module] = []
-    make, save = loop.ConvNet, loop.save_result
-
-    def made(*arguments: Any) -> torch.nn.Module:
-        models.append(make(*arguments))
-        return models[-1]
-
-    def saving(*arguments: Any) -> Any:
-        digest = hashlib.sha256()
-        for name, tensor in models[-1].state_dict().items():
-            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-        write_text(weights, digest.hexdigest())
-        return save(*arguments)
-
-    loop.ConvNet, loop.save_result = made, saving  # type: ignore[assignment, misc]
     if blow and blow.file:
         die_in_a_write(blow)
     fit(request, data)
@@ -195,12 +180,10 @@ def place(folder: RunFolder) -> str:
     if not path.exists():
         return "before the first checkpoint"
     state = checkpoint.read(path)["state"]
-    if state["outputs"]:
-        return "in the final evaluation"
     return "within an epoch" if state["totals"]["steps"] else "between epochs"
 
 
-def contents(folder: RunFolder, weights: Path | None = None) -> dict[str, Any]:
+def contents(folder: RunFolder) -> dict[str, Any]:
     """What mustn't change by an interruption, by name."""
     history = pd.read_csv(folder.path / HISTORY, dtype=str).drop(columns=TIMES)
     arrays = {name: (a.dtype.str, a.tobytes()) for name, a in folder.predictions().items()}
@@ -209,7 +192,10 @@ def contents(folder: RunFolder, weights: Path | None = None) -> dict[str, Any]:
         "history": history.to_csv(),
         "gradients": (folder.path / "gradients.csv").read_bytes(),
         "result": {name: result[name] for name in ("status", "train", "val", "test", "best_epoch")},
-        "weights": weights.read_text(encoding="utf-8") if weights else None,
+        "weights": {
+            name: hashlib.sha256(tensor.numpy()).hexdigest()
+            for name, tensor in load_file(folder.path / MODEL).items()
+        },
         **arrays,
     }
 
@@ -230,24 +216,24 @@ class Victim:
 
     def __init__(self, case: dict[str, Any], data: ImageData, root: Path) -> None:
         self.case, self.data, self.root = case, data, root
-        request, weights, log = self._places("whole")
+        request, log = self._places("whole")
         first = time.perf_counter()
-        if code := in_a_child(lambda: train(request, data, weights, None), log):
+        if code := in_a_child(lambda: train(request, data, None), log):
             raise RunError(f"{case}: ended with {code}: {log.read_text(encoding='utf-8')}")
         self.life = time.perf_counter() - first
-        self.whole = contents(request.folder, weights)
+        self.whole = contents(request.folder)
 
-    def _places(self, name: str) -> tuple[RunRequest, Path, Path]:
+    def _places(self, name: str) -> tuple[RunRequest, Path]:
         folder = self.root / name
         folder.mkdir(parents=True)
         request = RunRequest.from_parameters(
             TINY | self.case | {"experiment": "killed", "logs": str(folder / "logs")}
         )
-        return request, folder / "weights", folder / "log"
+        return request, folder / "log"
 
     def suffer(self, blows: Iterator[Blow], name: str) -> Outcome:
         """Start a run again until it ends; without a blow left, it is left alone."""
-        request, weights, log = self._places(name)
+        request, log = self._places(name)
         if request.overwrite:  # something to overwrite
             shutil.copytree(self.root / "whole" / "logs", request.folder.path.parents[2])
         killed: list[str] = []
@@ -256,7 +242,7 @@ class Victim:
         while code == -signal.SIGKILL:
             blow = next(blows, None)
             code = in_a_child(
-                lambda blow=blow: train(request, self.data, weights, blow),  # type: ignore[misc]
+                lambda blow=blow: train(request, self.data, blow),  # type: ignore[misc]
                 log,
                 blow.seconds if blow else 0,
             )
@@ -269,7 +255,7 @@ class Victim:
                     lost.append("the overwritten run was lost before the new one was whole")
         if code:
             raise RunError(f"{self.case}: ended with {code}: {log.read_text(encoding='utf-8')}")
-        differences = lost + compared(self.whole, contents(request.folder, weights))
+        differences = lost + compared(self.whole, contents(request.folder))
         differences += [f"left behind: {found}" for found in leftovers(self.root / name / "logs")]
         if not differences:
             shutil.rmtree(self.root / name)
@@ -413,7 +399,7 @@ def main() -> None:
         ("papermill", given.papermill, torment_notebooks),
     ):
         if kills:
-            begin, code = time.perf_counter(), running_code()
+            begin, code = time.perf_counter(), inspect_code()
             root = Path(tempfile.mkdtemp(prefix="labcnn-kills-"))
             outcomes = work(kills, root, given.seed, given.each)
             records[name] = record(outcomes, time.perf_counter() - begin, code)

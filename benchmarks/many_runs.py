@@ -31,7 +31,7 @@ from small_data import small_data
 from labcnn.request import RunRequest
 from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT, load_runs
 from labcnn.training.hardware import choose_hardware
-from labcnn.training.loop import fit
+from labcnn.training.trainer import fit
 from labcnn.variants import VARIANTS
 from labsweep import Sweep
 

@@ -19,10 +19,9 @@ import torch
 
 from labcnn.data import load_dataset
 from labcnn.request import RunRequest
-from labcnn.training import loop
+from labcnn.training import trainer
 from labcnn.training.checkpoint import Checkpoint
-from labcnn.training.epoch import Totals
-from labcnn.training.loop import fit
+from labcnn.training.trainer import Totals, Trainer, fit
 
 BATCH_SIZE, STEPS, SAVES = 64, 30, 3
 
@@ -81,34 +80,35 @@ def middle(variant: str, dataset: str) -> dict[str, float]:
     """
     figures: dict[str, float] = {}
 
-    def some_steps(model: Any, batches: Any, *others: Any) -> dict[str, Any]:
+    def some_steps(run: Trainer) -> dict[str, Any]:
+        batches = run.batches["train"]
         rows = batches.rows
         for some in rows.split(500):
             batches.images.index_select(0, some)
         batches.rows = rows[: BATCH_SIZE * STEPS]
         begin = time.perf_counter()
-        row = train_epoch(model, batches, *others)
+        row = train_epoch(run)
         figures["epoch"] = (time.perf_counter() - begin) * len(rows) / len(batches.rows)
         batches.rows = rows
         return row
 
-    def saved_and_over(checkpoint: Checkpoint) -> None:
-        if not checkpoint.parts["journal"].state_dict()["history"]:  # one before the epoch's end
+    def time_saving(checkpoint: Checkpoint, run: Trainer) -> None:
+        if not run.journal.history:  # the one before the validation
             return
-        figures["checkpoint"] = min(seconds_of(lambda: save(checkpoint)) for _ in range(SAVES))
+        figures["checkpoint"] = min(seconds_of(lambda: save(checkpoint, run)) for _ in range(SAVES))
         raise Enough
 
-    def timed_probe(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
+    def time_probe(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
         begin = time.perf_counter()
         rows = layer_norms(*arguments, **options)
         figures["probe"] = time.perf_counter() - begin
         return rows
 
-    train_epoch, layer_norms, save = loop.train_epoch, loop.layer_norms, Checkpoint.save
+    train_epoch, layer_norms, save = Trainer.train_epoch, trainer.layer_norms, Checkpoint.save
     with (
-        mock.patch.object(loop, "train_epoch", some_steps),
-        mock.patch.object(loop, "layer_norms", timed_probe),
-        mock.patch.object(Checkpoint, "save", saved_and_over),
+        mock.patch.object(Trainer, "train_epoch", some_steps),
+        mock.patch.object(trainer, "layer_norms", time_probe),
+        mock.patch.object(Checkpoint, "save", time_saving),
     ):
         begin_run(variant, dataset)
     return figures | {"gigabytes": peak_memory() / 1e9}

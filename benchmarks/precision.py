@@ -20,7 +20,7 @@ from scipy import stats
 from labcnn.data import tiny_imagenet
 from labcnn.request import RunRequest
 from labcnn.runs import Provenance, RunResult
-from labcnn.training.loop import fit
+from labcnn.training.trainer import fit
 
 HERE = Path(__file__).parent
 RUNS = HERE / "precision"

@@ -24,7 +24,7 @@ from torch import nn
 from labcnn.data import ImageData, load_dataset
 from labcnn.models import ConvNet
 from labcnn.request import RunRequest
-from labcnn.training import loop
+from labcnn.training.trainer import fit
 
 FOLDER = Path(__file__).parent / "protocol"
 
@@ -52,7 +52,7 @@ INITIALISATIONS: dict[str, Callable[[ConvNet, int], None]] = {
 def candidate(request: RunRequest, data: ImageData, initialisation: str) -> None:
     """Train one candidate, or the rest of one; its folder's name says what it is."""
     with mock.patch.object(ConvNet, "initialise", INITIALISATIONS[initialisation]):
-        loop.fit(request, data)
+        fit(request, data)
 
 
 def candidates() -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from measures import replaced
 
 from labcnn.request import RunRequest
 from labcnn.runs import NUMERICS, RESULT, RunFolder
-from labcnn.training.loop import fit
+from labcnn.training.trainer import fit
 
 HERE = Path(__file__).parent
 RUNS = HERE / "tuned"

@@ -1,5 +1,21 @@
 """Errors meant for the person at the keyboard: one line, no traceback."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: What torch says on the devices whose allocator has no exception of its own.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad allocation", "std::bad_alloc")
+#: What is said, without the reason, when memory is used up: by oneDNN, and at a thread's start.
+UNCLEAR = (
+    "could not create a primitive",
+    "could not execute a primitive",
+    "can't start new thread",
+)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+RESUMES = "and run the same again: it goes on from its last checkpoint, if it has one"
+
 
 class LabError(Exception):
     """What was wrong, which value, what is valid, what to do; shown as one line."""
@@ -27,3 +43,45 @@ class LockedError(RunError):
 
 class ReportError(LabError):
     """A report that can't be made from what is there."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of a device, is used up."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or _find(error, OUT_OF_MEMORY) is not None
+
+
+def _find(error: BaseException, messages: tuple[str, ...]) -> str | None:
+    """The first of the messages that a RuntimeError has in its own."""
+    text = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return next((each for each in messages if each in text), None)
+
+
+@contextmanager
+def explain_system_errors(folder: Path, memory_use: str) -> Iterator[None]:
+    """Turn a full or read-only disk and used up memory into a :class:`RunError`.
+
+    Parameters
+    ----------
+    folder : what is written to.
+    memory_use : the parameters that decide how much memory is needed, with their values.
+    """
+    try:
+        yield
+    except (OSError, MemoryError, RuntimeError) as error:
+        unclear = _find(error, UNCLEAR)
+        if unclear or is_out_of_memory(error):
+            raise RunError(
+                f"{f'{unclear}, probably ' if unclear else ''}out of memory with {memory_use}; "
+                f"free some (fewer runs side by side) {RESUMES}, or choose smaller ones"
+            ) from None
+        if not isinstance(error, OSError):
+            raise
+        where = error.filename or folder
+        if error.errno in FULL:
+            raise RunError(f"{where}: {error.strerror}; make room {RESUMES}") from None
+        raise RunError(
+            f"{where}: {error.strerror}; make {folder} a folder that can be written (logs=... "
+            f"chooses another) {RESUMES}"
+        ) from None

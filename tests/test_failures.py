@@ -20,7 +20,7 @@ from labcnn.errors import DataError, RunError
 from labcnn.paths import project_root
 from labcnn.runs import CHECKPOINT, RunFolder
 from labcnn.training import checkpoint, loop
-from labcnn.training.loop import fit
+from labcnn.training.trainer import fit
 
 pytestmark = pytest.mark.system
 
@@ -36,7 +36,7 @@ from training_requests import request
 from labcnn.errors import RunError
 from labcnn.runs import CHECKPOINT
 from labcnn.training import checkpoint, loop
-from labcnn.training.loop import fit
+from labcnn.training.trainer import fit
 
 def error_of(wanted):
     try:

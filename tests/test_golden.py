@@ -22,7 +22,7 @@ from labcnn.data.splits import split_official
 from labcnn.recipe import defaults
 from labcnn.request import RunRequest
 from labcnn.runs import NUMERICS
-from labcnn.training.loop import fit
+from labcnn.training.trainer import fit
 from labcnn.variants import VARIANTS
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -9,7 +9,7 @@ from labcnn.files import write_atomically, write_text
 from labcnn.paths import project_root
 from labcnn.request import RunRequest
 from labcnn.runs import TABLE_COLUMNS, load_runs, read_result
-from labcnn.training.loop import fit
+from labcnn.training.trainer import fit
 
 
 @pytest.fixture

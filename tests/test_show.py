@@ -4,7 +4,7 @@ from fake_runs import write_runs
 
 from labcnn import show
 from labcnn.request import RunRequest
-from labcnn.training.loop import fit
+from labcnn.training.trainer import fit
 
 
 def test_demo_data_is_named_without_a_claim_about_what_is_prepared():

@@ -7,8 +7,8 @@ from training_requests import request
 
 import labcnn
 from labcnn.errors import ParameterError, RunError
-from labcnn.training import hardware, loop
-from labcnn.training.loop import fit
+from labcnn.training import hardware, trainer
+from labcnn.training.trainer import fit
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_is_no_model_or_no_image_is_named_in_one_line(small_data, tmp_path)
 
 
 def test_emulated_bfloat16_is_said_before_training(small_data, monkeypatch, capsys):
-    for module in (hardware, loop):
+    for module in (hardware, trainer):
         monkeypatch.setattr(module, "fast_bf16", lambda device: False)
     assert fit(request(experiment="auto"), small_data).provenance.precision == "fp32"
     assert "slower" not in capsys.readouterr().out

@@ -5,29 +5,26 @@ import pickle
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from labcnn.errors import RunError
+from labcnn.errors import RunError, is_out_of_memory
 from labcnn.files import write_atomically
-from labcnn.training.failures import is_out_of_memory
-from labcnn.training.hardware import random_state, set_random_state
 
 #: Changes when an older checkpoint can't be read any more.
-FORMAT = 3
+FORMAT = 4
 #: Between two checkpoints of one epoch; with a step and the writing it stays under a minute.
 SECONDS_BETWEEN = 40
 
 
 class Stateful(Protocol):
-    """What a checkpoint is made of: the model, the optimiser and so on."""
+    """What a checkpoint is made of."""
 
     def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
 
 
 class Checkpoint:
@@ -40,32 +37,19 @@ class Checkpoint:
         used. Plain values.
     maker : what else decides the last bits (precision, threads, versions, device); a difference is
         said.
-    parts : by name, what is saved and restored. The random state comes on top.
-    before_saving : raises an error if what was done since the last time must not be kept.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        run: Mapping[str, Any],
-        maker: Mapping[str, Any],
-        parts: Mapping[str, Stateful],
-        device: torch.device,
-        before_saving: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, path: Path, run: Mapping[str, Any], maker: Mapping[str, Any]) -> None:
         self.path, self.run, self.maker = path, dict(run), dict(maker)
-        self.parts, self.device, self.before_saving = parts, device, before_saving
         self._saved = time.perf_counter()
 
-    def save(self) -> None:
+    def save(self, trainer: Stateful) -> None:
         """Write the file, atomically: a process killed meanwhile leaves the one before."""
-        self.before_saving()
         content = {
             "format": FORMAT,
             "run": self.run,
             "maker": self.maker,
-            "state": {name: part.state_dict() for name, part in self.parts.items()},
-            "random": random_state(self.device),
+            "state": trainer.state_dict(),
         }
         # Through memory: torch's own writer hides that a disk is full behind another error.
         buffer = io.BytesIO()
@@ -73,49 +57,42 @@ class Checkpoint:
         write_atomically(self.path, lambda to: to.write_bytes(buffer.getbuffer()))
         self._saved = time.perf_counter()
 
-    def save_if_due(self) -> None:
+    def save_if_due(self, trainer: Stateful) -> None:
         """Save if the last time is :data:`SECONDS_BETWEEN` ago."""
         if time.perf_counter() - self._saved >= SECONDS_BETWEEN:
-            self.save()
+            self.save(trainer)
 
-    def load(self) -> bool:
-        """Restore all parts and the random state; whether there was something to restore.
+    def load(self) -> dict[str, Any] | None:
+        """What was saved, its tensors on the CPU; None if there is nothing that can be used.
 
-        A file that can't be used is named and set aside, and nothing of it is taken over. Tensors
-        come to the CPU first: a device without memory for them must not make a whole checkpoint
-        look like a cut one.
+        A file that can't be used is named and set aside. (Tensors come to the CPU first: a device
+        without memory for them must not make a whole checkpoint look like a cut one.)
         """
         if not self.path.exists():
-            return False
+            return None
         try:
             content = read(self.path)
-            self._require_mine(content)
+            self._require_same_run(content["run"])
         except RunError as error:
             aside = self.path.with_name(f"{self.path.name}.unusable")
             self.path.replace(aside)
             print(f"{self.path.name} {error}: set aside as {aside.name}, starting anew")
-            return False
-        for name, part in self.parts.items():
-            part.load_state_dict(content["state"][name])
-        set_random_state(content["random"], self.device)
+            return None
         for name, value in self.maker.items():
             if (before := content["maker"].get(name)) != value:
                 print(
                     f"The run was begun with {name}={before} and goes on with {value}: "
                     "its numbers may differ from those of a run that wasn't interrupted."
                 )
-        return True
+        return dict(content["state"])
 
-    def _require_mine(self, content: dict[str, Any]) -> None:
-        theirs = content["run"]
-        for name in {**theirs, **self.run}:
-            if theirs.get(name) != self.run.get(name):
+    def _require_same_run(self, other: dict[str, Any]) -> None:
+        for name in {**other, **self.run}:
+            if other.get(name) != self.run.get(name):
                 raise RunError(
-                    f"is of another run ({name}={theirs.get(name)!r} instead of "
+                    f"is of another run ({name}={other.get(name)!r} instead of "
                     f"{self.run.get(name)!r})"
                 )
-        if content["state"].keys() != self.parts.keys():
-            raise RunError("has other parts than this labcnn's")
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -133,7 +110,7 @@ def read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
         with zipfile.ZipFile(path) as archive:  # torch writes checksums, but doesn't compare them
             damaged = archive.testzip()
-        found, whole = content["format"], {"run", "maker", "state", "random"} <= content.keys()
+        found, whole = content["format"], {"run", "maker", "state"} <= content.keys()
     except (
         RuntimeError,
         EOFError,
@@ -153,3 +130,31 @@ def read(path: Path) -> dict[str, Any]:
     if found != FORMAT or not whole:
         raise RunError(f"is of format {found}, this labcnn needs {FORMAT}")
     return content
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of the CPU's random generator and of ``device``'s, by the device's type."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        state[device.type] = getattr(torch, device.type).get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Restore what :func:`random_state` gave; a device that isn't in it keeps its state."""
+    torch.set_rng_state(state["cpu"])
+    if device.type != "cpu" and device.type in state:
+        getattr(torch, device.type).set_rng_state(state[device.type])
+
+
+@contextmanager
+def keep_random_state(device: torch.device) -> Iterator[None]:
+    """Draw inside as you like: afterwards the random state is the one before.
+
+    (``torch.random.fork_rng`` knows CUDA, but not Apple's MPS.)
+    """
+    state = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(state, device)

@@ -1,5 +1,6 @@
-"""A model's loss, accuracy and predictions on one split."""
+"""What is measured of a net: loss, accuracy and predictions, and its layers' gradients."""
 
+import copy
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -7,15 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from labcnn.data.batches import Batches
 from labcnn.data.images import IMAGE_SHAPE
-from labcnn.runs import SplitMetrics
-from labcnn.training.checkpoint import Checkpoint
+from labcnn.runs import SplitMetrics, Status
+from labcnn.training.checkpoint import keep_random_state
 from labcnn.training.hardware import Hardware, at_least_float32
 
 BATCH_SIZE = 500
+#: A run has learned if so good a test accuracy has at most this probability by chance.
+SIGNIFICANCE = 0.001
 
 
 class Evaluation(NamedTuple):
@@ -31,88 +35,61 @@ class Evaluation(NamedTuple):
     label_probability: np.ndarray
 
 
-class Outputs:
-    """What a model said of a split's images so far: loss, class and its probability, by image."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    @property
-    def images(self) -> int:
-        return sum(len(loss) for loss, _, _ in self.batches)
-
-    def joined(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The three columns, N each, on the CPU, where those from a checkpoint are already."""
-        loss, predicted, probability = (
-            torch.cat([part.cpu() for part in column]) for column in zip(*self.batches, strict=True)
-        )
-        return loss, predicted, probability
-
-
-class FinalOutputs:
-    """The outputs on all splits, as a part of a checkpoint: of train alone it can take minutes."""
-
-    def __init__(self) -> None:
-        self.splits: dict[str, Outputs] = {}
-
-    def of(self, split: str) -> Outputs:
-        return self.splits.setdefault(split, Outputs())
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: outputs.joined() for name, outputs in self.splits.items() if outputs.batches}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, columns in state.items():
-            self.of(name).batches = [columns]
-
-
 def evaluate(
     model: nn.Module,
     batches: Batches,
     hardware: Hardware,
-    outputs: Outputs | None = None,
-    checkpoint: Checkpoint | None = None,
     size: int = IMAGE_SHAPE[0],
     views: int = 1,
 ) -> Evaluation:
     """Run ``model`` in evaluation mode over all of ``batches``.
 
-    Sums are divided by the number of images once, so a short last batch weighs what it should.
-    The loss is plain cross-entropy in nats, without label smoothing: minus the logarithm of the
-    label's probability.
+    Means are taken over the images at once, so a short last batch weighs what it should. The loss
+    is plain cross-entropy in nats, without label smoothing: minus the logarithm of the label's
+    probability.
 
     Parameters
     ----------
-    outputs : of the first images, if they are known already; gets those of the others.
-    checkpoint : saved now and then.
     size : height and width of the images.
     views : of each image, whose probabilities are averaged: see :func:`views_of`.
     """
-    outputs = outputs or Outputs()
+    columns = []
     model.eval()
     with torch.inference_mode():
-        for x, y in batches.in_order(BATCH_SIZE, size, start=outputs.images):
+        for x, y in batches.in_order(BATCH_SIZE, size):
             log_probability = mean_log_probability(model, views_of(x, views), hardware)
-            loss = F.nll_loss(log_probability, y, reduction="none")
-            best, at = log_probability.max(1)
-            outputs.batches.append((loss, at, best.exp()))
-            if checkpoint is not None:
-                checkpoint.save_if_due()
-    each_loss, predicted, probability = outputs.joined()
+            best, predicted = log_probability.max(1)
+            columns.append((F.nll_loss(log_probability, y, reduction="none"), predicted, best))
+    losses, predicted, best = (torch.cat(column).cpu() for column in zip(*columns, strict=True))
     label = batches.labels.cpu()[batches.rows]
-    loss_mean = each_loss.double().mean().item()
-    accuracy = (label == predicted).double().mean().item()
+    loss = losses.double().mean().item()
     return Evaluation(
         SplitMetrics(
-            loss=loss_mean if math.isfinite(loss_mean) else None,
-            accuracy=accuracy,
+            loss=loss if math.isfinite(loss) else None,
+            accuracy=(label == predicted).double().mean().item(),
             count=len(batches),
         ),
         label.numpy().astype(np.int16),
         predicted.numpy().astype(np.int16),
-        probability.numpy().astype(np.float32),
-        each_loss.neg().exp().numpy().astype(np.float32),
+        best.exp().numpy().astype(np.float32),
+        losses.neg().exp().numpy().astype(np.float32),
     )
+
+
+def judge(diverged: bool, test: Evaluation, classes: int) -> tuple[Status, str, float]:
+    """A run's status, the reason in words, and the p-value of its test accuracy against chance.
+
+    ``diverged`` if a loss wasn't finite, else ``no_learning`` or ``ok`` by the exact one-sided
+    binomial test of the number of correct test images against the rate 1 / ``classes``, that of any
+    constant or blind answer on a balanced test set.
+    """
+    count = test.metrics.count
+    correct = int((test.label == test.predicted).sum())
+    p_value = float(binomtest(correct, count, 1 / classes, alternative="greater").pvalue)
+    reason = f"{correct} of {count} test images right, p = {p_value:.3g} against chance"
+    if diverged:
+        return "diverged", f"the training loss wasn't finite; {reason}", p_value
+    return "ok" if p_value <= SIGNIFICANCE else "no_learning", reason, p_value
 
 
 def reestimate_norm(
@@ -173,3 +150,42 @@ def mean_log_probability(
     if len(logs) == 1:
         return logs[0]
     return torch.stack(logs).logsumexp(0) - math.log(sum(weight for weight, _ in views))
+
+
+def layer_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
+    """Euclidean norms of each convolution's and the head's weights and their gradients.
+
+    Works in the weights' own type, on a copy in training mode: neither the model's statistics nor
+    the random state of the training moves.
+
+    Parameters
+    ----------
+    x, y : the probe batch, N x 3 x H x W and N.
+    epoch : written into the rows; 0 is before training.
+
+    Returns
+    -------
+    list
+        A row per layer from the stem to the head, with :data:`labcnn.runs.GRADIENT_COLUMNS`.
+    """
+    model = copy.deepcopy(model).train()
+    with keep_random_state(x.device), torch.enable_grad():
+        torch.manual_seed(0)
+        F.cross_entropy(model(x), y).backward()
+    return [
+        {
+            "epoch": epoch,
+            "layer": name,
+            "stage": _stage(name),
+            "gradient_norm": module.weight.grad.norm().item(),
+            "weight_norm": module.weight.detach().norm().item(),
+        }
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.grad is not None
+    ]
+
+
+def _stage(name: str) -> int:
+    """0 for the stem, 1 to 4 for the stages, 5 for the head, from a layer's name."""
+    top, *rest = name.split(".")
+    return {"stem": 0, "head": 5}[top] if top != "stages" else int(rest[0]) + 1

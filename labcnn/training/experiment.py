@@ -20,7 +20,7 @@ MOMENT, LONG = 1, 60
 
 
 @contextmanager
-def only_process(request: RunRequest) -> Iterator[None]:
+def lock_run(request: RunRequest) -> Iterator[None]:
     """Hold the run's lock; the operating system frees it however the process ends.
 
     Raises

@@ -3,8 +3,6 @@
 import math
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Literal, NamedTuple, cast
 
@@ -77,34 +75,6 @@ def choose_hardware(
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:
     """Logits as a loss needs them: bfloat16 becomes float32, float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
-
-
-def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The state of the CPU's random generator and of ``device``'s, by the device's type."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        state[device.type] = getattr(torch, device.type).get_rng_state()
-    return state
-
-
-def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Restore what :func:`random_state` gave; a device that isn't in it keeps its state."""
-    torch.set_rng_state(state["cpu"])
-    if device.type != "cpu" and device.type in state:
-        getattr(torch, device.type).set_rng_state(state[device.type])
-
-
-@contextmanager
-def kept_random_state(device: torch.device) -> Iterator[None]:
-    """Draw inside as you like: afterwards the random state is the one before.
-
-    (``torch.random.fork_rng`` knows CUDA, but not Apple's MPS.)
-    """
-    state = random_state(device)
-    try:
-        yield
-    finally:
-        set_random_state(state, device)
 
 
 @cache

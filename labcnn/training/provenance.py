@@ -3,14 +3,13 @@
 import importlib.metadata
 import platform
 import subprocess
+import time
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from labcnn import __version__
-from labcnn.data import ImageData
 from labcnn.paths import project_root
-from labcnn.recipe import Recipe
 from labcnn.runs import NUMERICS, Machine, Provenance
-from labcnn.training.clock import Clock, now
 from labcnn.training.hardware import Hardware
 
 PACKAGES = ("torch", "torchvision", "numpy", "papermill")
@@ -39,7 +38,7 @@ class Code(NamedTuple):
     versions: dict[str, str]
 
 
-def running_code() -> Code:
+def inspect_code() -> Code:
     """Look before training: what is committed or edited meanwhile isn't what runs.
 
     A commit counts only if it holds this package: a plain install, or a copy that lies in
@@ -55,16 +54,7 @@ def running_code() -> Code:
     )
 
 
-def run_identity(recipe: Recipe, data: ImageData) -> dict[str, Any]:
-    """What a checkpoint must agree in, to be of this run."""
-    return {
-        **recipe.model_dump(mode="json"),
-        "data_fingerprint": data.fingerprint,
-        "numerics": NUMERICS,
-    }
-
-
-def this_machine(hardware: Hardware, compiled: bool) -> Machine:
+def describe_machine(hardware: Hardware, compiled: bool) -> Machine:
     """What this process computes on."""
     return Machine(
         device=hardware.device.type,
@@ -75,7 +65,7 @@ def this_machine(hardware: Hardware, compiled: bool) -> Machine:
     )
 
 
-def run_maker(machine: Machine, code: Code) -> dict[str, Any]:
+def describe_maker(machine: Machine, code: Code) -> dict[str, Any]:
     """What may change the last bits of a run, or by an edit all of it, and isn't in its recipe."""
     return {
         "commit": code.commit,
@@ -85,6 +75,45 @@ def run_maker(machine: Machine, code: Code) -> dict[str, Any]:
         "threads": machine.threads,
         "compile": machine.compiled,
     }
+
+
+class Clock:
+    """Counts over all the processes that an interrupted run took.
+
+    ``started`` is the beginning of the first, in ISO 8601; ``seconds`` leaves out the time between
+    them, and what one of them did after its last checkpoint. ``interruptions`` is how many there
+    were before this one; ``earlier`` what they ran on, where it isn't ``machine``.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.earlier: list[Machine] = []
+        self.started = now()
+        self.interruptions = 0
+        self._begin = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._begin
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "started": self.started,
+            "seconds": self.seconds,
+            "interruptions": self.interruptions,
+            "machines": [each.model_dump() for each in (*self.earlier, self.machine)],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.started, self.interruptions = state["started"], state["interruptions"]
+        self._begin -= state["seconds"]
+        before = [Machine(**each) for each in state["machines"]]
+        self.earlier = [each for each in before if each != self.machine]
+
+
+def now() -> str:
+    """The time in ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def describe(fingerprint: str, code: Code, clock: Clock) -> Provenance:
