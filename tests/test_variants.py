@@ -11,14 +11,14 @@ def test_eighteen_variants_thirteen_in_the_report():
     assert [v for v in VARIANTS if v.startswith("mid") and v in REPORT_VARIANTS] == ["mid_all"]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_is_its_baseline_with_exactly_the_named_switches(name):
-    depth, suffix = name.split("_")
-    on = {"lrdecay": {"lr_decay"}, "baseline": set()}.get(suffix, {suffix})
-    if suffix == "all":
-        on = {"lr_decay", "norm", "dropout", "residual"}
-    assert set(VARIANTS[name].switches) == on
-    assert VARIANTS[name] == Variant(depth, **dict.fromkeys(on, True))
+def test_a_variant_is_its_baseline_with_exactly_the_named_switches():
+    for name, variant in VARIANTS.items():
+        depth, suffix = name.split("_")
+        on = {"lrdecay": {"lr_decay"}, "baseline": set()}.get(suffix, {suffix})
+        if suffix == "all":
+            on = {"lr_decay", "norm", "dropout", "residual"}
+        assert set(variant.switches) == on, name
+        assert variant == Variant(depth, **dict.fromkeys(on, True)), name
 
 
 def test_depths_add_one_double_convolution_a_stage():
@@ -38,13 +38,9 @@ def test_labels_are_the_original_tables():
     assert len({label(name) for name in VARIANTS}) == 3 * len(ABLATIONS)
 
 
-@pytest.mark.parametrize("name", ["shrot_all", "", "short", 7, None])
-def test_unknown_variant_lists_the_valid_ones(name):
+@pytest.mark.parametrize("name", ["shrot_all", "", 7])
+def test_an_unknown_variant_is_named_with_the_valid_ones(name):
     with pytest.raises(ParameterError, match="long_baseline") as error:
         get_variant(name)
     assert repr(name) in str(error.value)
-
-
-def test_typo_gets_a_suggestion():
-    with pytest.raises(ParameterError, match="did you mean 'short_all'"):
-        get_variant("shrot_all")
+    assert ("did you mean 'short_all'" in str(error.value)) == (name == "shrot_all")
