@@ -10,7 +10,6 @@ from torch import nn
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.data.splits import first_of_each_class
-from labcnn.data.watch import require_unchanged
 from labcnn.errors import RunError
 from labcnn.files import remove_leftovers
 from labcnn.models import ConvNet, whiten
@@ -55,9 +54,8 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
     ------
     ParameterError, DataError, RunError
         Before any training: the device, the data or the experiment doesn't fit the request, or
-        another process trains the same run. During it: the disk is full or can't be written, memory
-        is used up, or the data has changed; what is done up to then is kept, and the same request
-        goes on from there.
+        another process trains the same run. During it: the disk is full or can't be written, or
+        memory is used up; what is done up to then is kept, and the same request goes on from there.
     """
     hardware = choose_hardware(request.device, request.precision, request.threads)
     if request.folder.finished and not request.overwrite:
@@ -141,7 +139,6 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
         run_maker(machine, code),
         parts,
         device,
-        before_saving=lambda: require_unchanged(data.files),
     )
     if checkpoint.load():
         clock.interruptions += 1
@@ -180,7 +177,6 @@ def train(request: RunRequest, hardware: Hardware, data: ImageData, folder: RunF
         )
         for name, split in batches.items()
     }
-    require_unchanged(data.files)
     save_model(folder.path, model, recipe, hardware.precision, data.class_names, mean, std)
     result = save_result(folder, request, data, evaluations, journal, best, stopped, clock, code)
     checkpoint.remove()
