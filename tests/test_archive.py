@@ -190,10 +190,6 @@ def test_a_dead_link_says_what_does_as_well(tiny: Path) -> None:
     assert "--from PATH_OR_URL" in refusal(server.url)  # the server is gone
 
 
-def test_a_file_url_is_taken(tiny: Path, tmp_path: Path) -> None:
-    assert tiny_imagenet.fetch(zipped(tiny, tmp_path / "我的 数据.zip").as_uri())
-
-
 def test_what_is_no_archive_is_refused(tiny: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.zip"
     page.write_bytes(b"<html>moved</html>" * 99)

@@ -32,14 +32,6 @@ def fails(*arguments: str | Path) -> str:
     return line
 
 
-def test_status_of_nothing(tiny: Path) -> None:
-    result = labcnn_data("status")
-    assert result.exit_code == 0
-    assert "tiny-imagenet-200: absent" in result.stdout
-    assert "labcnn data fetch" in result.stdout
-    assert "shapes: made on demand" in result.stdout
-
-
 def test_status_needs_no_torch() -> None:
     code = (
         "import sys; from labcnn.data import commands, tiny_imagenet; tiny_imagenet.prepared();"
@@ -48,7 +40,12 @@ def test_status_needs_no_torch() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def test_fetch_then_status(tiny: Path, tmp_path: Path) -> None:
+def test_status_fetch_status(tiny: Path, tmp_path: Path) -> None:
+    absent = labcnn_data("status")
+    assert absent.exit_code == 0
+    assert f"absent from {tmp_path / 'data'}" in absent.stdout
+    assert "run `labcnn data fetch`" in absent.stdout
+    assert "shapes: made on demand" in absent.stdout
     result = labcnn_data("fetch", "--from", zipped(tiny, tmp_path / "tiny.zip"))
     assert result.exit_code == 0
     assert f": {len(WNIDS)} classes, 12 train and 6 test images" in result.stdout

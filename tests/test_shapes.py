@@ -13,7 +13,9 @@ def test_images_are_64x64_rgb_in_twenty_balanced_classes():
     assert len(set(names)) == 20
     images = (*train.images, *test.images)
     assert len({image.tobytes() for image in images}) == 6000
-    assert load_dataset("shapes").fingerprint == fingerprint
+    half = load_dataset("shapes", 0.5)
+    assert half.fingerprint == fingerprint and half.fraction == 0.5 and half.classes == 20
+    assert (len(half.train), len(half.val), len(half.test)) == (2000, 500, 1000)
 
 
 def test_colour_alone_does_not_tell_the_class():

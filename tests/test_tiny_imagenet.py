@@ -21,8 +21,8 @@ from tiny_folder import (
     zipped,
 )  # fmt: skip
 
-from labcnn.data import cache, load_dataset, tiny_imagenet
-from labcnn.data.images import OfficialData, Split
+from labcnn.data import cache, tiny_imagenet
+from labcnn.data.images import OfficialData
 from labcnn.errors import DataError
 
 
@@ -32,7 +32,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_tiny(tmp_path)
 
 
-def fetch(source: Path) -> OfficialData:
+def fetch(source: Path | str) -> OfficialData:
     assert tiny_imagenet.fetch(str(source), force=True)
     return tiny_imagenet.load()
 
@@ -49,10 +49,12 @@ def refusal(source: Path) -> str:
 
 
 def pixels(content: bytes) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(content)))
+    return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 def test_images_and_labels_are_those_of_the_folder(tiny: Path) -> None:
+    gray = tiny / "train" / WNIDS[0] / "images" / f"{WNIDS[0]}_0.JPEG"
+    gray.write_bytes(jpeg(1, mode="L"))
     data = fetch(tiny)
     assert data.class_names == ("creature 0", "creature 1", "creature 2")
     assert data.train.images.dtype == np.uint8 and data.train.labels.dtype == np.int64
@@ -84,6 +86,7 @@ def add_junk(folder: Path) -> Path:
 
 
 def nested_below_a_chinese_name(folder: Path) -> Path:
+    write(folder / "wnids.txt", "\n".join(["n77777777", *WNIDS]))  # a class without images
     outer = folder.parent / "我的 数据.v1"
     (outer / "tiny-imagenet-200").mkdir(parents=True)
     add_junk(folder).rename(outer / "tiny-imagenet-200" / "tiny-imagenet-200")
@@ -97,25 +100,17 @@ def all_in_class_folders(folder: Path) -> Path:
     return folder
 
 
-def val_in_both_places(folder: Path) -> Path:
+def val_in_both_places_and_text_from_windows(folder: Path) -> Path:
     for name, wnid in val_classes(folder).items():
         (folder / "val" / wnid / "images").mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "val/images" / name, folder / "val" / wnid / "images" / name)
-    return folder
-
-
-def text_from_windows(folder: Path) -> Path:
     for path in (*folder.glob("*.txt"), folder / "val/val_annotations.txt"):
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     return folder
 
 
-def zip_archive(folder: Path) -> Path:
-    return zipped(add_junk(folder), folder.parent / "数据 集.zip")
-
-
-def tar_archive(folder: Path) -> Path:
-    return tarred(add_junk(folder), folder.parent / "data.tar")
+def file_url_of_a_zip(folder: Path) -> str:
+    return zipped(add_junk(folder), folder.parent / "数据 集.zip").as_uri()
 
 
 def tar_gz_archive(folder: Path) -> Path:
@@ -124,36 +119,15 @@ def tar_gz_archive(folder: Path) -> Path:
 
 
 LAYOUTS = [
-    nested_below_a_chinese_name, all_in_class_folders, val_in_both_places, text_from_windows,
-    zip_archive, tar_archive, tar_gz_archive,
+    nested_below_a_chinese_name, all_in_class_folders, val_in_both_places_and_text_from_windows,
+    file_url_of_a_zip, tar_gz_archive,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", LAYOUTS, ids=lambda change: change.__name__)
-def test_every_layout_gives_the_same_data(tiny: Path, change: Callable[[Path], Path]) -> None:
+def test_every_layout_gives_the_same_data(tiny: Path, change: Callable[[Path], Path | str]) -> None:
     official = fetch(tiny).fingerprint
     assert fetch(change(tiny)).fingerprint == official
-
-
-def test_fingerprint_sees_one_pixel_and_the_class_order(tiny: Path) -> None:
-    data = fetch(tiny)
-    images = data.train.images.copy()
-    copied = Split(images, data.train.labels)
-    assert cache.fingerprint(copied, data.test, WNIDS) == data.fingerprint
-    assert cache.fingerprint(copied, data.test, WNIDS[::-1]) != data.fingerprint
-    images[3, 10, 20, 1] ^= 1
-    assert cache.fingerprint(copied, data.test, WNIDS) != data.fingerprint
-
-
-def test_gray_becomes_rgb(tiny: Path) -> None:
-    (tiny / "train" / WNIDS[0] / "images" / f"{WNIDS[0]}_0.JPEG").write_bytes(jpeg(1, mode="L"))
-    image = fetch(tiny).train.images[0]
-    assert (image == image[..., :1]).all() and image.std() > 0
-
-
-def test_classes_without_any_image_are_left_out(tiny: Path) -> None:
-    write(tiny / "wnids.txt", "\n".join(["n77777777", *WNIDS]))
-    assert len(fetch(tiny).class_names) == len(WNIDS)
 
 
 def claiming(size: int) -> bytes:
@@ -224,11 +198,9 @@ def add_second_set(folder: Path) -> None:
 
 WRONG = [
     (without("wnids.txt"), ["no wnids.txt", "expected"]),
-    (without("words.txt"), ["words.txt is missing", "expected"]),
     (without("val"), ["no images in val/", "expected"]),
     (without("val/val_annotations.txt"), ["val_annotations.txt is missing", "expected"]),
     (without(f"train/{WNIDS[1]}"), ["train/ needs as many images", f"{WNIDS[1]} has 0"]),
-    (without("val/images/val_3.JPEG"), ["val/ needs as many images", f"{WNIDS[0]} has 1"]),
     (add_class, ["classes not in wnids.txt: n99999999"]),
     (add_val_image, ["not in val_annotations.txt: val_77.JPEG"]),
     (misplace_val_image, ["val/val_0.JPEG lies in an unknown place", "expected"]),
@@ -243,8 +215,3 @@ def test_a_wrong_layout_is_refused_with_what_is_wrong(
     change(tiny)
     message = refusal(tiny)
     assert [word for word in words if word not in message] == []
-
-
-def test_load_without_data_says_what_to_do(tiny: Path) -> None:
-    with pytest.raises(DataError, match=r"labcnn data fetch` .* `labcnn data fetch --from"):
-        load_dataset("tiny-imagenet-200")

@@ -1,6 +1,5 @@
 """Tiny ImageNet-200: got as an archive or a folder, checked by content, decoded once."""
 
-import gzip
 import shutil
 import stat
 import sys
@@ -33,7 +32,7 @@ EXPECTED = (
 )
 #: What reading a cut or damaged archive raises.
 DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, LZMAError, EOFError,
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError,
     NotImplementedError, RuntimeError,
 )  # fmt: skip
 
@@ -196,7 +195,8 @@ def unpack(archive: Path, into: Path) -> None:
                 for member in file.infolist():
                     # orig_filename: ZipFile has already turned the system's separators into "/"
                     place = member.orig_filename
-                    refuse_unsafe(place, stat.S_ISLNK(member.external_attr >> 16))
+                    kind = stat.S_IFMT(member.external_attr >> 16)
+                    refuse_unsafe(place, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
                     file.extract(member, into)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
@@ -210,6 +210,8 @@ def unpack(archive: Path, into: Path) -> None:
         else:
             raise DataError("neither a folder nor a zip, tar or tar.gz archive")
     except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's fault, not the archive's
         raise DataError(
             f"cut or damaged archive, at {place} ({error}); copy or download it again"
         ) from None
