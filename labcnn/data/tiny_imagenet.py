@@ -68,11 +68,11 @@ def load() -> OfficialData:
     return cache.read_arrays(folder())
 
 
-def describe(meta: cache.Meta) -> str:
+def describe(data: OfficialData) -> str:
     """``200 classes, 100,000 train and 10,000 test images``; says so where that is a subset."""
-    classes = len(meta.wnids)
-    text = f"{classes} classes, {meta.train_count:,} train and {meta.test_count:,} test images"
-    if (classes, meta.train_count // classes, meta.test_count // classes) != OFFICIAL_COUNTS:
+    classes, train, test = len(data.class_names), len(data.train), len(data.test)
+    text = f"{classes} classes, {train:,} train and {test:,} test images"
+    if (classes, train // classes, test // classes) != OFFICIAL_COUNTS:
         text += " (subset: the official data has 200 classes x 500 train and 50 test images)"
     return text
 
@@ -104,7 +104,7 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
         fresh = work / "arrays"
         fresh.mkdir(parents=True)
         try:
-            cache.build(find_images(_obtain(source, work)), fresh, folder())
+            cache.build(_find_images(_obtain(source, work)), fresh, folder())
         except DataError as error:
             raise DataError(f"{source or OFFICIAL_URL}: {error}") from None
         except OSError as error:
@@ -154,7 +154,7 @@ def _obtain(source: str | None, work: Path) -> Path:
         return path
     if not path.is_file():
         raise DataError("no such file or folder")
-    unpack(path, work / "unpacked")
+    _unpack(path, work / "unpacked")
     return work / "unpacked"
 
 
@@ -177,7 +177,7 @@ def _download(url: str, known_hash: str | None, into: Path) -> Path:
     raise DataError(f"{reason}; {OTHER_WAY}")
 
 
-def unpack(archive: Path, into: Path) -> None:
+def _unpack(archive: Path, into: Path) -> None:
     """Unpack a zip or a tar (also compressed).
 
     Raises
@@ -196,14 +196,14 @@ def unpack(archive: Path, into: Path) -> None:
                     # orig_filename: ZipFile has already turned the system's separators into "/"
                     place = member.orig_filename
                     kind = stat.S_IFMT(member.external_attr >> 16)
-                    refuse_unsafe(place, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
+                    _refuse_unsafe(place, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
                     file.extract(member, into)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
                 tar.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 on
                 for info in tar:
                     place = info.name
-                    refuse_unsafe(place, not (info.isfile() or info.isdir()))
+                    _refuse_unsafe(place, not (info.isfile() or info.isdir()))
                     tar.extract(info, into, set_attrs=False)
                 while tar.fileobj and tar.fileobj.read(2**20):
                     pass  # gzip's checksum stands at the end
@@ -217,7 +217,7 @@ def unpack(archive: Path, into: Path) -> None:
         ) from None
 
 
-def refuse_unsafe(member: str, special: bool) -> None:
+def _refuse_unsafe(member: str, special: bool) -> None:
     """Raise a :class:`DataError` for a member that is no part of a data set."""
     path = PureWindowsPath(member)
     if path.drive or path.root or ".." in path.parts:
@@ -230,7 +230,7 @@ def refuse_unsafe(member: str, special: bool) -> None:
 Found = dict[tuple[str, str], str]
 
 
-def find_images(source: Path) -> ImageFiles:
+def _find_images(source: Path) -> ImageFiles:
     """Find classes, images and labels, in every layout that people have.
 
     Classes are those of ``wnids.txt`` that have images, in the order of ``wnids.txt``; images are
