@@ -138,18 +138,17 @@ def _hold_lock() -> Iterator[None]:
 
 def _obtain(source: str | None, work: Path) -> Path:
     """The folder that ``source`` names, or what its archive holds, unpacked in ``work``."""
-    parts = urlsplit(source or OFFICIAL_URL)
     if source is None:
         # kept, as its MD5 proves it; a mirror's archive is judged by its content, each time
         path = _download(OFFICIAL_URL, f"md5:{OFFICIAL_MD5}", downloads_folder())
-    elif parts.scheme in ("http", "https"):
-        path = _download(source, None, work)
-    elif parts.scheme == "file":
-        path = Path(url2pathname(parts.path))
-    elif "://" in source:
-        raise DataError("valid URLs begin with http://, https:// or file://")
-    else:
+    elif "://" not in source:
         path = Path(source).expanduser()
+    elif source.startswith(("http://", "https://")):
+        path = _download(source, None, work)
+    elif source.startswith("file://"):
+        path = Path(url2pathname(urlsplit(source).path))
+    else:
+        raise DataError("valid URLs begin with http://, https:// or file://")
     if path.is_dir():
         return path
     if not path.is_file():
