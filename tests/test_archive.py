@@ -91,6 +91,13 @@ def test_a_member_that_would_escape_is_refused(tiny: Path, tmp_path: Path, kind:
     assert written == {"data", "tiny-imagenet-200.lock", archive.name}
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_huge_member_is_refused_before_it_is_read(tiny: Path, tmp_path: Path, kind: str) -> None:
+    (tiny / "bomb.txt").write_bytes(bytes(2**25 + 1))
+    archive = (zipped if kind == "zip" else tarred)(tiny, tmp_path / f"tiny.{kind}")
+    assert "bomb.txt' has 33,554,433 bytes; refused" in refusal(archive)
+
+
 def test_a_link_or_a_device_is_refused(tiny: Path, tmp_path: Path) -> None:
     name = "tiny-imagenet-200/train/odd"
     archive = zipped(tiny, tmp_path / "tiny.zip")

@@ -159,15 +159,13 @@ def test_broken_images_are_named_with_their_reason_and_counted(tiny: Path) -> No
         assert f"{name} ({reason}" in message.replace("Image size (", "")
 
 
-def test_no_cut_of_an_image_passes(tmp_path: Path) -> None:
-    whole, path = jpeg(1), tmp_path / "x.JPEG"
+def test_no_cut_of_an_image_passes() -> None:
+    whole = jpeg(1)
     for length in range(0, len(whole), 41):
         for padding in (b"", b"\0" * (len(whole) - length)):
-            path.write_bytes(whole[:length] + padding)
             with pytest.raises(cache.BrokenImage):
-                cache.decode_image(path)
-    path.write_bytes(whole + b"\0\0")
-    assert np.array_equal(cache.decode_image(path), pixels(whole))
+                cache.decode_image(whole[:length] + padding)
+    assert np.array_equal(cache.decode_image(whole + b"\0\0"), pixels(whole))
 
 
 def without(name: str) -> Callable[[Path], None]:
@@ -204,7 +202,7 @@ WRONG = [
     (add_class, ["classes not in wnids.txt: n99999999"]),
     (add_val_image, ["not in val_annotations.txt: val_77.JPEG"]),
     (misplace_val_image, ["val/val_0.JPEG lies in an unknown place", "expected"]),
-    (add_second_set, ["more than one data set (a, b); name one"]),
+    (add_second_set, ["more than one data set (a/, b/); name one"]),
 ]
 
 

@@ -43,9 +43,9 @@ class Meta(BaseModel):
 
 
 class ImageFiles(NamedTuple):
-    """A data set as JPEG files; ``train`` and ``test`` map each path in ``folder`` to its label."""
+    """A data set as JPEG files: ``train`` and ``test`` map names in ``contents`` to labels."""
 
-    folder: Path
+    contents: dict[str, bytes]
     wnids: tuple[str, ...]
     class_names: tuple[str, ...]
     train: dict[str, int]
@@ -147,7 +147,8 @@ def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
     broken: list[str] = []
     for split, labels in (("train", files.train), ("test", files.test)):
         np.save(fresh / f"{split}_labels.npy", np.array(list(labels.values()), np.int64))
-        broken += _write_images(files.folder, list(labels), fresh / f"{split}_images.npy")
+        images = {name: files.contents[name] for name in labels}
+        broken += _write_images(images, fresh / f"{split}_images.npy")
     if broken:
         count = len(files.train) + len(files.test)
         raise DataError(f"{len(broken)} of {count} images broken: {list_some(broken)}")
@@ -168,11 +169,11 @@ def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
     write_text(folder / META, meta.model_dump_json(indent=1))
 
 
-def _write_images(folder: Path, names: list[str], path: Path) -> list[str]:
-    """Decode the files ``names`` of ``folder`` into one array; return those that are broken."""
+def _write_images(files: dict[str, bytes], path: Path) -> list[str]:
+    """Decode JPEG files into one array; return the names of those that are broken."""
     from tqdm import tqdm  # needs what `labcnn[train]` installs
 
-    broken = []
+    broken, names = [], list(files)
     progress = tqdm(
         desc=f"decode {path.stem}",
         total=len(names),
@@ -188,7 +189,7 @@ def _write_images(folder: Path, names: list[str], path: Path) -> list[str]:
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(names), BLOCK):
             block = names[start : start + BLOCK]
-            images = [pool.submit(decode_image, folder / name) for name in block]
+            images = [pool.submit(decode_image, files[name]) for name in block]
             for name, image in zip(block, images, strict=True):
                 try:
                     file.write(image.result().data)
@@ -200,7 +201,7 @@ def _write_images(folder: Path, names: list[str], path: Path) -> list[str]:
     return broken
 
 
-def decode_image(path: Path) -> np.ndarray:
+def decode_image(content: bytes) -> np.ndarray:
     """Decode one JPEG file to a 64 x 64 x 3 uint8 array; gray becomes RGB.
 
     Raises
@@ -210,7 +211,6 @@ def decode_image(path: Path) -> np.ndarray:
     """
     from PIL import Image, UnidentifiedImageError
 
-    content = path.read_bytes()
     height, width, _ = IMAGE_SHAPE
     if not content:
         raise BrokenImage("empty")

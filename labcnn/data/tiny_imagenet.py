@@ -7,10 +7,10 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from lzma import LZMAError
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -30,6 +30,8 @@ EXPECTED = (
     "expected wnids.txt, words.txt, train/<wnid>/images/*.JPEG and "
     "val/images/*.JPEG with val/val_annotations.txt (or val/<wnid>/*.JPEG)"
 )
+#: No file of the data set is larger; an archive's is looked at before it is read.
+MOST_BYTES = 2**25
 #: What reading a cut or damaged archive raises.
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError,
@@ -104,7 +106,7 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
         fresh = work / "arrays"
         fresh.mkdir(parents=True)
         try:
-            cache.build(_find_images(_obtain(source, work)), fresh, folder())
+            cache.build(_find_images(_read(source, work)), fresh, folder())
         except DataError as error:
             raise DataError(f"{source or OFFICIAL_URL}: {error}") from None
         except OSError as error:
@@ -136,8 +138,8 @@ def _hold_lock() -> Iterator[None]:
         lock.release()
 
 
-def _obtain(source: str | None, work: Path) -> Path:
-    """The folder that ``source`` names, or what its archive holds, unpacked in ``work``."""
+def _read(source: str | None, work: Path) -> dict[str, bytes]:
+    """The files of the folder or archive that ``source`` names; a mirror's is put in ``work``."""
     if source is None:
         # kept, as its MD5 proves it; a mirror's archive is judged by its content, each time
         path = _download(OFFICIAL_URL, f"md5:{OFFICIAL_MD5}", downloads_folder())
@@ -150,11 +152,10 @@ def _obtain(source: str | None, work: Path) -> Path:
     else:
         raise DataError("valid URLs begin with http://, https:// or file://")
     if path.is_dir():
-        return path
+        return _read_folder(path)
     if not path.is_file():
         raise DataError("no such file or folder")
-    _unpack(path, work / "unpacked")
-    return work / "unpacked"
+    return _read_archive(path)
 
 
 def _download(url: str, known_hash: str | None, into: Path) -> Path:
@@ -176,15 +177,25 @@ def _download(url: str, known_hash: str | None, into: Path) -> Path:
     raise DataError(f"{reason}; {OTHER_WAY}")
 
 
-def _unpack(archive: Path, into: Path) -> None:
-    """Unpack a zip or a tar (also compressed).
+def _read_folder(folder: Path) -> dict[str, bytes]:
+    """The files beside each ``wnids.txt``: a home folder is not read whole."""
+    roots = [
+        path.parent for place in ("", "*/", "*/*/") for path in folder.glob(f"{place}wnids.txt")
+    ]
+    places = ("*.txt", "train/**/*", "val/**/*")
+    paths = [path for root in roots for place in places for path in root.glob(place)]
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths if p.is_file()}
+
+
+def _read_archive(archive: Path) -> dict[str, bytes]:
+    """The files of a zip or a tar (also compressed), in memory: nothing is written anywhere.
 
     Raises
     ------
     DataError
-        It is cut, damaged or of another format, or has a member that would escape ``into``, or
-        that is a link or a device.
+        It is cut, damaged or of another format, or has a member that is no part of a data set.
     """
+    contents = {}
     with archive.open("rb") as opened:
         is_zip = opened.read(4) == b"PK\x03\x04"
     place = "its list of files"
@@ -195,15 +206,17 @@ def _unpack(archive: Path, into: Path) -> None:
                     # orig_filename: ZipFile has already turned the system's separators into "/"
                     place = member.orig_filename
                     kind = stat.S_IFMT(member.external_attr >> 16)
-                    _refuse_unsafe(place, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
-                    file.extract(member, into)
+                    regular = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+                    _refuse_foreign(place, regular, member.file_size)
+                    if not member.is_dir():
+                        contents[member.filename] = file.read(member)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
-                tar.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 on
                 for info in tar:
                     place = info.name
-                    _refuse_unsafe(place, not (info.isfile() or info.isdir()))
-                    tar.extract(info, into, set_attrs=False)
+                    _refuse_foreign(place, info.isfile() or info.isdir(), info.size)
+                    if content := tar.extractfile(info):
+                        contents[info.name.removeprefix("./")] = content.read()
                 while tar.fileobj and tar.fileobj.read(2**20):
                     pass  # gzip's checksum stands at the end
         else:
@@ -214,22 +227,25 @@ def _unpack(archive: Path, into: Path) -> None:
         raise DataError(
             f"cut or damaged archive, at {place} ({error}); copy or download it again"
         ) from None
+    return contents
 
 
-def _refuse_unsafe(member: str, special: bool) -> None:
+def _refuse_foreign(member: str, regular: bool, size: int) -> None:
     """Raise a :class:`DataError` for a member that is no part of a data set."""
     path = PureWindowsPath(member)
     if path.drive or path.root or ".." in path.parts:
         raise DataError(f"member {member!r} would escape the folder; refused")
-    if special:
+    if not regular:
         raise DataError(f"member {member!r} is a link or device; refused")
+    if size > MOST_BYTES:
+        raise DataError(f"member {member!r} has {size:,} bytes; refused")
 
 
 #: Images by class and file name: one that lies in two places counts once.
 Found = dict[tuple[str, str], str]
 
 
-def _find_images(source: Path) -> ImageFiles:
+def _find_images(contents: dict[str, bytes]) -> ImageFiles:
     """Find classes, images and labels, in every layout that people have.
 
     Classes are those of ``wnids.txt`` that have images, in the order of ``wnids.txt``; images are
@@ -240,18 +256,20 @@ def _find_images(source: Path) -> ImageFiles:
     DataError
         Says what was expected where, or names the classes on which the parts disagree.
     """
-    root = _find_root(source)
-    wnids = tuple(dict.fromkeys(_read_text(root / "wnids.txt").split()))
-    lines = _read_text(root / "words.txt").splitlines()
+    root = _find_root(contents)
+    inside = [name for name in contents if name.startswith(root)]
+    files = {name.removeprefix(root): contents[name] for name in inside}
+    wnids = tuple(dict.fromkeys(_decode_text(files, "wnids.txt").split()))
+    lines = _decode_text(files, "words.txt").splitlines()
     words = dict(line.split("\t", 1) for line in lines if "\t" in line)
-    train = _find_in_class_folders(root, "train")
-    test = _find_in_class_folders(root, "val") | _find_in_annotations(root)
+    train = _find_in_class_folders(files, "train")
+    test = _find_in_class_folders(files, "val") | _find_in_annotations(files)
     present = {wnid for wnid, _ in (*train, *test)}
     if unknown := present - set(wnids):
         raise DataError(f"classes not in wnids.txt: {list_some(sorted(unknown))}")
     wnids = tuple(wnid for wnid in wnids if wnid in present)
     return ImageFiles(
-        folder=root,
+        contents=files,
         wnids=wnids,
         class_names=tuple(words.get(w, w).split(",")[0].strip() for w in wnids),
         train=_label(train, wnids, "train"),
@@ -259,40 +277,42 @@ def _find_images(source: Path) -> ImageFiles:
     )
 
 
-def _find_root(source: Path) -> Path:
-    """The folder with the data set in it: ``source``, or one up to two levels below."""
-    for place in ("", "*/", "*/*/"):
-        found = [path.parent for path in source.glob(f"{place}wnids.txt")]
-        roots = sorted(root for root in found if (root / "train").is_dir())
+def _find_root(names: Iterable[str]) -> str:
+    """What the names of the data set's files begin with: nothing, or one or two folders."""
+    with_train = {name.split("train/")[0] for name in names if "train/" in name}
+    lists = [name for name in names if PurePosixPath(name).name == "wnids.txt"]
+    for depth in range(3):
+        found = {name.removesuffix("wnids.txt") for name in lists if name.count("/") == depth}
+        roots = sorted(found & with_train)
         if len(roots) > 1:
-            names = ", ".join(str(root.relative_to(source)) for root in roots)
-            raise DataError(f"more than one data set ({names}); name one")
+            raise DataError(f"more than one data set ({', '.join(roots)}); name one")
         if roots:
             return roots[0]
     raise DataError(f"no wnids.txt with train/ beside it; {EXPECTED}")
 
 
-def _read_text(path: Path) -> str:
+def _decode_text(files: dict[str, bytes], name: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path.name} is missing; {EXPECTED}") from None
+        return files[name].decode("utf-8-sig")
+    except KeyError:
+        raise DataError(f"{name} is missing; {EXPECTED}") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path.name} isn't UTF-8 text") from None
+        raise DataError(f"{name} isn't UTF-8 text") from None
 
 
-def _list_images(root: Path, place: str) -> Iterator[tuple[str, ...]]:
-    """The parts below ``place`` of each JPEG file's path."""
-    for path in (root / place).rglob("*"):
+def _list_images(names: Iterable[str], place: str) -> Iterator[tuple[str, ...]]:
+    """The parts below ``place`` of each JPEG file's name."""
+    for path in map(PurePosixPath, names):
+        is_jpeg = path.suffix.lower() in (".jpeg", ".jpg")
         # macOS leaves ._x.JPEG beside x.JPEG
-        if path.suffix.lower() in (".jpeg", ".jpg") and not path.name.startswith("._"):
-            yield path.relative_to(root / place).parts
+        if is_jpeg and not path.name.startswith("._") and path.is_relative_to(place):
+            yield path.relative_to(place).parts
 
 
-def _find_in_class_folders(root: Path, split: str) -> Found:
+def _find_in_class_folders(files: dict[str, bytes], split: str) -> Found:
     """Images at ``<split>/<wnid>/x.JPEG`` and ``<split>/<wnid>/images/x.JPEG``."""
     found: Found = {}
-    for parts in _list_images(root, split):
+    for parts in _list_images(files, split):
         match parts:
             case ("images", _) if split == "val":
                 pass
@@ -304,12 +324,13 @@ def _find_in_class_folders(root: Path, split: str) -> Found:
     return found
 
 
-def _find_in_annotations(root: Path) -> Found:
+def _find_in_annotations(files: dict[str, bytes]) -> Found:
     """Images at ``val/images/x.JPEG``, whose classes ``val/val_annotations.txt`` says."""
-    names = ["/".join(parts) for parts in _list_images(root, "val/images")]
+    names = ["/".join(parts) for parts in _list_images(files, "val/images")]
     if not names:
         return {}
-    lines = [line.split("\t") for line in _read_text(root / "val/val_annotations.txt").splitlines()]
+    text = _decode_text(files, "val/val_annotations.txt")
+    lines = [line.split("\t") for line in text.splitlines()]
     wnids = {line[0]: line[1] for line in lines if len(line) > 1}
     if unlabelled := sorted(set(names) - set(wnids)):
         raise DataError(
