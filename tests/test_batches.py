@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from labcnn.data.batches import MAX_SHIFT, Batches, channel_statistics
@@ -32,17 +33,14 @@ def test_statistics_are_those_of_the_splits_own_images(split):
 
 def test_statistics_take_less_memory_than_the_images():
     """Pixels as float64 would take eight times as much: half a gigabyte for 5,000 images."""
-    images = np.random.default_rng(0).integers(0, 256, (2000, 64, 64, 3), dtype=np.uint8)
-    split = Split(images, np.zeros(2000, np.int64))
+    split = Split(np.zeros((2000, 64, 64, 3), np.uint8), np.zeros(2000, np.int64))
     tracemalloc.start()
     try:
-        mean, std = channel_statistics(split)
+        channel_statistics(split)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < images.nbytes
-    np.testing.assert_allclose(mean, [127.5] * 3, rtol=0.01)
-    np.testing.assert_allclose(std, [(256**2 - 1) ** 0.5 / 12**0.5] * 3, rtol=0.01)
+    assert peak < split.images.nbytes
 
 
 def test_in_order_gives_each_image_once_normalised_and_channels_last(split, batches):
@@ -87,13 +85,12 @@ def test_augmentation_mirrors_and_shifts_whole_images(split, batches):
 
 def move_of(image, original):
     """(mirrored, down, right) that make ``image`` of ``original``; there is exactly one."""
-    found = [
-        (mirrored, down, right)
-        for mirrored in (False, True)
-        for down in range(-MAX_SHIFT, MAX_SHIFT + 1)
-        for right in range(-MAX_SHIFT, MAX_SHIFT + 1)
-        if torch.equal(image, shifted(original.flip(2) if mirrored else original, down, right))
-    ]
+    found = []
+    for mirrored in (False, True):
+        ground = F.pad(original.flip(2) if mirrored else original, [MAX_SHIFT] * 4)
+        windows = ground.unfold(1, 64, 1).unfold(2, 64, 1)  # all shifts, on a ground of zeros
+        equal = (windows == image[:, None, None]).all(4).all(3).all(0)
+        found += [(mirrored, *(MAX_SHIFT - place).tolist()) for place in equal.nonzero()]
     assert len(found) == 1
     return found[0]
 
@@ -118,14 +115,3 @@ def test_smaller_images_are_the_same_images(split, batches):
         )
         shown = image.permute(1, 2, 0) * std + mean
         assert (shown - torch.from_numpy(np.array(small))).abs().max() < 1.5
-
-
-def shifted(image, down, right):
-    """``image`` moved on a black ground, the slow way."""
-    result = torch.zeros_like(image)
-    size = image.shape[1]
-    rows = [r for r in range(size) if 0 <= r - down < size]
-    columns = [c for c in range(size) if 0 <= c - right < size]
-    for r in rows:
-        result[:, r, columns] = image[:, r - down, [c - right for c in columns]]
-    return result

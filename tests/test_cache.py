@@ -1,13 +1,16 @@
 """The decoded arrays on disk: whole or named as damaged, whatever happened in between."""
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_folder import WNIDS, write_tiny
+from tiny_folder import write_tiny
 
 from labcnn.data import cache, tiny_imagenet
 from labcnn.errors import DataError
@@ -21,64 +24,92 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def folder(tiny: Path) -> Path:
-    """A prepared cache."""
+    """A prepared data set."""
     assert tiny_imagenet.fetch(str(tiny))
     return tiny_imagenet.folder()
 
 
-def damaged() -> str:
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_last_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def fill_with_garbage(path: Path) -> None:
+    path.write_bytes(b"x" * path.stat().st_size)
+
+
+def raise_format(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 99}), encoding="utf-8")
+
+
+DAMAGES = [
+    (cut, "train_images.npy", "train_images.npy: 147,583 bytes instead of 147,584"),
+    (Path.unlink, "test_labels.npy", "test_labels.npy: missing"),
+    (fill_with_garbage, "test_labels.npy", "test_labels.npy: changed, it isn't an array"),
+    (flip_last_byte, "test_images.npy", "the images or labels were changed"),
+    (cut, "meta.json", "meta.json: cut or foreign"),
+    (raise_format, "meta.json", "format 99, this labcnn needs 1"),
+]
+
+
+@pytest.mark.parametrize(("damage", "name", "words"), DAMAGES)
+def test_damage_is_noticed_when_loaded(
+    folder: Path, damage: Callable[[Path], None], name: str, words: str
+) -> None:
+    tiny_imagenet.load()
+    damage(folder / name)
     with pytest.raises(DataError) as error:
         tiny_imagenet.load()
-    assert "\n" not in str(error.value) and "labcnn data fetch --force" in str(error.value)
-    return str(error.value)
+    message = str(error.value)
+    assert message.startswith(str(folder)) and "\n" not in message
+    assert words in message and message.endswith("; run `labcnn data fetch --force`")
 
 
-@pytest.mark.parametrize("name", cache.ARRAYS)
-def test_cut_file_is_named(folder: Path, name: str) -> None:
-    path = folder / f"{name}.npy"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    message = damaged()
-    assert str(path) in message and f"{len(whole) - 1:,} bytes" in message
+def test_a_folder_of_format_1_is_taken_as_it_is(folder: Path) -> None:
+    """What was prepared once stays good: the files are made here by hand, digest included."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    labels = np.array([0, 0, 1, 1])
+    arrays = {
+        "train_images": images[:4], "train_labels": labels, "test_images": images[4:],
+        "test_labels": labels[1:3],
+    }  # fmt: skip
+    digest = hashlib.sha256(b'["n02124075", "n04067472"]')
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+        shape = ", ".join(map(str, array.shape)) + ("," if array.ndim == 1 else "")
+        digest.update(f"(({shape}), '{'|u1' if 'images' in name else '<i8'}')".encode())
+        digest.update(array.tobytes())
+    meta = {
+        "format": 1, "wnids": ["n02124075", "n04067472"], "class_names": ["cat", "dog"],
+        "train_count": 4, "test_count": 2, "fingerprint": digest.hexdigest(),
+        "sizes": {f"{name}.npy": array.nbytes + 128 for name, array in arrays.items()},
+    }  # fmt: skip
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    data = tiny_imagenet.load()
+    assert data.fingerprint == digest.hexdigest() and data.class_names == ("cat", "dog")
+    assert np.array_equal(data.train.images, images[:4])
+    assert data.test.labels.tolist() == [0, 1]
 
 
-def test_missing_file_is_named(folder: Path) -> None:
-    (folder / "test_images.npy").unlink()
-    assert "test_images.npy: missing" in damaged()
-
-
-def test_other_array_of_the_same_size_is_named(folder: Path) -> None:
-    path = folder / "train_images.npy"
-    images = np.load(path)
-    np.save(path, images.reshape(-1, 64, 3, 64))
-    assert "train" in damaged()
-
-
-def test_garbage_of_the_same_size_is_named(folder: Path) -> None:
-    path = folder / "test_labels.npy"
-    path.write_bytes(b"x" * path.stat().st_size)
-    assert "test_labels.npy: changed" in damaged()
-
-
-def test_cut_or_foreign_meta_is_named(folder: Path) -> None:
-    path = folder / cache.META
-    path.write_bytes(path.read_bytes()[:-30])
-    assert str(path) in damaged()
-
-
-def test_meta_of_another_format(folder: Path) -> None:
-    path = folder / cache.META
-    meta = json.loads(path.read_text(encoding="utf-8")) | {"format": 99}
-    path.write_text(json.dumps(meta), encoding="utf-8")
-    assert "format 99" in damaged()
-
-
-def test_meta_says_what_the_arrays_are(folder: Path) -> None:
-    meta = cache.read_meta(folder)
-    assert meta.wnids == WNIDS
-    _, train, test, _ = cache.read_arrays(folder)
-    assert (meta.train_count, meta.test_count) == (len(train), len(test))
-    assert meta.fingerprint == cache.fingerprint(train, test, meta.wnids)
+def test_a_copy_is_verified_once_then_remembered(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered holds for these very files; a file made of others' isn't one of them."""
+    before = tiny_imagenet.load().fingerprint
+    copy = tmp_path / "copy" / folder.name
+    shutil.copytree(folder, copy, copy_function=shutil.copyfile)
+    monkeypatch.setenv("LABCNN_DATA", str(copy.parent))
+    remembered = (copy / cache.VERIFIED).read_bytes()
+    assert tiny_imagenet.load().fingerprint == before
+    assert (copy / cache.VERIFIED).read_bytes() != remembered
+    stamp = (copy / cache.VERIFIED).stat().st_mtime_ns
+    assert tiny_imagenet.load().fingerprint == before
+    assert (copy / cache.VERIFIED).stat().st_mtime_ns == stamp
 
 
 def test_a_write_into_the_loaded_arrays_never_reaches_the_disk(folder: Path) -> None:
@@ -87,44 +118,53 @@ def test_a_write_into_the_loaded_arrays_never_reaches_the_disk(folder: Path) -> 
     assert (folder / "train_images.npy").read_bytes() == before
 
 
-def test_what_a_killed_fetch_left_is_no_proof_and_no_obstacle(tiny: Path, folder: Path) -> None:
-    fingerprint = tiny_imagenet.load().fingerprint
-    (folder / cache.META).unlink()
-    (folder / "train_images.npy").write_bytes(b"half")
-    left = folder.with_name(f"{folder.name}.new")
-    left.mkdir()
-    (left / "train_images.npy").write_bytes(b"half")
-    assert not tiny_imagenet.prepared()
-    assert tiny_imagenet.fetch(str(tiny))
-    assert tiny_imagenet.load().fingerprint == fingerprint
-    assert not left.exists()
+#: Fetches, and dies before the file system's change number ``argv[2]`` in the prepared folder.
+KILLED = """
+import os, sys
+from labcnn.data import tiny_imagenet
+left = int(sys.argv[2])
+def count(event, arguments):
+    global left
+    if event in ("os.rename", "os.remove") and str(tiny_imagenet.folder()) in str(arguments):
+        left -= 1
+        if left < 0:
+            os._exit(9)
+sys.addaudithook(count)
+tiny_imagenet.fetch(sys.argv[1], force=True)
+"""
 
 
-def test_a_kill_while_the_arrays_are_exchanged_leaves_no_proof(
-    tiny: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    replace = Path.replace
+def test_a_fetch_killed_at_any_change_leaves_no_false_proof(tiny: Path, folder: Path) -> None:
+    """Whole or not prepared, never in between; and the next fetch works."""
+    old = tiny_imagenet.load().fingerprint
+    shutil.copy(tiny / "val/images/val_0.JPEG", tiny / "val/images/val_1.JPEG")
+    codes: list[int] = []
+    found = set()
+    while 0 not in codes:
+        command = [sys.executable, "-c", KILLED, str(tiny), str(len(codes))]
+        codes.append(subprocess.run(command).returncode)
+        found.add(tiny_imagenet.load().fingerprint if tiny_imagenet.prepared() else None)
+    new = tiny_imagenet.load().fingerprint
+    assert set(codes) == {9, 0} and len(codes) > 6
+    assert found == {old, None, new} and old != new
+    assert [p.name for p in folder.parent.iterdir() if p.name.endswith(".new")] == []
 
-    def killed(path: Path, target: Path) -> Path:
-        if path.name == "test_images.npy":
-            raise KeyboardInterrupt
-        return replace(path, target)
 
-    monkeypatch.setattr(Path, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        tiny_imagenet.fetch(str(tiny), force=True)
-    assert not tiny_imagenet.prepared()
-
-
-def test_too_full_a_disk_is_said_before_anything_is_written(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "labcnn.data.cache.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})
+def test_a_full_disk_is_one_line_and_leaves_nothing(tiny: Path) -> None:
+    code = (
+        "import resource, sys; from labcnn.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); main()"
     )
-    with pytest.raises(DataError, match=r"GB needed, 0\.00 GB free"):
-        tiny_imagenet.fetch(str(tiny))
-    assert list(tiny_imagenet.folder().parent.glob("**/*.npy")) == []
+    done = subprocess.run(
+        [sys.executable, "-c", code, "data", "fetch", "--from", str(tiny)],
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 1
+    data = tiny_imagenet.folder().parent
+    assert done.stderr.startswith(f"error: {data}") and "File too large; make room" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in data.iterdir()] == ["tiny-imagenet-200.lock"]
 
 
 def test_two_fetches_at_once_do_the_work_once(tiny: Path) -> None:

@@ -3,7 +3,6 @@
 from labcnn.data import cache, shapes, tiny_imagenet
 from labcnn.data.images import ImageData, Split
 from labcnn.data.splits import split_official
-from labcnn.data.watch import Stamp
 from labcnn.errors import DataError, ParameterError
 from labcnn.recipe import DATASETS
 
@@ -22,7 +21,7 @@ def resolve_dataset(name: str) -> str:
         return name
     if name != "auto":
         raise ParameterError(f"dataset={name!r} is unknown; valid: auto, {', '.join(DATASETS)}")
-    return "tiny-imagenet-200" if tiny_imagenet.prepared() else "shapes"
+    return tiny_imagenet.NAME if tiny_imagenet.prepared() else "shapes"
 
 
 def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
@@ -39,15 +38,12 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
     DataError
         The data set isn't prepared or is damaged, or the fraction leaves a class without images.
     """
-    files: tuple[Stamp, ...] = ()
-    if name == "shapes":
-        official, test, fingerprint = shapes.load()
-        classes, held_out = shapes.CLASS_NAMES, 0.2
-    else:
-        official, test, classes, fingerprint, files = tiny_imagenet.load()
-        held_out = 0.1
-    train, val = split_official(official, fraction, held_out)
-    return ImageData(name, classes, train, val, test, fingerprint, fraction, files)
+    load, held_out = (shapes.load, 0.2) if name == "shapes" else (tiny_imagenet.load, 0.1)
+    official = load()
+    train, val = split_official(official.train, fraction, held_out)
+    return ImageData(
+        name, official.class_names, train, val, official.test, official.fingerprint, fraction
+    )
 
 
 def prepared_fingerprint(name: str) -> str | None:

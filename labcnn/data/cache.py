@@ -1,17 +1,19 @@
 """The decoded data set on disk: memory-mapped uint8 arrays, and a file that proves them whole."""
 
 import hashlib
+import io
 import json
-import shutil
+import os
+import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from labcnn.data.archive import Tree
-from labcnn.data.images import IMAGE_SHAPE, Split
-from labcnn.data.layout import Layout, find_layout
-from labcnn.data.watch import Stamp, known, remember, stamps_of
+from labcnn.data.images import IMAGE_SHAPE, OfficialData, Split
 from labcnn.errors import DataError
 from labcnn.files import write_text
 
@@ -20,8 +22,10 @@ FORMAT = 1
 META = "meta.json"
 #: Under which sizes and times of change the arrays' content was last compared with ``meta.json``.
 VERIFIED = "verified.json"
+ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 REDO = "run `labcnn data fetch --force`"
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+#: Images that are decoded before they are written.
+BLOCK = 1000
 
 
 class Meta(BaseModel):
@@ -38,86 +42,18 @@ class Meta(BaseModel):
     sizes: dict[str, int]
 
 
-def fingerprint(train: Split, test: Split, wnids: tuple[str, ...]) -> str:
-    """Hexadecimal SHA-256 over images, labels and class order."""
-    digest = hashlib.sha256(json.dumps(wnids).encode())
-    for array in (train.images, train.labels, test.images, test.labels):
-        digest.update(repr((array.shape, array.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(array).data.cast("B"))
-    return digest.hexdigest()
+class ImageFiles(NamedTuple):
+    """A data set as JPEG files: ``train`` and ``test`` map names in ``contents`` to labels."""
+
+    contents: dict[str, bytes]
+    wnids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    train: dict[str, int]
+    test: dict[str, int]
 
 
-def build(tree: Tree, folder: Path) -> Meta:
-    """Check and decode the data set in ``tree`` into ``folder``; the caller holds the lock.
-
-    What stood in ``folder`` before stays until the new arrays are complete, and stays if they
-    never are.
-
-    Raises
-    ------
-    DataError
-        The layout, the counts or an image isn't as it should be; or the disk is too full.
-    """
-    layout = find_layout(tree)
-    fresh = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    try:
-        _refuse_full_disk(fresh, len(layout.train) + len(layout.test))
-        meta = _fill(tree, layout, fresh)
-        _move(fresh, folder, meta)
-        return meta
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _fill(tree: Tree, layout: Layout, folder: Path) -> Meta:
-    # a function of its own: its maps are closed at the end, for Windows moves no mapped file
-    from labcnn.data.decode import Job, decode_images  # needs what `labcnn[train]` installs
-
-    label = {wnid: number for number, wnid in enumerate(layout.wnids)}
-    jobs: list[Job] = []
-    splits: list[Split] = []
-    for name, items in (("train", layout.train), ("test", layout.test)):
-        images = np.lib.format.open_memmap(
-            folder / f"{name}_images.npy", "w+", np.uint8, (len(items), *IMAGE_SHAPE)
-        )
-        labels = np.array([label[item.wnid] for item in items], dtype=np.int64)
-        np.save(folder / f"{name}_labels.npy", labels)
-        jobs += [Job(item.name, images, row) for row, item in enumerate(items)]
-        splits.append(Split(images, labels))
-    decode_images(tree, jobs)
-    for images in {id(job.images): job.images for job in jobs}.values():
-        images.flush()  # on the disk before the proof is
-    train, test = splits
-    return Meta(
-        format=FORMAT,
-        wnids=layout.wnids,
-        class_names=layout.class_names,
-        train_count=len(train),
-        test_count=len(test),
-        fingerprint=fingerprint(train, test, layout.wnids),
-        sizes={f"{name}.npy": (folder / f"{name}.npy").stat().st_size for name in ARRAYS},
-    )
-
-
-def _refuse_full_disk(folder: Path, images: int) -> None:
-    # writing to a map on a full disk would kill the process without a word
-    needed, free = images * (int(np.prod(IMAGE_SHAPE)) + 8), shutil.disk_usage(folder).free
-    if free < needed * 1.02:
-        raise DataError(
-            f"{folder.parent}: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free; "
-            "make room, or set LABCNN_DATA to a folder on another disk"
-        )
-
-
-def _move(fresh: Path, folder: Path, meta: Meta) -> None:
-    """Put the new arrays in the old ones' place; the proof goes first and comes back last."""
-    folder.mkdir(exist_ok=True)
-    (folder / META).unlink(missing_ok=True)
-    for name in meta.sizes:
-        (fresh / name).replace(folder / name)
-    write_text(folder / META, meta.model_dump_json(indent=1))
+class BrokenImage(Exception):
+    """Why a file isn't an image of the data set."""
 
 
 def read_meta(folder: Path) -> Meta:
@@ -131,11 +67,11 @@ def read_meta(folder: Path) -> Meta:
     return meta
 
 
-def read_arrays(folder: Path) -> tuple[Meta, Split, Split, tuple[Stamp, ...]]:
-    """Train and test split of ``folder``, memory-mapped, and the stamps of the files they lie in.
+def read_arrays(folder: Path) -> OfficialData:
+    """The prepared data set of ``folder``, memory-mapped.
 
-    Reads all of them once (a second or two) if one's size or time of change isn't that of the last
-    time: a copy made of the folder, or a file changed by another hand.
+    Reads the arrays once (a second or two) where a size or time of change isn't that of the last
+    time: after a copy of the folder, or where another hand changed a file.
 
     Raises
     ------
@@ -143,30 +79,159 @@ def read_arrays(folder: Path) -> tuple[Meta, Split, Split, tuple[Stamp, ...]]:
         Names a file that is missing, cut or changed.
     """
     meta = read_meta(folder)
-    arrays = {}
-    for name in ARRAYS:
-        path = folder / f"{name}.npy"
-        found = path.stat().st_size if path.exists() else None
-        if found != meta.sizes[path.name]:
-            state = "missing" if found is None else f"{found:,} bytes"
-            raise DataError(f"{path}: {state} instead of {meta.sizes[path.name]:,} bytes; {REDO}")
-    stamps = stamps_of(folder / f"{name}.npy" for name in ARRAYS)
-    for stamp in stamps:
-        try:
-            # "c": torch wants arrays it could write to, and a write must not reach the disk
-            arrays[stamp.path.stem] = np.load(stamp.path, mmap_mode="c")
-        except ValueError:
-            raise DataError(
-                f"{stamp.path}: changed, not the array that was written; {REDO}"
-            ) from None
-    for split, count in (("train", meta.train_count), ("test", meta.test_count)):
-        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-        if images.shape != (count, *IMAGE_SHAPE) or labels.shape != (count,):
-            raise DataError(f"{folder / split}_images.npy: changed, other shape; {REDO}")
-    train = Split(arrays["train_images"], arrays["train_labels"])
-    test = Split(arrays["test_images"], arrays["test_labels"])
-    if not known(folder / VERIFIED, stamps):
+    for name, size in meta.sizes.items():
+        path = folder / name
+        if not path.exists():
+            raise DataError(f"{path}: missing; {REDO}")
+        if (found := path.stat().st_size) != size:
+            raise DataError(f"{path}: {found:,} bytes instead of {size:,}; {REDO}")
+    train, test = _open_arrays(folder)
+    if not _is_verified(folder):
         if fingerprint(train, test, meta.wnids) != meta.fingerprint:
             raise DataError(f"{folder}: the images or labels were changed; {REDO}")
-        remember(folder / VERIFIED, stamps)
-    return meta, train, test, stamps
+        _remember_verified(folder)
+    return OfficialData(train, test, meta.class_names, meta.fingerprint)
+
+
+def fingerprint(train: Split, test: Split, wnids: tuple[str, ...]) -> str:
+    """Hexadecimal SHA-256 over images, labels and class order."""
+    digest = hashlib.sha256(json.dumps(wnids).encode())
+    for array in (train.images, train.labels, test.images, test.labels):
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).data.cast("B"))
+    return digest.hexdigest()
+
+
+def _open_arrays(folder: Path) -> tuple[Split, Split]:
+    arrays = []
+    for name in ARRAYS:
+        try:
+            # "c": torch wants arrays it could write to, and a write must not reach the disk
+            arrays.append(np.load(folder / name, mmap_mode="c"))
+        except ValueError:
+            raise DataError(f"{folder / name}: changed, it isn't an array; {REDO}") from None
+    return Split(*arrays[:2]), Split(*arrays[2:])
+
+
+def _stamps(folder: Path) -> dict[str, list[int]]:
+    """Size in bytes and time of change in ns of each array."""
+    found = {name: (folder / name).stat() for name in ARRAYS}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in found.items()}
+
+
+def _is_verified(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / VERIFIED).read_bytes()) == _stamps(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _remember_verified(folder: Path) -> None:
+    try:
+        write_text(folder / VERIFIED, json.dumps(_stamps(folder)) + "\n")
+    except OSError:
+        pass  # a data folder that others own: the next process verifies again
+
+
+def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
+    """Check and decode ``files`` into ``fresh``, an empty folder, then move all to ``folder``.
+
+    What stood in ``folder`` before stays until the new arrays are complete, and stays if they
+    never are.
+
+    Raises
+    ------
+    DataError
+        Names up to five broken images and counts them all.
+    """
+    broken: list[str] = []
+    for split, labels in (("train", files.train), ("test", files.test)):
+        np.save(fresh / f"{split}_labels.npy", np.array(list(labels.values()), np.int64))
+        images = {name: files.contents[name] for name in labels}
+        broken += _write_images(images, fresh / f"{split}_images.npy")
+    if broken:
+        count = len(files.train) + len(files.test)
+        raise DataError(f"{len(broken)} of {count} images broken: {list_some(broken)}")
+    meta = Meta(
+        format=FORMAT,
+        wnids=files.wnids,
+        class_names=files.class_names,
+        train_count=len(files.train),
+        test_count=len(files.test),
+        fingerprint=fingerprint(*_open_arrays(fresh), files.wnids),
+        sizes={name: (fresh / name).stat().st_size for name in ARRAYS},
+    )
+    folder.mkdir(exist_ok=True)
+    (folder / META).unlink(missing_ok=True)
+    for name in ARRAYS:
+        (fresh / name).replace(folder / name)
+    _remember_verified(folder)
+    write_text(folder / META, meta.model_dump_json(indent=1))
+
+
+def _write_images(files: dict[str, bytes], path: Path) -> list[str]:
+    """Decode JPEG files into one array; return the names of those that are broken."""
+    from tqdm import tqdm  # needs what `labcnn[train]` installs
+
+    broken, names = [], list(files)
+    progress = tqdm(
+        desc=f"decode {path.stem}",
+        total=len(names),
+        unit="image",
+        file=sys.stderr,
+        delay=0.3,  # nothing to see of what fails or ends at once
+        mininterval=0.2 if sys.stderr.isatty() else 10,
+    )
+    # not through a map: on a full disk, writing to one kills the process without a word
+    with path.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool, progress:
+        shape = (len(names), *IMAGE_SHAPE)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(names), BLOCK):
+            block = names[start : start + BLOCK]
+            images = [pool.submit(decode_image, files[name]) for name in block]
+            for name, image in zip(block, images, strict=True):
+                try:
+                    file.write(image.result().data)
+                except BrokenImage as error:
+                    broken.append(f"{name} ({error})")
+            progress.update(len(block))
+        file.flush()
+        os.fsync(file.fileno())  # on the disk before the proof is
+    return broken
+
+
+def decode_image(content: bytes) -> np.ndarray:
+    """Decode one JPEG file to a 64 x 64 x 3 uint8 array; gray becomes RGB.
+
+    Raises
+    ------
+    BrokenImage
+        It is empty, cut, no JPEG, or of another size.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    height, width, _ = IMAGE_SHAPE
+    if not content:
+        raise BrokenImage("empty")
+    # libjpeg fills what a cut file lacks with gray; zeros may follow the end
+    if content[:2] == b"\xff\xd8" and b"\xff\xd9" not in content[-64:]:
+        raise BrokenImage("cut: its end is missing")
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            if image.size != (width, height):
+                found = "{}x{}".format(*image.size)
+                raise BrokenImage(f"{found} pixels instead of {width}x{height}")
+            return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError:
+        raise BrokenImage("no JPEG image") from None
+    except (
+        OSError, SyntaxError, ValueError, LookupError, struct.error, Image.DecompressionBombError,
+    ) as error:  # fmt: skip
+        raise BrokenImage(str(error)) from None
+
+
+def list_some(things: list[str], most: int = 5) -> str:
+    """``a, b, c, d, e and 3 more``."""
+    more = f" and {len(things) - most} more" if len(things) > most else ""
+    return ", ".join(things[:most]) + more

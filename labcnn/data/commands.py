@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from labcnn.data import cache, tiny_imagenet
-from labcnn.data.download import downloads_folder
+from labcnn.data import tiny_imagenet
 from labcnn.errors import LabError
 
 data_app = typer.Typer(help="Get Tiny ImageNet-200, or see what is there.", no_args_is_help=True)
@@ -40,9 +39,9 @@ def fetch(
     start = time.monotonic()
     with _one_line():
         new = tiny_imagenet.fetch(source, force=force)
-        meta = cache.read_arrays(tiny_imagenet.folder())[0]
+        data = tiny_imagenet.load()
     state = f"prepared in {time.monotonic() - start:.0f} s" if new else "already prepared"
-    typer.echo(f"{tiny_imagenet.NAME}: {state}: {tiny_imagenet.describe(meta)}")
+    typer.echo(f"{tiny_imagenet.NAME}: {state}: {tiny_imagenet.describe(data)}")
     typer.echo(f"in {tiny_imagenet.folder()}" + ("" if new else "; --force does it again"))
     if source and not new:
         typer.echo(f"warning: {source} was not looked at; --force takes it instead", err=True)
@@ -54,13 +53,13 @@ def status() -> None:
     typer.echo(f"{tiny_imagenet.NAME}: ", nl=False)
     if tiny_imagenet.prepared():
         with _one_line():
-            meta = cache.read_arrays(tiny_imagenet.folder())[0]
-            typer.echo(f"prepared: {tiny_imagenet.describe(meta)}")
-            typer.echo(f"  fingerprint {meta.fingerprint}")
-            typer.echo(f"  {sum(meta.sizes.values()) / 1e9:.2f} GB in {tiny_imagenet.folder()}")
+            data = tiny_imagenet.load()
+            typer.echo(f"prepared: {tiny_imagenet.describe(data)}")
+            typer.echo(f"  fingerprint {data.fingerprint}")
+            size = data.train.images.nbytes + data.test.images.nbytes
+            typer.echo(f"  {size / 1e9:.2f} GB in {tiny_imagenet.folder()}")
     else:
         typer.echo(f"absent from {tiny_imagenet.folder()}: run `labcnn data fetch`")
-    for path in sorted(downloads_folder().glob("*")):
-        note = "cut, the next fetch goes on" if path.suffix == ".part" else "may be deleted"
-        typer.echo(f"  download {path}: {path.stat().st_size:,} bytes ({note})")
+    for path in sorted(tiny_imagenet.downloads_folder().glob("*")):
+        typer.echo(f"  download {path}: {path.stat().st_size:,} bytes (may be deleted)")
     typer.echo("shapes: made on demand, nothing to fetch")

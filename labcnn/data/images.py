@@ -1,10 +1,9 @@
 """What a data set is in memory: arrays of uint8 images and their labels."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-
-from labcnn.data.watch import Stamp
 
 #: Every image is 64 x 64 RGB, stored height, width, channel.
 IMAGE_SHAPE = (64, 64, 3)
@@ -26,14 +25,22 @@ class Split:
         return len(self.labels if self.rows is None else self.rows)
 
 
+class OfficialData(NamedTuple):
+    """A data set as it is published: ``train`` isn't yet split into train and validation."""
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+
 @dataclass(frozen=True)
 class ImageData:
     """A data set: train and validation come from the official training images.
 
     ``class_names`` has one readable name per label; ``fingerprint`` is a hexadecimal digest of the
     content before the split: the same digest means the same images; ``fraction`` is the part of the
-    official training images that train and validation were taken from; ``files`` are the mapped
-    files, as they were when they were opened.
+    official training images that train and validation were taken from.
     """
 
     name: str
@@ -43,7 +50,6 @@ class ImageData:
     test: Split
     fingerprint: str
     fraction: float = 1.0
-    files: tuple[Stamp, ...] = ()
 
     @property
     def classes(self) -> int:

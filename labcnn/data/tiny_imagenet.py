@@ -1,30 +1,42 @@
-"""Tiny ImageNet-200: fetched once, checked by content, read as memory-mapped arrays."""
+"""Tiny ImageNet-200: got as an archive or a folder, checked by content, decoded once."""
 
+import shutil
+import stat
 import sys
-from collections.abc import Iterator
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from labcnn.data import cache
-from labcnn.data.images import Split
-from labcnn.data.watch import Stamp
+from labcnn.data.cache import ImageFiles, list_some
+from labcnn.data.images import OfficialData
 from labcnn.errors import DataError
 from labcnn.paths import data_folder
 
 NAME = "tiny-imagenet-200"
+OFFICIAL_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+OFFICIAL_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 #: Classes, and images per class in train and in val, of the official data.
-OFFICIAL = (200, 500, 50)
-
-
-class Official(NamedTuple):
-    """The official train data, and as test split the official val data; labels 0 to C-1."""
-
-    train: Split
-    test: Split
-    class_names: tuple[str, ...]
-    fingerprint: str
-    files: tuple[Stamp, ...]
+OFFICIAL_COUNTS = (200, 500, 50)
+OTHER_WAY = "a mirror or a copy you have does as well: `labcnn data fetch --from PATH_OR_URL`"
+EXPECTED = (
+    "expected wnids.txt, words.txt, train/<wnid>/images/*.JPEG and "
+    "val/images/*.JPEG with val/val_annotations.txt (or val/<wnid>/*.JPEG)"
+)
+#: No file of the data set is larger; an archive's is looked at before it is read.
+MOST_BYTES = 2**25
+#: What reading a cut or damaged archive raises.
+DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 def folder() -> Path:
@@ -32,13 +44,18 @@ def folder() -> Path:
     return data_folder() / NAME
 
 
+def downloads_folder() -> Path:
+    """Where the official archive is kept."""
+    return data_folder() / "downloads"
+
+
 def prepared() -> bool:
     """Whether the decoded arrays are there."""
     return (folder() / cache.META).exists()
 
 
-def load() -> Official:
-    """The prepared data, memory-mapped and read-only.
+def load() -> OfficialData:
+    """The prepared data, memory-mapped; its test split is the official val data.
 
     Raises
     ------
@@ -50,8 +67,16 @@ def load() -> Official:
             f"{NAME} isn't prepared in {folder()}: run `labcnn data fetch` to download it, or "
             "`labcnn data fetch --from PATH_OR_URL` with an archive or folder you have"
         )
-    meta, train, test, files = cache.read_arrays(folder())
-    return Official(train, test, meta.class_names, meta.fingerprint, files)
+    return cache.read_arrays(folder())
+
+
+def describe(data: OfficialData) -> str:
+    """``200 classes, 100,000 train and 10,000 test images``; says so where that is a subset."""
+    classes, train, test = len(data.class_names), len(data.train), len(data.test)
+    text = f"{classes} classes, {train:,} train and {test:,} test images"
+    if (classes, train // classes, test // classes) != OFFICIAL_COUNTS:
+        text += " (subset: the official data has 200 classes x 500 train and 50 test images)"
+    return text
 
 
 def fetch(source: str | None = None, *, force: bool = False) -> bool:
@@ -67,20 +92,36 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
     -------
     bool
         False where nothing was to do.
-    """
-    from labcnn.data.archive import open_tree
-    from labcnn.data.download import obtain
 
-    with _alone():
+    Raises
+    ------
+    DataError
+        Names the source and what in it isn't as it should be.
+    """
+    with _hold_lock():
         if prepared() and not force:
             return False
-        with obtain(source) as path, open_tree(path) as tree:
-            cache.build(tree, folder())
+        work = folder().with_name(f"{NAME}.new")
+        shutil.rmtree(work, ignore_errors=True)  # left by a fetch that was killed
+        fresh = work / "arrays"
+        fresh.mkdir(parents=True)
+        try:
+            cache.build(_find_images(_read(source, work)), fresh, folder())
+        except DataError as error:
+            raise DataError(f"{source or OFFICIAL_URL}: {error}") from None
+        except OSError as error:
+            if error.filename:
+                raise
+            raise DataError(
+                f"{work}: {error.strerror}; make room, or set LABCNN_DATA to a folder elsewhere"
+            ) from None
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
         return True
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _hold_lock() -> Iterator[None]:
     """Of two fetches at once, the second waits, then finds the work done."""
     from filelock import FileLock, Timeout
 
@@ -97,11 +138,217 @@ def _alone() -> Iterator[None]:
         lock.release()
 
 
-def describe(meta: cache.Meta) -> str:
-    """``200 classes, 100,000 train and 10,000 test images``; says so where that is a subset."""
-    classes = len(meta.wnids)
-    text = f"{classes} classes, {meta.train_count:,} train and {meta.test_count:,} test images"
-    found = (classes, meta.train_count // classes, meta.test_count // classes)
-    if found != OFFICIAL:
-        text += " (subset: the official data has 200 classes x 500 train and 50 test images)"
-    return text
+def _read(source: str | None, work: Path) -> dict[str, bytes]:
+    """The files of the folder or archive that ``source`` names; a mirror's is put in ``work``."""
+    if source is None:
+        # kept, as its MD5 proves it; a mirror's archive is judged by its content, each time
+        path = _download(OFFICIAL_URL, f"md5:{OFFICIAL_MD5}", downloads_folder())
+    elif "://" not in source:
+        path = Path(source).expanduser()
+    elif source.startswith(("http://", "https://")):
+        path = _download(source, None, work)
+    elif source.startswith("file://"):
+        path = Path(url2pathname(urlsplit(source).path))
+    else:
+        raise DataError("valid URLs begin with http://, https:// or file://")
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.is_file():
+        raise DataError("no such file or folder")
+    return _read_archive(path)
+
+
+def _download(url: str, known_hash: str | None, into: Path) -> Path:
+    """Download ``url`` unless it is there; until it is whole, it bears another name."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=30)
+    name = f"{NAME}.zip" if known_hash else None
+    try:
+        return Path(pooch.retrieve(url, known_hash, name, into, downloader=downloader))
+    except requests.RequestException as error:
+        status = getattr(error.response, "status_code", None)
+        lost = f"no connection, or it was lost ({type(error).__name__})"
+        reason = f"the server answers HTTP {status}" if status else lost
+    except ValueError as error:  # pooch's word for a wrong hash; it has removed the file
+        reason = f"wrong file, {str(error).split('. ', 1)[0]}"
+    raise DataError(f"{reason}; {OTHER_WAY}")
+
+
+def _read_folder(folder: Path) -> dict[str, bytes]:
+    """The files beside each ``wnids.txt``: a home folder is not read whole."""
+    roots = [
+        path.parent for place in ("", "*/", "*/*/") for path in folder.glob(f"{place}wnids.txt")
+    ]
+    places = ("*.txt", "train/**/*", "val/**/*")
+    paths = [path for root in roots for place in places for path in root.glob(place)]
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths if p.is_file()}
+
+
+def _read_archive(archive: Path) -> dict[str, bytes]:
+    """The files of a zip or a tar (also compressed), in memory: nothing is written anywhere.
+
+    Raises
+    ------
+    DataError
+        It is cut, damaged or of another format, or has a member that is no part of a data set.
+    """
+    contents = {}
+    with archive.open("rb") as opened:
+        is_zip = opened.read(4) == b"PK\x03\x04"
+    place = "its list of files"
+    try:
+        if is_zip:
+            with zipfile.ZipFile(archive) as file:
+                for member in file.infolist():
+                    # orig_filename: ZipFile has already turned the system's separators into "/"
+                    place = member.orig_filename
+                    kind = stat.S_IFMT(member.external_attr >> 16)
+                    regular = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+                    _refuse_foreign(place, regular, member.file_size)
+                    if not member.is_dir():
+                        contents[member.filename] = file.read(member)
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                for info in tar:
+                    place = info.name
+                    _refuse_foreign(place, info.isfile() or info.isdir(), info.size)
+                    if content := tar.extractfile(info):
+                        contents[info.name.removeprefix("./")] = content.read()
+                while tar.fileobj and tar.fileobj.read(2**20):
+                    pass  # gzip's checksum stands at the end
+        else:
+            raise DataError("neither a folder nor a zip, tar or tar.gz archive")
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's fault, not the archive's
+        raise DataError(
+            f"cut or damaged archive, at {place} ({error}); copy or download it again"
+        ) from None
+    return contents
+
+
+def _refuse_foreign(member: str, regular: bool, size: int) -> None:
+    """Raise a :class:`DataError` for a member that is no part of a data set."""
+    path = PureWindowsPath(member)
+    if path.drive or path.root or ".." in path.parts:
+        raise DataError(f"member {member!r} would escape the folder; refused")
+    if not regular:
+        raise DataError(f"member {member!r} is a link or device; refused")
+    if size > MOST_BYTES:
+        raise DataError(f"member {member!r} has {size:,} bytes; refused")
+
+
+#: Images by class and file name: one that lies in two places counts once.
+Found = dict[tuple[str, str], str]
+
+
+def _find_images(contents: dict[str, bytes]) -> ImageFiles:
+    """Find classes, images and labels, in every layout that people have.
+
+    Classes are those of ``wnids.txt`` that have images, in the order of ``wnids.txt``; images are
+    ordered by class, then file name.
+
+    Raises
+    ------
+    DataError
+        Says what was expected where, or names the classes on which the parts disagree.
+    """
+    root = _find_root(contents)
+    inside = [name for name in contents if name.startswith(root)]
+    files = {name.removeprefix(root): contents[name] for name in inside}
+    wnids = tuple(dict.fromkeys(_decode_text(files, "wnids.txt").split()))
+    lines = _decode_text(files, "words.txt").splitlines()
+    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
+    train = _find_in_class_folders(files, "train")
+    test = _find_in_class_folders(files, "val") | _find_in_annotations(files)
+    present = {wnid for wnid, _ in (*train, *test)}
+    if unknown := present - set(wnids):
+        raise DataError(f"classes not in wnids.txt: {list_some(sorted(unknown))}")
+    wnids = tuple(wnid for wnid in wnids if wnid in present)
+    return ImageFiles(
+        contents=files,
+        wnids=wnids,
+        class_names=tuple(words.get(w, w).split(",")[0].strip() for w in wnids),
+        train=_label(train, wnids, "train"),
+        test=_label(test, wnids, "val"),
+    )
+
+
+def _find_root(names: Iterable[str]) -> str:
+    """What the names of the data set's files begin with: nothing, or one or two folders."""
+    with_train = {name.split("train/")[0] for name in names if "train/" in name}
+    lists = [name for name in names if PurePosixPath(name).name == "wnids.txt"]
+    for depth in range(3):
+        found = {name.removesuffix("wnids.txt") for name in lists if name.count("/") == depth}
+        roots = sorted(found & with_train)
+        if len(roots) > 1:
+            raise DataError(f"more than one data set ({', '.join(roots)}); name one")
+        if roots:
+            return roots[0]
+    raise DataError(f"no wnids.txt with train/ beside it; {EXPECTED}")
+
+
+def _decode_text(files: dict[str, bytes], name: str) -> str:
+    try:
+        return files[name].decode("utf-8-sig")
+    except KeyError:
+        raise DataError(f"{name} is missing; {EXPECTED}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{name} isn't UTF-8 text") from None
+
+
+def _list_images(names: Iterable[str], place: str) -> Iterator[tuple[str, ...]]:
+    """The parts below ``place`` of each JPEG file's name."""
+    for path in map(PurePosixPath, names):
+        is_jpeg = path.suffix.lower() in (".jpeg", ".jpg")
+        # macOS leaves ._x.JPEG beside x.JPEG
+        if is_jpeg and not path.name.startswith("._") and path.is_relative_to(place):
+            yield path.relative_to(place).parts
+
+
+def _find_in_class_folders(files: dict[str, bytes], split: str) -> Found:
+    """Images at ``<split>/<wnid>/x.JPEG`` and ``<split>/<wnid>/images/x.JPEG``."""
+    found: Found = {}
+    for parts in _list_images(files, split):
+        match parts:
+            case ("images", _) if split == "val":
+                pass
+            case (wnid, name) | (wnid, "images", name):
+                found.setdefault((wnid, name), "/".join((split, *parts)))
+            case _:
+                place = "/".join((split, *parts))
+                raise DataError(f"{place} lies in an unknown place; {EXPECTED}")
+    return found
+
+
+def _find_in_annotations(files: dict[str, bytes]) -> Found:
+    """Images at ``val/images/x.JPEG``, whose classes ``val/val_annotations.txt`` says."""
+    names = ["/".join(parts) for parts in _list_images(files, "val/images")]
+    if not names:
+        return {}
+    text = _decode_text(files, "val/val_annotations.txt")
+    lines = [line.split("\t") for line in text.splitlines()]
+    wnids = {line[0]: line[1] for line in lines if len(line) > 1}
+    if unlabelled := sorted(set(names) - set(wnids)):
+        raise DataError(
+            f"images of val/images/ not in val_annotations.txt: {list_some(unlabelled)}"
+        )
+    return {(wnids[name], name): f"val/images/{name}" for name in names}
+
+
+def _label(found: Found, wnids: tuple[str, ...], split: str) -> dict[str, int]:
+    """The images in order, each with its class's number."""
+    if not found:
+        raise DataError(f"no images in {split}/; {EXPECTED}")
+    counts = Counter(wnid for wnid, _ in found)
+    usual, _ = Counter(counts.values()).most_common(1)[0]
+    if odd := [f"{wnid} has {counts[wnid]}" for wnid in wnids if counts[wnid] != usual]:
+        raise DataError(
+            f"{split}/ needs as many images in every class; most have {usual}, but {list_some(odd)}"
+        )
+    number = {wnid: label for label, wnid in enumerate(wnids)}
+    labelled = [(number[wnid], name, path) for (wnid, name), path in found.items()]
+    return {path: label for label, _, path in sorted(labelled)}
