@@ -193,7 +193,7 @@ def contents(folder: RunFolder) -> dict[str, Any]:
         "gradients": (folder.path / "gradients.csv").read_bytes(),
         "result": {name: result[name] for name in ("status", "train", "val", "test", "best_epoch")},
         "weights": {
-            name: hashlib.sha256(tensor.numpy()).hexdigest()
+            name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
             for name, tensor in load_file(folder.path / MODEL).items()
         },
         **arrays,

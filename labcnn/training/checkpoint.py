@@ -18,7 +18,7 @@ from labcnn.files import write_atomically
 #: Changes when an older checkpoint can't be read any more.
 FORMAT = 4
 #: Between two checkpoints of one epoch; with a step and the writing it stays under a minute.
-SECONDS_BETWEEN = 40
+SECONDS_BETWEEN = 40.0
 
 
 class Stateful(Protocol):
