@@ -70,7 +70,6 @@ def test_a_sweep_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"variants": "shrot_all"}, ["shrot_all", "short_all"]),
         ({"variants": ""}, ["variants=", "at least one variant"]),
         ({"seeds": "0 x"}, ["seeds='x'", "whole number"]),
-        ({"epohcs": 3}, ["epohcs=3", "did you mean 'epochs'"]),
         ({"seed": 1}, ["seed=1", "--seeds"]),
         ({"notebook": "nowhere.ipynb"}, ["nowhere.ipynb", "no such file"]),
         ({"minutes": "-3"}, ["minutes=-3", "above 0"]),

@@ -32,7 +32,6 @@ from labcnn.runs import (
     RunResult,
     SplitMetrics,
     Timing,
-    load_runs,
     lock_path,
     read_result,
 )
@@ -448,17 +447,3 @@ def test_plain_snakemake_runs_the_same_sweep(
     assert [each.result.exists() for each in sweep.runs] == [True, False]
     saved = json.loads(sweep.runs[0].result.read_text(encoding="utf-8"))
     assert saved["recipe"]["epochs"] == 3
-
-
-def test_the_real_notebook_trains_side_by_side(tmp_path: Path) -> None:
-    variants = "short_all long_baseline"
-    sweep = Sweep.from_options(
-        {"variants": variants, "logs": tmp_path, "fraction": 0.05, "epochs": 1, "width": 4}
-    )
-    missing, _ = run(sweep)
-    assert not missing
-    table, problems = load_runs(tmp_path)
-    assert problems == []
-    assert set(table["variant"]) == set(variants.split())
-    assert set(table["threads"]) == {1}
-    assert set(table["experiment"]) == {sweep.experiment}
