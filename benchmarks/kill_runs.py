@@ -297,7 +297,7 @@ def notebook_run(logs: Path, executed: Path) -> subprocess.Popen[str]:
     }  # fmt: skip
     notebook = project_root() / "notebooks" / "train.ipynb"
     return subprocess.Popen(
-        [sys.executable, "-m", "labcnn.execute", notebook, executed, json.dumps(parameters)],
+        [sys.executable, "-m", "labcnn.notebook", notebook, executed, json.dumps(parameters)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",

@@ -93,7 +93,7 @@ def alone(notebook: Path, sweep: Sweep, rounds: int = 5) -> float:
         executed = notebook.parent / f"alone{number}.ipynb"
         begin = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "labcnn.execute", notebook, executed, json.dumps(told)],
+            [sys.executable, "-m", "labcnn.notebook", notebook, executed, json.dumps(told)],
             check=True,
         )
         taken.append(time.perf_counter() - begin)
@@ -138,7 +138,8 @@ def measure(seeds: int, jobs: int, folder: Path) -> dict[str, Any]:
     """Everything that ``many_runs.json`` holds."""
     notebook = prepared(folder)
     parameters = {"dataset": "shapes", "epochs": 1, "width": 4}
-    sweep = Sweep(tuple(VARIANTS), tuple(range(seeds)), parameters, folder / "logs", notebook)
+    own = {"variants": tuple(VARIANTS), "seeds": tuple(range(seeds)), "logs": folder / "logs"}
+    sweep = Sweep.from_options({**parameters, **own, "notebook": notebook})
     runs = len(sweep.runs)
     papermill = alone(notebook, sweep)
     print(f"papermill alone: {papermill:.2f} s a run", flush=True)

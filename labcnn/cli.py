@@ -36,15 +36,15 @@ def cover(what: str) -> Any:
     return typer.Option(help=f"The report's {what}.", envvar=f"LABCNN_{name}")
 
 
-def config(parameters: list[str] | None, **own: Any) -> dict[str, Any]:
+def read_options(parameters: list[str] | None, **own: Any) -> dict[str, Any]:
     """NAME=VALUE arguments and options together; an option's name isn't a parameter."""
-    from labsweep.grid import assignments
+    from labcnn.request import parse_assignments
 
-    given = assignments(parameters or [])
+    given = parse_assignments(parameters or [])
     for name in own:
         if name in given:
             raise ParameterError(f"{name}={given[name]!r}: write it as --{name}")
-    return given | own
+    return {**given, **own}
 
 
 @app.callback()
@@ -121,13 +121,14 @@ def plan(
     from rich.console import Console
 
     from labsweep import Sweep
-    from labsweep.launch import Place
-    from labsweep.screen import show_plan
-    from labsweep.slots import places
+    from labsweep.gpus import default_jobs
+    from labsweep.launch import SnakemakeOptions
+    from labsweep.plan import show_plan
 
-    chosen = Sweep.from_config(config(parameters, variants=variants, seeds=seeds, logs=logs))
-    place = Place(places(chosen.parameters) if jobs is None else jobs)
-    show_plan(chosen, place.jobs, Console())
+    given = read_options(parameters, variants=variants, seeds=seeds, logs=logs)
+    chosen = Sweep.from_options(given)
+    options = SnakemakeOptions(default_jobs(chosen.parameters) if jobs is None else jobs)
+    show_plan(chosen, options.jobs, Console())
 
 
 @app.command()
@@ -154,30 +155,28 @@ def sweep(
     from rich.console import Console
 
     from labsweep import Sweep
-    from labsweep.launch import Place, profile_folder, run_sweep
-    from labsweep.screen import show_plan
-    from labsweep.slots import places
+    from labsweep.gpus import default_jobs
+    from labsweep.launch import SnakemakeOptions, profile_folder, run_sweep
+    from labsweep.plan import show_plan
 
-    chosen = Sweep.from_config(
-        config(
-            parameters, variants=variants, seeds=seeds, logs=logs, notebook=notebook,
-            minutes=minutes,
-        )
-    )  # fmt: skip
+    given = read_options(
+        parameters, variants=variants, seeds=seeds, logs=logs, notebook=notebook, minutes=minutes
+    )
+    chosen = Sweep.from_options(given)
     folder = profile_folder(profile) if profile else None
     if jobs is None:
-        jobs = places(chosen.parameters) if folder is None else CLUSTER_JOBS
-    place = Place(jobs, retries, folder)
+        jobs = default_jobs(chosen.parameters) if folder is None else CLUSTER_JOBS
+    options = SnakemakeOptions(jobs, retries, folder)
     if dry_run:
-        show_plan(chosen, place.jobs, Console())
+        show_plan(chosen, options.jobs, Console())
         return
     try:
-        missing = run_sweep(chosen, place, Console())
+        missing = run_sweep(chosen, options, Console())
     except KeyboardInterrupt:
         print("labcnn: stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
-    for run, state in missing.items():
-        print(f"labcnn: {run} failed: {state.text}; see {run.notebook}", file=sys.stderr)
+    for run, now in missing.items():
+        print(f"labcnn: {run} failed: {now.text}; see {run.notebook}", file=sys.stderr)
     if missing:
         raise typer.Exit(1)
 
@@ -193,7 +192,7 @@ def runs(
     from rich.console import Console
 
     from labcnn.paths import logs_folder
-    from labsweep.screen import show_runs
+    from labsweep.monitor import show_runs
 
     show_runs(logs_folder(logs), experiment, Console())
 
@@ -242,15 +241,16 @@ def report(
     if parameters or variants or seeds:
         if experiment:
             raise ParameterError("--experiment and a sweep's parameters: give one of them")
-        chosen = Sweep.from_config(config(parameters, variants=variants, seeds=seeds, logs=logs))
+        given = read_options(parameters, variants=variants, seeds=seeds, logs=logs)
+        chosen = Sweep.from_options(given)
         experiment = chosen.experiment
         expected = chosen.runs
     experiment = experiment or newest_experiment(results)
-    given = {
+    texts = {
         "title": title, "author": author, "student_number": student_number, "course": course,
         "date": date, "tuned": tuned,
     }  # fmt: skip
-    set_ = {name: value for name, value in given.items() if value}
+    set_ = {name: value for name, value in texts.items() if value}
     require_finished(results, experiment)
     print(f"experiment {experiment}")
     exported = build_report(

@@ -1,59 +1,153 @@
-"""What a notebook needs besides the package: its parameters, checked."""
+"""Notebooks: run one from outside, and read its parameters from inside.
+
+    python -m labcnn.notebook NOTEBOOK EXECUTED '{"variant": "short_all", "seed": 0}'
+
+is ``papermill NOTEBOOK EXECUTED -p name value ...`` with one difference: kernels that start
+together on TCP can be given the same port (papermill #511); Unix sockets in a private folder can't
+clash, and nobody else on the machine can listen to them.
+"""
 
 import ast
-from collections.abc import Sequence
-from typing import Any
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
 
-from labcnn.errors import ParameterError
+from labcnn.errors import ParameterError, RunError
 from labcnn.recipe import refuse_unknown
 
-#: First line of the cell with a notebook's parameters, and of the cell that papermill injects.
-MARKERS = ("# parameters", "# Parameters")
+#: First line of the cell with a notebook's parameters, and of the cell that papermill adds.
+PARAMETERS, INJECTED = "# parameters", "# Parameters"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def read_parameters(known: Sequence[str]) -> dict[str, Any]:
-    """The values of the parameters, as the cells of this notebook set them.
+class CellFailed(RunError):
+    """A cell raised: ``kind`` is its error's class, ``cause`` the error as one line."""
+
+    def __init__(self, text: str, cause: str, kind: str) -> None:
+        super().__init__(text)
+        self.cause, self.kind = cause, kind
+
+
+class KernelDied(RunError):
+    """The notebook's kernel ended in the middle: killed, or out of memory."""
+
+
+def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute ``notebook`` in its folder; ``executed`` is written after every cell.
+
+    Raises
+    ------
+    CellFailed
+        A cell raised: one line with its error, and where the executed notebook is.
+    RunError
+        The notebook can't be executed at all.
+    KernelDied
+        Something ended the kernel.
+    """
+    papermill = _import_papermill()
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    os.environ.setdefault("PYTHONUTF8", "1")  # for the kernel
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="labcnn-", ignore_cleanup_errors=True) as sockets:
+        config = Config()
+        # Asked to shut down, a kernel is interrupted first, and may print that as an error.
+        config.NotebookClient.shutdown_kernel = "immediate"
+        if os.name == "posix":
+            # A short name: the system's limit for a socket's path is about 100 characters.
+            config.KernelManager.transport = "ipc"
+            config.KernelManager.ip = str(Path(sockets) / "k")
+        try:
+            papermill.execute_notebook(
+                notebook,
+                executed,
+                dict(parameters),
+                progress_bar=False,
+                cwd=notebook.parent,
+                config=config,
+            )
+        except PapermillExecutionError as error:
+            message = ANSI.sub("", f"{error.ename}: {error.evalue}").splitlines()[0]
+            text = f"{notebook.name} failed: {message}; see {executed}"
+            raise CellFailed(text, message, error.ename) from None
+        except DeadKernelError:
+            raise KernelDied(
+                f"{notebook.name}: its kernel died; was it killed, or is memory used up?"
+            ) from None
+        except Exception as error:  # a notebook that isn't one fails in many places
+            first, *_ = [*str(error).strip().splitlines(), ""]
+            raise RunError(
+                f"{notebook.name} can't be executed ({type(error).__name__}: {first})"
+            ) from error
+
+
+def _import_papermill() -> ModuleType:
+    """papermill, 1.3 s sooner (of 1.7 s; a run waits for it).
+
+    jsonschema, which checks notebooks, compiles the grammar of international web addresses as soon
+    as it can import ``rfc3987_syntax``, a package that comes with JupyterLab. It has no switch for
+    that, and notebooks have no such addresses: so it doesn't find the package here.
+    """
+    package = "rfc3987_syntax"
+    hidden = package not in sys.modules
+    if hidden:
+        sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        import papermill
+    finally:
+        if hidden:
+            del sys.modules[package]
+    return papermill
+
+
+def read_parameters() -> dict[str, Any]:
+    """The parameters of the notebook that calls this, as its cells set them.
 
     papermill only warns of a parameter that the notebook doesn't have, and runs the defaults. So
-    the names are read from the source of the cells that ran: the latest one that begins with
-    ``# parameters`` and papermill's, which begins with ``# Parameters``.
+    the names are read from the cells that ran: the latest that begins with ``# parameters``, and
+    the one that papermill adds, which begins with ``# Parameters``.
 
     Raises
     ------
     ParameterError
-        A cell sets a name that isn't among ``known``; or there is no such cell.
+        papermill gave a name that the notebook's own cell doesn't have; or that cell didn't run.
     """
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
     namespace: dict[str, Any] = shell.user_ns if shell else {"In": []}
-    sources: list[str] = namespace["In"]
-    latest = {cell.split("\n", 1)[0].strip(): cell for cell in sources}
-    names = [n for mark in MARKERS if mark in latest for n in assigned_names(latest[mark])]
-    if not names:
-        raise ParameterError(f"no parameters: run the cell that begins with {MARKERS[0]!r} first")
-    values = {name: namespace[name] for name in names}
-    refuse_unknown(values, list(known))
-    return values
-
-
-def check_parameters(known: Sequence[str]) -> None:
-    """:func:`read_parameters` for a notebook that uses its variables directly."""
-    read_parameters(known)
+    cells = {source.partition("\n")[0].strip(): source for source in namespace["In"]}
+    if PARAMETERS not in cells:
+        raise ParameterError(f"no parameters: run the cell that begins with {PARAMETERS!r} first")
+    own = assigned_names(cells[PARAMETERS])
+    given = assigned_names(cells.get(INJECTED, ""))
+    refuse_unknown({name: namespace[name] for name in given}, own)
+    return {name: namespace[name] for name in own}
 
 
 def assigned_names(source: str) -> list[str]:
-    """The names that a cell's top-level assignments set, in order."""
-    statements = ast.parse(source).body
-    targets = [
-        target
-        for statement in statements
-        for target in (
-            statement.targets
-            if isinstance(statement, ast.Assign)
-            else [statement.target]
-            if isinstance(statement, ast.AnnAssign)
-            else []
-        )
-    ]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+    """The variables that a cell sets, in order."""
+    names = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name))
+    return [name.id for name in names if isinstance(name.ctx, ast.Store)]
+
+
+def _stop(signum: int, frame: object) -> NoReturn:
+    """Leave through the ``finally`` blocks, so that the kernel is shut down too."""
+    raise SystemExit(128 + signum)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        execute(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    except RunError as failure:
+        sys.exit(f"labcnn: {failure}")

@@ -1,12 +1,13 @@
 """What a user asks for: a recipe, and where and how to run it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from labcnn.data import resolve_dataset
+from labcnn.errors import ParameterError
 from labcnn.paths import logs_folder
 from labcnn.recipe import Recipe, refuse_unknown, validate
 from labcnn.runs import RunFolder
@@ -57,11 +58,6 @@ class RunRequest(BaseModel):
     def _papermill_reads_digits_as_a_number(cls, value: Any) -> Any:
         return str(value) if type(value) is int else value
 
-    @field_validator("overwrite", "compile", mode="before")
-    @classmethod
-    def _papermill_writes_true_as_text(cls, value: Any) -> Any:
-        return as_boolean(value)
-
     @classmethod
     def parameters(cls) -> list[str]:
         """All names a user may set, the recipe's first."""
@@ -71,13 +67,19 @@ class RunRequest(BaseModel):
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "RunRequest":
         """A request from what a user gave; ``None`` stands for the default.
 
+        A text such as ``true`` will do for True, as ``papermill -p`` passes that on as text.
+
         Raises
         ------
         ParameterError
             One line: the parameter, its value, and what is valid.
         """
         refuse_unknown(parameters, cls.parameters())
-        given = {name: value for name, value in parameters.items() if value is not None}
+        given = {
+            name: as_boolean(value) if name in BOOLEANS else value
+            for name, value in parameters.items()
+            if value is not None
+        }
         given["dataset"] = resolve_dataset(given.get("dataset", "auto"))
         recipe = {name: given.pop(name) for name in Recipe.model_fields if name in given}
         return validate(cls, {**given, "recipe": Recipe.from_parameters(recipe)})
@@ -91,6 +93,41 @@ class RunRequest(BaseModel):
         return RunFolder.of(Path(logs_folder(self.logs)), self.experiment_name, self.recipe)
 
 
+#: The parameters that are True or False.
+BOOLEANS = {
+    name
+    for model in (Recipe, RunRequest)
+    for name, field in model.model_fields.items()
+    if field.annotation is bool
+}
+
+
 def as_boolean(value: Any) -> Any:
-    """``"true"`` and the like as a bool: ``papermill -p`` passes them as text; others stay."""
+    """``"true"`` and the like as a bool; others stay."""
     return BOOLEAN_WORDS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
+    """``["epochs=2", "augment=true"]`` -> ``{"epochs": "2", "augment": "true"}``."""
+    made: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ParameterError(f"{text!r} is not a parameter; write it as name=value")
+        if name in made:
+            raise ParameterError(f"{name} is given twice: {made[name]} and {value}")
+        made[name] = value
+    return made
+
+
+def parse_value(text: str) -> Any:
+    """The value that ``papermill -p NAME TEXT`` would pass on: a constant, a number or a text."""
+    constants = {"True": True, "False": False, "None": None}
+    if text in constants:
+        return constants[text]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    return text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labcnn.data import tiny_imagenet
 from labcnn.errors import ReportError, RunError
-from labcnn.execute import execute
+from labcnn.notebook import execute
 from labcnn.paths import project_root
 from labcnn.runs import (
     FAILURE,

@@ -1,5 +1,5 @@
 """The sweep: variants x seeds through one notebook, on one machine or a cluster."""
 
-from labsweep.grid import Run, Sweep
+from labsweep.sweep import Run, Sweep
 
 __all__ = ["Run", "Sweep"]

@@ -1,31 +1,29 @@
-"""One run of a sweep, as Snakemake starts it: bring the run up to date, or leave a record why not.
+"""One attempt at one run of a sweep, as Snakemake starts it.
 
-    python -m labsweep.job '{"notebook": ..., "parameters": ..., "minutes": null}' ATTEMPT DONE
+    python -m labsweep.job SWEEP.json VARIANT SEED ATTEMPT MARKER
 
-DONE is a file that is made at the end: Snakemake's output, so that no result is one that Snakemake
-might delete. Whatever else is asked of the run, another process may be at it: the job waits then,
-and takes over what is left, which may be nothing.
+The job makes the file MARKER once the run is up to date. That is Snakemake's output, and not the
+result, which Snakemake might delete. If it fails, it writes ``failure.json``. While another process
+trains the run, it waits, and does then what is left to do, which may be nothing.
 """
 
-import json
-import math
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from labcnn.errors import LabError, LockedError, RunError
-from labcnn.execute import CellFailed, KernelDied, execute
-from labcnn.request import RunRequest
-from labcnn.runs import FAILURE, NOTEBOOK, FailureKind, RunFolder, State, state
-from labsweep import lifeline
-from labsweep.slots import slot
+from labcnn.notebook import CellFailed, KernelDied, execute
+from labcnn.runs import FAILURE, FailureKind, State
+from labsweep.gpus import reserve_gpu
+from labsweep.processes import end_children, terminate, when_starter_is_gone
+from labsweep.sweep import Run, Sweep
 
-#: How long a process may take to leave by itself when it has been told to.
-GRACE_SECONDS = 5
+#: How long a child process may take to end when it is asked to.
+END_SECONDS = 5
 #: Between two looks at whether another process still trains the run.
 POLL_SECONDS = 1
 
@@ -36,65 +34,50 @@ class Stopped(SystemExit):
 
 @dataclass
 class Job:
-    """One attempt at one run.
+    """One attempt at one run; ``attempt`` counts from 1."""
 
-    Attributes
-    ----------
-    notebook : the notebook of one run.
-    parameters : what it is given; ``overwrite`` is the job's own to say.
-    minutes : the attempt's time limit, waiting for others left out; None for none.
-    attempt : counts from 1.
-    """
-
-    notebook: Path
-    parameters: Mapping[str, Any]
-    minutes: float | None
+    sweep: Sweep
+    run: Run
     attempt: int
-    late: bool = False
-
-    def __post_init__(self) -> None:
-        self.request = RunRequest.from_parameters(self.parameters)
+    time_is_up: bool = False
 
     @property
-    def folder(self) -> RunFolder:
-        return self.request.folder
+    def up_to_date(self) -> bool:
+        return self.run.state.kind is State.DONE
 
-    @property
-    def done(self) -> bool:
-        """Whether the run is up to date."""
-        return state(self.folder, self.request.recipe, ask_lock=False).kind is State.DONE
-
-    def run(self) -> int:
+    def bring_up_to_date(self) -> int:
         """The exit code: 0 for a run that is up to date now."""
         while True:
             self.wait_for_others()
-            if self.done:
-                (self.folder.path / FAILURE).unlink(missing_ok=True)
+            if self.up_to_date:
+                self._forget_failure()
                 print("up to date")
                 return 0
-            with slot(self.parameters) as gpu:
+            with reserve_gpu(self.sweep.parameters) as gpu:
                 # While this one waited for a GPU, another may have begun the run, or ended it.
-                if self.folder.is_locked() or self.done:
+                if self.run.folder.is_locked() or self.up_to_date:
                     continue
                 print(f"GPU {gpu}" if gpu else "CPU", flush=True)
-                if (code := self._execute()) is not None:
+                if (code := self.train()) is not None:
                     return code
 
     def wait_for_others(self) -> None:
         """Wait until no other process trains this run: a job that outlived its sweep, a person."""
-        if self.folder.is_locked():
+        if self.run.folder.is_locked():
             print("waiting for another process that trains this run", flush=True)
-        while self.folder.is_locked():
+        while self.run.folder.is_locked():
             time.sleep(POLL_SECONDS)
 
-    def _execute(self) -> int | None:
+    def train(self) -> int | None:
         """The exit code; None where another process began the run while the kernel started."""
-        seconds = math.inf if self.minutes is None else 60 * self.minutes
-        limit = lifeline.when_over(seconds, self._time_is_up)
-        again = {"overwrite": True} if self.folder.finished else {}
-        fault: tuple[FailureKind, str] = "error", f"{self.notebook.name} ended without a result"
+        parameters = self.sweep.parameters_of(self.run.variant, self.run.seed)
+        if self.run.folder.finished:
+            parameters["overwrite"] = True
+        name = self.sweep.notebook.name
+        fault: tuple[FailureKind, str] = "error", f"{name} ended without a result"
+        limit = self._start_time_limit()
         try:
-            execute(self.notebook, self.folder.path / NOTEBOOK, {**self.parameters, **again})
+            execute(self.sweep.notebook, self.run.notebook, parameters)
         except KernelDied as error:
             fault = "died", str(error)
         except CellFailed as error:
@@ -104,25 +87,40 @@ class Job:
         except RunError as error:
             fault = "error", str(error)
         except Stopped:
-            if self.late and not self.done:
-                self._record("time limit", f"not finished after {self.minutes:g} minutes")
+            if self.time_is_up and not self.up_to_date:
+                minutes = f"{self.sweep.minutes:g} minutes"
+                self._record("time limit", f"not finished after {minutes}")
             raise
         finally:
             limit.cancel()
-            lifeline.end_children(GRACE_SECONDS)
+            end_children(END_SECONDS)
         # A run whose last cells failed is whole all the same: result.json proves it.
-        if self.done:
-            (self.folder.path / FAILURE).unlink(missing_ok=True)
+        if self.up_to_date:
+            self._forget_failure()
             return 0
         self._record(*fault)
         return 1
 
-    def _time_is_up(self) -> None:
-        self.late = True
-        lifeline.terminate()
+    def _start_time_limit(self) -> threading.Timer:
+        """Send this process SIGTERM when the attempt's minutes are over."""
+
+        def stop() -> None:
+            self.time_is_up = True
+            terminate()
+
+        minutes = self.sweep.minutes
+        seconds = threading.TIMEOUT_MAX if minutes is None else 60 * minutes
+        timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop)
+        timer.daemon = True
+        timer.start()
+        return timer
 
     def _record(self, kind: FailureKind, message: str) -> None:
-        print(f"labcnn: {self.folder.write_failure(kind, message, self.attempt)}", file=sys.stderr)
+        failure = self.run.folder.write_failure(kind, message, self.attempt)
+        print(f"labcnn: {failure}", file=sys.stderr)
+
+    def _forget_failure(self) -> None:
+        (self.run.folder.path / FAILURE).unlink(missing_ok=True)
 
 
 def _stop(signum: int, frame: object) -> NoReturn:
@@ -130,20 +128,20 @@ def _stop(signum: int, frame: object) -> NoReturn:
     raise Stopped(128 + signum)
 
 
-def main(description: str, attempt: str, done: str) -> int:
-    """Run one job and, if its run is up to date then, make the file ``done``."""
+def main(file: str, variant: str, seed: str, attempt: str, marker: str) -> int:
+    """Run one job and, if its run is up to date then, make the file ``marker``."""
     signal.signal(signal.SIGTERM, _stop)
-    given = json.loads(description)
     try:
-        job = Job(Path(given["notebook"]), given["parameters"], given["minutes"], int(attempt))
-        lifeline.watch_parent()
-        code = job.run()
+        sweep = Sweep.read(Path(file))
+        job = Job(sweep, sweep.run(variant, int(seed)), int(attempt))
+        when_starter_is_gone(terminate)
+        code = job.bring_up_to_date()
     except LabError as error:
         print(f"labcnn: {error}", file=sys.stderr)
         return 2
     if code == 0:
-        Path(done).parent.mkdir(parents=True, exist_ok=True)
-        Path(done).touch()
+        Path(marker).parent.mkdir(parents=True, exist_ok=True)
+        Path(marker).touch()
     return code
 
 

@@ -1,7 +1,5 @@
-"""Run the missing runs of a sweep with Snakemake, and watch them."""
+"""Run the due runs of a sweep with Snakemake, and watch them."""
 
-import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -17,14 +15,13 @@ from rich.console import Console
 
 from labcnn.data import tiny_imagenet
 from labcnn.errors import ParameterError, RunError
-from labcnn.files import write_text
 from labcnn.paths import project_root
 from labcnn.runs import find_runs
 from labcnn.training.experiment import require_equal
-from labsweep import lifeline
-from labsweep.grid import DONE, Run, Sweep
-from labsweep.progress import Display, Progress, Watch, counts
-from labsweep.slots import gpus, is_apple
+from labsweep.gpus import find_gpus, is_apple
+from labsweep.monitor import Display, Monitor, RunPhase, counts
+from labsweep.processes import STARTED_BY
+from labsweep.sweep import Run, Sweep
 
 LOG = "sweep.log"
 POLL_SECONDS = 0.5
@@ -33,8 +30,8 @@ MOST_RETRIES = 100
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and how a sweep's runs are executed; a :class:`ParameterError` for what can't be.
+class SnakemakeOptions:
+    """Where and how Snakemake executes a sweep's runs; a :class:`ParameterError` for wrong ones.
 
     Attributes
     ----------
@@ -54,7 +51,7 @@ class Place:
             raise ParameterError(f"retries={self.retries!r} must be from 0 to {MOST_RETRIES}")
 
 
-def run_sweep(sweep: Sweep, place: Place, console: Console) -> dict[Run, Progress]:
+def run_sweep(sweep: Sweep, options: SnakemakeOptions, console: Console) -> dict[Run, RunPhase]:
     """Run what is due; a run that fails doesn't stop the others.
 
     Returns
@@ -72,59 +69,59 @@ def run_sweep(sweep: Sweep, place: Place, console: Console) -> dict[Run, Progres
     KeyboardInterrupt
         After the runs have been stopped.
     """
-    refuse_foreign(sweep)
-    watch = Watch(sweep, place.retries + 1)
-    if place.profile is None and any(watch.why.values()):
-        refuse_this_machine(sweep)
-    states = watch.states()
+    require_same_recipe(sweep)
+    monitor = Monitor(sweep, options.retries + 1)
+    if options.profile is None and any(monitor.due.values()):
+        require_data_and_device(sweep)
+    phases = monitor.phases()
     code = 0
-    if any(state.kind == "waiting" for state in states.values()):
-        with Display(console) as display, snakemake(sweep, place) as process:
+    if any(each.phase == "waiting" for each in phases.values()):
+        with Display(console) as display, start_snakemake(sweep, options) as process:
             while (ended := process.poll()) is None:
-                display.show(states)
+                display.show(phases)
                 time.sleep(POLL_SECONDS)
-                states = watch.states()
+                phases = monitor.phases()
             code = ended
-            states = watch.states(ended=True)
-            display.show(states)
-    console.print(f"{sweep.experiment}: {counts(states)}", highlight=False)
-    missing = {run: state for run, state in states.items() if state.kind != "done"}
+            phases = monitor.phases(ended=True)
+            display.show(phases)
+    console.print(f"{sweep.experiment}: {counts(phases)}", highlight=False)
+    missing = {run: each for run, each in phases.items() if each.phase != "done"}
     log = sweep.folder / LOG
     if missing and code < 0:
         name = signal.Signals(-code).name
-        failed = [f"{run} ({failure})" for run in missing if (failure := run.files.failure())]
+        failed = [f"{run} ({failure})" for run in missing if (failure := run.folder.failure())]
         also = f"; failed: {', '.join(failed)}" if failed else ""
         raise RunError(f"snakemake was ended by {name}; the same command goes on from here{also}")
-    if missing and all(state.kind == "waiting" for state in missing.values()):
+    if missing and all(each.phase == "waiting" for each in missing.values()):
         raise RunError(f"snakemake ended with code {code}, see {log}: {last_line(log)}")
     return missing
 
 
-def refuse_foreign(sweep: Sweep) -> None:
-    """Raise a :class:`RunError` if the experiment's runs have another recipe than the sweep's.
+def require_same_recipe(sweep: Sweep) -> None:
+    """Raise a :class:`RunError` if the experiment has runs that differ in what they should share.
 
-    Each run would refuse it for itself; here it is said once.
+    Each run would stop for that itself; this says it once.
     """
-    for run in find_runs(sweep.logs, sweep.experiment):
+    for folder in find_runs(sweep.logs, sweep.experiment):
         try:
-            theirs = run.result().recipe.shared
+            theirs = folder.result().recipe.shared
         except RunError:  # damaged: it will be replaced
             continue
         require_equal(sweep.experiment, theirs, sweep.runs[0].recipe.shared)
         return
 
 
-def refuse_this_machine(sweep: Sweep) -> None:
-    """Raise an error if this machine lacks what each of the runs needs: the data, the device.
+def require_data_and_device(sweep: Sweep) -> None:
+    """Raise an error if this machine lacks the data or the device that each of the runs needs.
 
-    Each run would fail for itself, after a kernel's start; here it is said once.
+    Each run would fail for itself, after its kernel has started; this says it once.
     """
     recipe = sweep.runs[0].recipe
     if recipe.dataset == tiny_imagenet.NAME:
         tiny_imagenet.load()
     device = sweep.parameters.get("device", "auto")
     # By nvidia-smi and not by torch, which would hold memory of the GPU as long as the sweep lasts.
-    if (device == "cuda" and not gpus()) or (device == "mps" and not is_apple()):
+    if (device == "cuda" and not find_gpus()) or (device == "mps" and not is_apple()):
         raise ParameterError(f"device={device!r} isn't on this machine")
 
 
@@ -148,22 +145,18 @@ def profile_folder(name: str) -> Path:
 
 
 @contextmanager
-def snakemake(sweep: Sweep, place: Place) -> Iterator["subprocess.Popen[bytes]"]:
+def start_snakemake(sweep: Sweep, options: SnakemakeOptions) -> Iterator["subprocess.Popen[bytes]"]:
     """Snakemake as a child process that is gone, with all it started, when the block is left."""
-    text = json.dumps(sweep.config)
-    # Kept, for a cluster's jobs read it too; one file for each different sweep.
-    config = sweep.folder / DONE / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    write_text(config, text)
     command = [
         sys.executable, "-m", "snakemake", "--nocolor",
-        "--cores" if place.profile is None else "--jobs", str(place.jobs),
-        "--retries", str(place.retries),
+        "--cores" if options.profile is None else "--jobs", str(options.jobs),
+        "--retries", str(options.retries),
         "--snakefile", str(project_root() / "workflow" / "Snakefile"),
-        "--configfile", str(config), "--directory", str(sweep.folder),
+        "--configfile", str(sweep.write()), "--directory", str(sweep.folder),
     ]  # fmt: skip
-    if place.profile is not None:
-        command += ["--workflow-profile", str(place.profile)]
-    own = {"PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", lifeline.DRIVER: str(os.getpid())}
+    if options.profile is not None:
+        command += ["--workflow-profile", str(options.profile)]
+    own = {"PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", STARTED_BY: str(os.getpid())}
     with (sweep.folder / LOG).open("a", encoding="utf-8") as log:
         print(f"\n=== {datetime.now():%Y-%m-%d %H:%M:%S}", file=log, flush=True)
         process = subprocess.Popen(
@@ -178,7 +171,7 @@ def snakemake(sweep: Sweep, place: Place) -> Iterator["subprocess.Popen[bytes]"]
             with _terminate_as_interrupt():
                 yield process
         finally:
-            stop(process, remote=place.profile is not None)
+            stop(process, remote=options.profile is not None)
 
 
 def stop(process: "subprocess.Popen[bytes]", remote: bool = False) -> None:

@@ -1,5 +1,6 @@
 """What a sweep would run, and how long it should take by what was measured so far."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,11 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from rich.console import Console
+from rich.table import Table
+
 from labcnn.data import load_dataset
 from labcnn.errors import DataError, ParameterError, RunError
 from labcnn.recipe import CHOICES, Recipe
 from labcnn.runs import RunResult, find_runs
-from labsweep.grid import Run, Sweep
+from labsweep.launch import require_data_and_device
+from labsweep.monitor import duration
+from labsweep.sweep import Run, Sweep
 
 
 class Speed(NamedTuple):
@@ -24,8 +30,8 @@ class Speed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
-    """One variant of a plan.
+class VariantPlan:
+    """What a sweep would run of one variant.
 
     Attributes
     ----------
@@ -49,7 +55,7 @@ class Line:
         return self.epochs * self.images / self.speed.images_per_second
 
 
-def plan(sweep: Sweep) -> list[Line]:
+def plan(sweep: Sweep) -> list[VariantPlan]:
     """A line per variant, in the sweep's order."""
     try:
         device, threads, precision = this_device(sweep.parameters)
@@ -69,7 +75,7 @@ def plan(sweep: Sweep) -> list[Line]:
         due = {run: why for run in runs if (why := run.due)}
         recipe = runs[0].recipe
         speed = speed_of(recipe, measured)
-        lines.append(Line(variant, len(runs), due, recipe.epochs, images, speed))
+        lines.append(VariantPlan(variant, len(runs), due, recipe.epochs, images, speed))
     return lines
 
 
@@ -78,7 +84,7 @@ def this_device(parameters: Mapping[str, Any]) -> tuple[str, int, str]:
     from labcnn.training.hardware import choose_hardware  # imports torch
 
     found = choose_hardware(parameters.get("device", "auto"), parameters.get("precision", "auto"))
-    return found.name, parameters.get("threads", 1), found.precision
+    return found.name, parameters["threads"], found.precision
 
 
 def training_images(recipe: Recipe) -> int | None:
@@ -129,18 +135,61 @@ def comparable(found: Recipe, wanted: Recipe) -> bool:
     return all(getattr(found, name) == getattr(wanted, name) for name in names)
 
 
-def wall_seconds(lines: Iterable[Line], places: int) -> float | None:
-    """How long the due runs take on so many places, longest first; None if one isn't known."""
+def wall_seconds(lines: Iterable[VariantPlan], jobs: int) -> float | None:
+    """How long the due runs take, ``jobs`` of them at a time; None if one's time isn't known."""
     seconds = [line.seconds for line in lines for _ in line.due]
     known = [each for each in seconds if each is not None]
     if len(known) < len(seconds):
         return None
-    return busiest(sorted(known, reverse=True), places)
+    return makespan(sorted(known, reverse=True), jobs)
 
 
-def busiest(seconds: Sequence[float], places: int) -> float:
-    """When the last of ``places`` ends, each taking the next of ``seconds`` when it is free."""
-    ends = [0.0] * places
+def makespan(seconds: Sequence[float], jobs: int) -> float:
+    """When the last of ``jobs`` workers ends, each taking the next of ``seconds`` when free."""
+    ends = [0.0] * jobs
     for each in seconds:
         heapreplace(ends, ends[0] + each)
     return max(ends)
+
+
+def show_plan(sweep: Sweep, jobs: int, console: Console) -> None:
+    """A line per variant, and the sum."""
+    lines = plan(sweep)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("variant", no_wrap=True)
+    for column in ("runs", "due", "epochs", "images", "images/s", "a run"):
+        table.add_column(column, no_wrap=True, justify="right")
+    for line in lines:
+        table.add_row(*_cells(line))
+    console.print(table)
+    if any(line.speed and line.speed.estimated for line in lines):
+        console.print("~ estimated by the FLOP/s of other runs", highlight=False)
+    if any(line.speed is None for line in lines):
+        console.print("? nothing like it was measured yet", highlight=False)
+    for why, count in Counter(why for line in lines for why in line.due.values()).items():
+        console.print(f"{count} due: {why}", highlight=False, markup=False, soft_wrap=True)
+    due = sum(len(line.due) for line in lines)
+    seconds = wall_seconds(lines, jobs)
+    took = "time not known" if seconds is None else f"at most about {duration(seconds)}"
+    side = f"{jobs} side by side" if jobs > 1 else "one after another"
+    summary = f"{sweep.experiment}: {due} of {len(sweep.runs)} runs are due, {side}: {took}"
+    nothing = f"{sweep.experiment}: nothing is due"
+    console.print(summary if due else nothing, highlight=False, soft_wrap=True)
+    if due:
+        try:
+            require_data_and_device(sweep)
+        except (DataError, ParameterError) as error:  # the runs may be meant for another one
+            console.print(f"not here: {error}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _cells(line: VariantPlan) -> list[str]:
+    about = "~" if line.speed and line.speed.estimated else ""
+    return [
+        line.variant,
+        str(line.runs),
+        str(len(line.due)),
+        str(line.epochs),
+        "?" if line.images is None else f"{line.images:,}",
+        "?" if line.speed is None else f"{about}{line.speed.images_per_second:,.0f}",
+        "?" if line.seconds is None else duration(line.seconds),
+    ]

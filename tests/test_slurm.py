@@ -73,13 +73,13 @@ class Training:
 
 
 def sweep_in(logs: Path) -> Sweep:
-    return Sweep.from_config({**PARAMETERS, "variants": VARIANTS, "seeds": SEEDS, "logs": logs})
+    return Sweep.from_options({**PARAMETERS, "variants": VARIANTS, "seeds": SEEDS, "logs": logs})
 
 
 def trainings(cluster: Cluster, sweep: Sweep) -> list[Training]:
     """What is being trained now, by the processes themselves."""
     found = []
-    locks = {str(lock_path(run.folder)): run for run in sweep.runs}
+    locks = {str(lock_path(run.folder.path)): run for run in sweep.runs}
     for kernel in cluster.processes():
         try:
             if "ipykernel_launcher" not in kernel.cmdline():
@@ -126,11 +126,11 @@ def written(run: Run) -> tuple[int, int]:
 
 def contents(run: Run) -> tuple[str, bytes, dict[str, tuple[str, bytes]]]:
     """All of a run that doesn't depend on the clock."""
-    history = pd.read_csv(run.folder / HISTORY, dtype=str)
+    history = pd.read_csv(run.folder.path / HISTORY, dtype=str)
     timeless = history.drop(columns=["seconds", "images_per_second"]).to_csv()
-    with np.load(run.folder / PREDICTIONS) as arrays:
+    with np.load(run.folder.path / PREDICTIONS) as arrays:
         saved = {name: (str(arrays[name].dtype), arrays[name].tobytes()) for name in arrays}
-    return timeless, (run.folder / GRADIENTS).read_bytes(), saved
+    return timeless, (run.folder.path / GRADIENTS).read_bytes(), saved
 
 
 @pytest.mark.timeout(900)

@@ -32,14 +32,13 @@ from labcnn.runs import (
     RunResult,
     SplitMetrics,
     Timing,
-    load_runs,
     lock_path,
     read_result,
 )
 from labsweep import Run, Sweep
-from labsweep.launch import LOG, Place, run_sweep
-from labsweep.screen import show_plan
-from labsweep.slots import places
+from labsweep.gpus import default_jobs
+from labsweep.launch import LOG, SnakemakeOptions, run_sweep
+from labsweep.plan import show_plan
 
 pytestmark = pytest.mark.system
 
@@ -120,6 +119,8 @@ result = json.loads('{RESULT.model_dump_json()}')
 result["recipe"] |= dict(variant=variant, seed=seed, dataset=dataset, epochs=epochs)
 result["provenance"] |= dict(threads=threads)
 (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+if variant == os.environ.get("STUB_RAISES_LATE"):
+    raise ValueError("a plot broke")
 """
 
 
@@ -140,14 +141,15 @@ def notebook(tmp_path: Path) -> Path:
 
 def sweep_of(notebook: Path, variants: str, **parameters: object) -> Sweep:
     given = {"variants": variants, "logs": notebook.parent / "logs", "notebook": notebook}
-    return Sweep.from_config({**given, "epochs": 3, **parameters})
+    return Sweep.from_options({**given, "epochs": 3, **parameters})
 
 
 def run(sweep: Sweep, retries: int = 0, jobs: int = 2) -> tuple[dict[Run, str], list[str]]:
     """What failed and why, and the lines that were shown."""
     shown = io.StringIO()
-    missing = run_sweep(sweep, Place(jobs, retries), Console(file=shown, width=200))
-    return {each: state.text for each, state in missing.items()}, shown.getvalue().splitlines()
+    options = SnakemakeOptions(jobs, retries)
+    missing = run_sweep(sweep, options, Console(file=shown, width=200))
+    return {each: its.text for each, its in missing.items()}, shown.getvalue().splitlines()
 
 
 @contextmanager
@@ -173,7 +175,7 @@ def started(sweep: Sweep) -> Iterator[tuple["subprocess.Popen[str]", list[psutil
         assert process.stdout
         while f"{sweep.runs[0]}: running epoch 1 of 3" not in process.stdout.readline():
             assert process.poll() is None
-        pid = sweep.runs[0].folder / "pid"
+        pid = sweep.runs[0].folder.path / "pid"
         while not pid.exists():
             time.sleep(0.1)
         family = psutil.Process(process.pid).children(recursive=True)
@@ -185,6 +187,7 @@ def test_one_failure_stops_no_other_run_and_is_named(
     notebook: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUB_RAISES", "short_all")
+    monkeypatch.setenv("STUB_RAISES_LATE", "mid_all")  # with its result there: no failure
     sweep = sweep_of(notebook, "short_all long_all mid_all")
     missing, lines = run(sweep)
     failed = sweep.runs[0]
@@ -196,36 +199,16 @@ def test_one_failure_stops_no_other_run_and_is_named(
     assert any("short_all seed 0: failed ValueError: short_all broke" in line for line in lines)
     assert lines[-1] == "shapes-3ep: 2 done, 0 running, 0 waiting, 1 failed"
 
-
-def test_a_sweep_runs_only_what_is_missing_and_nothing_if_nothing_is(
-    notebook: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_RAISES", "short_all")
-    before = sweep_of(notebook, "short_all long_all")
-    run(before)
-    kept = before.runs[1].result
-    written = kept.stat().st_mtime_ns
+    # The same again runs what is missing; and once more, nothing at all.
+    written = [each.result.stat().st_mtime_ns for each in sweep.runs[1:]]
     monkeypatch.delenv("STUB_RAISES")
-    missing, lines = run(sweep_of(notebook, "short_all long_all"))
+    missing, lines = run(sweep)
     assert not missing
-    assert kept.stat().st_mtime_ns == written
-    assert lines[-1] == "shapes-3ep: 2 done, 0 running, 0 waiting, 0 failed"
-    (before.folder / LOG).unlink()
-    assert not run(sweep_of(notebook, "short_all long_all"))[0]
-    assert not (before.folder / LOG).exists()
-
-
-def test_a_killed_kernel_is_a_failure_though_its_notebook_shows_none(
-    notebook: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_DIES", "short_all")
-    sweep = sweep_of(notebook, "short_all")
-    missing, _ = run(sweep)
-    assert tuple(missing) == sweep.runs
-    assert missing[sweep.runs[0]].startswith("died: train.ipynb: its kernel died")
-    failure = sweep.runs[0].files.failure()
-    assert failure
-    assert (failure.kind, failure.attempt) == ("died", 1)
+    assert [each.result.stat().st_mtime_ns for each in sweep.runs[1:]] == written
+    assert lines[-1] == "shapes-3ep: 3 done, 0 running, 0 waiting, 0 failed"
+    (sweep.folder / LOG).unlink()
+    assert not run(sweep)[0]
+    assert not (sweep.folder / LOG).exists()
 
 
 def test_a_run_is_tried_again_as_often_as_asked(
@@ -233,15 +216,19 @@ def test_a_run_is_tried_again_as_often_as_asked(
 ) -> None:
     monkeypatch.setenv("STUB_DIES_ONCE", "short_all")
     monkeypatch.setenv("STUB_RAISES", "mid_all")
-    sweep = sweep_of(notebook, "short_all mid_all")
+    monkeypatch.setenv("STUB_DIES", "long_all")
+    sweep = sweep_of(notebook, "short_all mid_all long_all")
     missing, lines = run(sweep, retries=1)
-    died, raised = sweep.runs
-    assert missing == {raised: "ValueError: mid_all broke"}
-    assert (died.folder / "died").exists()
-    assert not (died.folder / FAILURE).exists()
-    failure = raised.files.failure()
-    assert failure
-    assert failure.attempt == 2
+    died_once, raised, died = sweep.runs
+    assert missing.keys() == {raised, died}
+    assert missing[raised] == "ValueError: mid_all broke"
+    assert missing[died].startswith("died: train.ipynb: its kernel died")
+    assert (died_once.folder.path / "died").exists()
+    assert died_once.folder.failure() is None
+    for each, kind in ((raised, "error"), (died, "died")):
+        failure = each.folder.failure()
+        assert failure
+        assert (failure.kind, failure.attempt) == (kind, 2)
     first = [line for line in lines if "mid_all seed 0: waiting attempt 1 of 2: ValueError" in line]
     assert len(first) == 1
 
@@ -253,14 +240,13 @@ def test_a_run_that_hangs_ends_at_its_time_limit(
     sweep = sweep_of(notebook, "short_all long_all", minutes=0.1)
     missing, _ = run(sweep)
     assert missing == {sweep.runs[0]: "time limit: not finished after 0.1 minutes"}
-    pid = int((sweep.runs[0].folder / "pid").read_text(encoding="utf-8"))
+    pid = int((sweep.runs[0].folder.path / "pid").read_text(encoding="utf-8"))
     assert not psutil.pid_exists(pid)
 
 
-@pytest.mark.parametrize("broken", ["{", "cells", '{"cells": [], "metadata": {}}'])
-def test_a_broken_notebook_is_said_in_one_line(notebook: Path, broken: str) -> None:
+def test_a_broken_notebook_is_named_in_one_line(notebook: Path) -> None:
     sweep = sweep_of(notebook, "short_all")
-    notebook.write_text(broken, encoding="utf-8")
+    notebook.write_text('{"cells": [', encoding="utf-8")
     missing, _ = run(sweep)
     (text,) = missing.values()
     assert text.startswith("train.ipynb ")
@@ -301,9 +287,9 @@ def test_each_run_has_a_gpu_of_its_own_and_none_is_idle(
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setenv("STUB_TAKES", "0.5")
     sweep = sweep_of(notebook, "short_all mid_all", seeds="0 1 2")
-    assert places(sweep.parameters) == 2
+    assert default_jobs(sweep.parameters) == 2
     assert not run(sweep, jobs=6)[0]  # more jobs than GPUs: the others wait for one
-    times = [json.loads((r.folder / "times").read_text(encoding="utf-8")) for r in sweep.runs]
+    times = [json.loads((r.folder.path / "times").read_text(encoding="utf-8")) for r in sweep.runs]
     for gpu in ("0", "GPU-1"):
         on = sorted((begin, end) for name, begin, end in times if name == gpu)
         assert len(on) >= 2
@@ -315,7 +301,7 @@ def test_eight_kernels_start_at_once(notebook: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("STUB_MEETS", "8")
     sweep = sweep_of(notebook, "short_all", seeds="0 1 2 3 4 5 6 7", minutes=2)
     assert not run(sweep, jobs=8)[0]
-    times = [json.loads((r.folder / "times").read_text(encoding="utf-8")) for r in sweep.runs]
+    times = [json.loads((r.folder.path / "times").read_text(encoding="utf-8")) for r in sweep.runs]
     assert len(times) == 8
     assert max(begin for _, begin, _ in times) <= min(end for _, _, end in times)
 
@@ -358,16 +344,29 @@ def test_everything_killed_at_once_leaves_nothing_to_clear_up(
     assert before in (None, other.result.stat().st_mtime_ns)
 
 
+def test_an_interrupted_sweep_leaves_no_process_and_can_go_on(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_WAITS", "short_all")
+    sweep = sweep_of(notebook, "short_all")
+    with started(sweep) as (process, family):
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+    monkeypatch.delenv("STUB_WAITS")
+    assert not run(sweep_of(notebook, "short_all"))[0]
+
+
 def test_a_sweep_waits_for_a_run_that_another_process_trains(notebook: Path) -> None:
     sweep = sweep_of(notebook, "short_all")
-    path = lock_path(sweep.runs[0].folder)
+    path = lock_path(sweep.runs[0].folder.path)
     path.parent.mkdir(parents=True)
     lock = FileLock(path, thread_local=False)
     lock.acquire()
     threading.Timer(8, lock.release).start()
     begin = time.time()
     assert not run(sweep)[0]
-    _, start, _ = json.loads((sweep.runs[0].folder / "times").read_text(encoding="utf-8"))
+    _, start, _ = json.loads((sweep.runs[0].folder.path / "times").read_text(encoding="utf-8"))
     assert start - begin >= 8
 
 
@@ -376,7 +375,7 @@ def test_a_run_that_another_process_began_meanwhile_is_no_failure(
 ) -> None:
     monkeypatch.setenv("STUB_BEATEN", "short_all")
     sweep = sweep_of(notebook, "short_all")
-    folder = sweep.runs[0].folder
+    folder = sweep.runs[0].folder.path
 
     log = sweep.folder / LOG
 
@@ -421,34 +420,11 @@ def test_what_this_machine_lacks_is_said_before_any_run(
 def test_a_notebook_that_ends_well_ends_in_silence(notebook: Path) -> None:
     sweep = sweep_of(notebook, "short_all")
     parameters = json.dumps(sweep.parameters_of("short_all", 0))
-    sweep.runs[0].folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "labcnn.execute"]
+    sweep.runs[0].folder.path.mkdir(parents=True)
+    command = [sys.executable, "-m", "labcnn.notebook"]
     command += [str(notebook), str(sweep.runs[0].notebook), parameters]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout + done.stderr == ""
-
-
-def test_a_result_written_before_the_failure_is_kept(notebook: Path) -> None:
-    made = nbformat.read(notebook, as_version=4)
-    made.cells.append(new_code_cell("raise ValueError('a plot broke')"))
-    nbformat.write(made, notebook)
-    sweep = sweep_of(notebook, "short_all")
-    missing, _ = run(sweep)
-    assert not missing
-    assert sweep.runs[0].result.exists()
-
-
-def test_an_interrupted_sweep_leaves_no_process_and_can_go_on(
-    notebook: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_WAITS", "short_all")
-    sweep = sweep_of(notebook, "short_all")
-    with started(sweep) as (process, family):
-        process.send_signal(signal.SIGINT)
-    assert process.returncode == 130
-    assert psutil.wait_procs(family, timeout=30)[1] == []
-    monkeypatch.delenv("STUB_WAITS")
-    assert not run(sweep_of(notebook, "short_all"))[0]
 
 
 def test_plain_snakemake_runs_the_same_sweep(
@@ -471,17 +447,3 @@ def test_plain_snakemake_runs_the_same_sweep(
     assert [each.result.exists() for each in sweep.runs] == [True, False]
     saved = json.loads(sweep.runs[0].result.read_text(encoding="utf-8"))
     assert saved["recipe"]["epochs"] == 3
-
-
-def test_the_real_notebook_trains_side_by_side(tmp_path: Path) -> None:
-    variants = "short_all long_baseline"
-    sweep = Sweep.from_config(
-        {"variants": variants, "logs": tmp_path, "fraction": 0.05, "epochs": 1, "width": 4}
-    )
-    missing, _ = run(sweep)
-    assert not missing
-    table, problems = load_runs(tmp_path)
-    assert problems == []
-    assert set(table["variant"]) == set(variants.split())
-    assert set(table["threads"]) == {1}
-    assert set(table["experiment"]) == {sweep.experiment}

@@ -1,7 +1,7 @@
-"""Which GPU a run gets: one run per GPU, or as many as asked for, and never two on one slot.
+"""Which GPU a run gets: one run per GPU, or as many as asked for.
 
-A slot is a file lock in a folder of this machine and user, so that sweeps side by side share the
-GPUs too, and the operating system frees it however its process ends.
+A run holds a file lock in a folder of this machine and user, so that sweeps side by side share the
+GPUs too. The operating system frees it however the process ends.
 """
 
 import os
@@ -9,22 +9,22 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from labcnn.errors import ParameterError
 
 VISIBLE, PER_GPU = "CUDA_VISIBLE_DEVICES", "LABCNN_RUNS_PER_GPU"
-#: Names of a scheduler's job; within one, devices are numbered for that job alone.
+#: Set inside a scheduler's job; devices are numbered for that job alone there.
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 POLL_SECONDS = 0.2
 
 
-def gpus() -> tuple[str, ...]:
+def find_gpus() -> tuple[str, ...]:
     """The GPUs that runs may use, as ``CUDA_VISIBLE_DEVICES`` names them: by its list, else all."""
     given = os.environ.get(VISIBLE)
     if given is not None:
@@ -50,9 +50,9 @@ def uses_gpus(parameters: Mapping[str, Any]) -> bool:
     return parameters.get("device", "auto") in ("auto", "cuda")
 
 
-def places(parameters: Mapping[str, Any]) -> int:
-    """How many runs fit on this machine side by side: by its GPUs, else one to a core."""
-    if uses_gpus(parameters) and (found := gpus()):
+def default_jobs(parameters: Mapping[str, Any]) -> int:
+    """How many runs this machine has room for side by side: by its GPUs, else one to a core."""
+    if uses_gpus(parameters) and (found := find_gpus()):
         return len(found) * runs_per_gpu()
     device = parameters.get("device", "auto")
     return 1 if device == "mps" or (is_apple() and device == "auto") else cores()
@@ -69,43 +69,48 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def locks() -> Path:
-    """The folder of this machine's slots, or of this scheduler's job."""
+def lock_folder() -> Path:
+    """Where this machine's locks of GPUs are, or those of this scheduler's job."""
     user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     job = next((os.environ[name] for name in SCHEDULERS if os.environ.get(name)), "machine")
-    return Path(tempfile.gettempdir()) / f"labcnn-slots-{user}" / job
+    return Path(tempfile.gettempdir()) / f"labcnn-gpus-{user}" / job
 
 
 @contextmanager
-def slot(parameters: Mapping[str, Any]) -> Iterator[str | None]:
-    """Hold a GPU: waits for a free one, and makes it the only one that children see.
+def reserve_gpu(parameters: Mapping[str, Any]) -> Iterator[str | None]:
+    """Wait for a free GPU, hold it, and make it the only one that child processes see.
 
     Gives its name; None, at once, where the run has no GPU to get.
     """
-    found = gpus() if uses_gpus(parameters) else ()
+    found = find_gpus() if uses_gpus(parameters) else ()
     if not found:
         yield None
         return
-    folder = locks()
+    gpu, lock = _lock_one(found)
+    before = os.environ.get(VISIBLE)
+    os.environ[VISIBLE] = gpu
+    try:
+        yield gpu
+    finally:
+        lock.release()
+        if before is None:
+            del os.environ[VISIBLE]
+        else:
+            os.environ[VISIBLE] = before
+
+
+def _lock_one(gpus: Sequence[str]) -> tuple[str, BaseFileLock]:
+    """The first GPU that has room for a run, and the lock that is held for it."""
+    folder = lock_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Round by round, so that no GPU has a second run while another has none.
-    names = [(gpu, turn) for turn in range(runs_per_gpu()) for gpu in found]
     while True:
-        for gpu, turn in names:
-            lock = FileLock(folder / f"{gpu.replace('/', '-')}.{turn}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            before = os.environ.get(VISIBLE)
-            os.environ[VISIBLE] = gpu
-            try:
-                yield gpu
-            finally:
-                lock.release()
-                if before is None:
-                    del os.environ[VISIBLE]
-                else:
-                    os.environ[VISIBLE] = before
-            return
+        # The first run of every GPU comes before the second of any.
+        for number in range(runs_per_gpu()):
+            for gpu in gpus:
+                lock = FileLock(folder / f"{gpu.replace('/', '-')}.{number}.lock")
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    continue
+                return gpu, lock
         time.sleep(POLL_SECONDS)

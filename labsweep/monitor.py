@@ -1,0 +1,220 @@
+"""How far the runs of a sweep are, by the files in their folders, and tables of it."""
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from labcnn.runs import (
+    BEGUN,
+    FAILURE,
+    HISTORY,
+    RunResult,
+    RunState,
+    State,
+    find_runs,
+    new_path,
+    state,
+)
+from labsweep.sweep import NEW, Run, Sweep
+
+Phase = Literal["done", "running", "waiting", "failed"]
+PHASE_STYLES: dict[Phase, str] = {
+    "done": "green", "running": "cyan", "waiting": "dim", "failed": "bold red",
+}  # fmt: skip
+STATE_STYLES = {
+    State.DONE: "green", State.RUNNING: "cyan", State.STALE: "yellow", State.UNFINISHED: "dim",
+    State.NOT_BEGUN: "dim", State.FAILED: "bold red", State.DAMAGED: "bold red",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunPhase:
+    """How far a sweep is with one of its runs, and one line about it."""
+
+    phase: Phase
+    text: str = ""
+
+
+class Monitor:
+    """Tells how far a sweep's runs are. What lay there before it began doesn't count as progress.
+
+    Parameters
+    ----------
+    sweep : whose runs.
+    attempts : how often a run is tried before it has failed.
+    """
+
+    def __init__(self, sweep: Sweep, attempts: int = 1) -> None:
+        self.runs, self.attempts = sweep.runs, attempts
+        self.due = {run: run.due for run in self.runs}
+        self._before = {run: _times(run) for run in self.runs}
+        self._done = {run: phase for run in self.runs if (phase := _done(run))}
+
+    def phases(self, ended: bool = False) -> dict[Run, RunPhase]:
+        """The phase of every run; once Snakemake has ``ended``, none is running any more."""
+        return {run: self._done.get(run) or self._phase(run, ended) for run in self.runs}
+
+    def _phase(self, run: Run, ended: bool) -> RunPhase:
+        if done := _done(run):
+            self._done[run] = done
+            return done
+        # papermill writes the executed notebook when it starts, and after each cell.
+        notebook, failed = _times(run)
+        notebook_before, failed_before = self._before[run]
+        begun = notebook != notebook_before
+        failure = run.folder.failure() if failed != failed_before else None
+        if failure and (ended or failure.attempt >= self.attempts):
+            return RunPhase("failed", str(failure))
+        if ended:
+            return RunPhase("failed", "ended without a result") if begun else RunPhase("waiting")
+        if failure and failed >= notebook:
+            return RunPhase("waiting", f"attempt {failure.attempt} of {self.attempts}: {failure}")
+        if begun:
+            return RunPhase("running", _epochs(run))
+        why = self.due[run]
+        return RunPhase("waiting", "" if why == NEW else why)
+
+
+def _times(run: Run) -> tuple[int, int]:
+    """When the executed notebook and the record of a failure were written; 0: never."""
+    return _written(run.notebook), _written(run.folder.path / FAILURE)
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _done(run: Run) -> RunPhase | None:
+    """That a run is up to date, and what came out; None while it isn't."""
+    found = run.state
+    if found.kind is not State.DONE or found.result is None:
+        return None
+    return RunPhase("done", outcome(found.result))
+
+
+def outcome(result: RunResult) -> str:
+    """``test accuracy 23.50% (ok)``."""
+    return f"test accuracy {result.test.accuracy:.2%} ({result.status})"
+
+
+def _epochs(run: Run) -> str:
+    """``epoch 3 of 60, validation accuracy 21.50%, at most 12 min left``."""
+    of = f"of {run.recipe.epochs}"
+    try:
+        with (training_folder(run) / HISTORY).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        last = rows[-1]
+        seconds = sum(float(row["seconds"]) for row in rows) / len(rows)
+        left = duration(seconds * (run.recipe.epochs - int(last["epoch"])))
+        accuracy = float(last["val_accuracy"])
+        return (
+            f"epoch {last['epoch']} {of}, validation accuracy {accuracy:.2%}, at most {left} left"
+        )
+    except (OSError, ValueError, KeyError, IndexError, TypeError):  # no row yet, or half a one
+        return f"starting, or in epoch 1 {of}"
+
+
+def training_folder(run: Run) -> Path:
+    """Where a run writes while it trains: beside its folder, if that holds an older result."""
+    fresh = new_path(run.folder.path)
+    return fresh if run.result.exists() and fresh.exists() else run.folder.path
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Display:
+    """A live table on a terminal; elsewhere a line for each change."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._shown: dict[Run, RunPhase] = {}
+
+    def __enter__(self) -> "Display":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, phases: dict[Run, RunPhase]) -> None:
+        if self._live:
+            if phases != self._shown:
+                self._live.update(self._table(phases), refresh=True)
+        else:
+            for run, now in phases.items():
+                if now != self._shown.get(run, RunPhase("waiting")):
+                    self._print_line(run, phases)
+        self._shown = dict(phases)
+
+    def _print_line(self, run: Run, phases: dict[Run, RunPhase]) -> None:
+        done = sum(each.phase == "done" for each in phases.values())
+        now = phases[run]
+        text = f"[{done}/{len(phases)} done] {run}: {now.phase} {now.text}".rstrip()
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _table(self, phases: dict[Run, RunPhase]) -> Group:
+        rows = list(phases.items())
+        if len(rows) > self.console.height - 4:
+            rows = [(run, now) for run, now in rows if now.phase in {"running", "failed"}]
+        table = Table(box=None, pad_edge=False)
+        for column in ("variant", "seed", "state", ""):
+            table.add_column(column, no_wrap=True)
+        for run, now in rows:
+            phase = Text(now.phase, style=PHASE_STYLES[now.phase])
+            table.add_row(run.variant, str(run.seed), phase, Text(now.text))
+        return Group(table, Text(counts(phases), style="bold"))
+
+
+def counts(phases: dict[Run, RunPhase]) -> str:
+    """``9 done, 2 running, 2 waiting, 0 failed``."""
+    found = [each.phase for each in phases.values()]
+    return ", ".join(f"{found.count(phase)} {phase}" for phase in PHASE_STYLES)
+
+
+def show_runs(logs: Path, experiment: str | None, console: Console) -> None:
+    """A line per run that was begun: on a terminal a table, else columns for a program."""
+    found = [(run, state(run)) for run in find_runs(logs, experiment, BEGUN)]
+    if not console.is_terminal:
+        for run, its in found:
+            cells = (run.experiment, run.variant, str(run.seed), its.kind, describe(its))
+            print("\t".join(cells), file=console.file)  # rich would turn tabs into spaces
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("experiment", "variant", "seed", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("", overflow="fold")
+    for run, its in found:
+        kind = Text(its.kind, style=STATE_STYLES[its.kind])
+        table.add_row(run.experiment, run.variant, str(run.seed), kind, Text(describe(its)))
+    console.print(table)
+    counted = Counter(its.kind for _, its in found)
+    console.print(", ".join(f"{n} {kind}" for kind, n in counted.items()) or "no runs yet")
+
+
+def describe(found: RunState) -> str:
+    """What came out of a run, or why it is in its state."""
+    if found.kind is State.RUNNING:
+        return "a process trains it now"
+    if found.kind is State.UNFINISHED:
+        return "was stopped; the same command goes on from its checkpoint"
+    shown = [outcome(found.result)] if found.result and found.kind is not State.DAMAGED else []
+    return "; ".join([*shown, *found.reasons])
