@@ -54,7 +54,7 @@ def test_torch_stays_where_the_measurements_were_made() -> None:
 
 def test_what_is_installed_is_what_is_locked() -> None:
     """Some are for one operating system or accelerator only; what the project names is not."""
-    installed = {
+    installed: dict[str, str] = {
         canonicalize_name(each.name): Version(each.version).public
         for each in importlib.metadata.distributions()
     }
