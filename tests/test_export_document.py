@@ -117,7 +117,7 @@ def foreign() -> NotebookNode:
     cell = v4.new_code_cell("hidden()", outputs=stream)
     shown = v4.new_code_cell("#| echo: true\nshown()", metadata={"tags": ["show-code"]})
     removed = v4.new_markdown_cell("removed", metadata={"tags": ["remove-cell"]})
-    mine = markdown("# Mine\n\nsee /usr/local/lib")
+    mine = markdown("# Mine\n\nsee /usr/local/lib, [above](#Not-there)")
     return v4.new_notebook(cells=[mine, cell, shown, removed, *raw])
 
 
@@ -135,7 +135,7 @@ def test_a_foreign_notebook_exports_sensibly_to_every_format(tmp_path: Path) -> 
         "raw *text*",
     ]
     assert [text(cell) for cell in body.iter("td")] == ["a|b", "c.csv", "p", "q", "1", "2"]
-    for present in ("y^2", "z^3", "marked", "bold", "/usr/local/lib"):
+    for present in ("y^2", "z^3", "marked", "bold", "/usr/local/lib, above"):
         assert present in text(body)
     for absent in ("/home/me", "/data/me", "script()", "bad()", "removed", "hidden", "settings"):
         assert absent not in text(body)

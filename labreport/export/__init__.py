@@ -47,15 +47,8 @@ def export_report(
     import nbformat
 
     from labreport.export.document import read_document
-    from labreport.export.to_docx import to_docx
-    from labreport.export.to_html import to_html
-    from labreport.export.to_pdf import to_pdf
 
-    writers: dict[str, Callable[[Document], bytes]] = {
-        "html": to_html,
-        "pdf": to_pdf,
-        "docx": to_docx,
-    }
+    writers = format_writers()
     formats = list(formats)
     for kind in formats:
         if kind not in writers:
@@ -72,3 +65,12 @@ def export_report(
         partial.replace(path)
         written.append(path)
     return written
+
+
+def format_writers() -> dict[str, Callable[["Document"], bytes]]:
+    """What turns a document into a file's bytes, by the file's extension."""
+    from labreport.export.to_docx import to_docx
+    from labreport.export.to_html import to_html
+    from labreport.export.to_pdf import to_pdf
+
+    return {"html": to_html, "pdf": to_pdf, "docx": to_docx}

@@ -3,7 +3,6 @@
 import base64
 import re
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -112,32 +111,27 @@ def _code(cell: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
     if "remove-output" in tags:
         return code
     shown = [block for output in cell.outputs for block in _output(output, cells, passages)]
+    return code + _caption(shown, options, passages)
+
+
+def _caption(shown: list[pf.Block], options: dict[str, str], passages: Passages) -> list[pf.Block]:
+    """A cell's blocks, those that its caption is about (pictures or texts) in one figure."""
+    label = options.get("label", "")
     for kind, holder in (("fig", pf.Para), ("tbl", pf.Div)):
-        label = options.get("label", "")
-        if label.startswith(f"{kind}-") or f"{kind}-cap" in options:
-            return [*code, *_captioned(kind, label, options, shown, holder, passages)]
-    return code + shown
-
-
-def _captioned(
-    kind: str,
-    label: str,
-    options: dict[str, str],
-    shown: list[pf.Block],
-    holder: type[pf.Block],
-    passages: Passages,
-) -> list[pf.Block]:
-    """The blocks of a cell, those that its caption is about (pictures or texts) in one figure."""
-    before = list(takewhile(lambda block: not isinstance(block, holder), shown))
-    after = shown[len(before) :]
-    figure = pf.Figure(
-        *(block for block in after if isinstance(block, holder)),
-        caption=pf.Caption(passages.add(options.get(f"{kind}-cap", ""))),
-        identifier=label,
-        classes=[kind],
-        attributes={"alt": printable(options.get(f"{kind}-alt", ""))},
-    )
-    return [*before, figure, *(block for block in after if not isinstance(block, holder))]
+        if not label.startswith(f"{kind}-") and f"{kind}-cap" not in options:
+            continue
+        about = [block for block in shown if isinstance(block, holder)]
+        others = [block for block in shown if not isinstance(block, holder)]
+        figure = pf.Figure(
+            *about,
+            caption=pf.Caption(passages.add(options.get(f"{kind}-cap", ""))),
+            identifier=label,
+            classes=[kind],
+            attributes={"alt": printable(options.get(f"{kind}-alt", ""))},
+        )
+        place = shown.index(about[0]) if about else 0
+        return [*others[:place], figure, *others[place:]]
+    return shown
 
 
 def _raw(cell: Any, passages: Passages) -> list[pf.Block]:

@@ -189,9 +189,11 @@ def _number_captions(tree: pf.Doc, labels: Labels) -> None:
 
 
 def _link_references(tree: pf.Doc, labels: Labels) -> None:
-    """Make ``@fig-curve`` a link 图 3."""
+    """Make ``@fig-curve`` a link 图 3; of a link to nothing inside, keep the words."""
 
     def rule(element: Any, _: Any) -> Any:
+        if isinstance(element, pf.Link) and element.url.startswith("#"):
+            return None if element.url[1:] in labels.names else list(element.content)
         if not isinstance(element, pf.Str) or "@" not in element.text:
             return None
         parts: list[pf.Inline] = []

@@ -5,22 +5,21 @@ whose server accepts no hyphen in a format's name.
 """
 
 import sys
-from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
 from nbconvert.exporters import Exporter
 from traitlets import Enum, default
 
-from labreport.export import ExportError
-from labreport.export.document import Document, read_document
+from labreport.export import ExportError, format_writers
+from labreport.export.document import read_document
 
 
 class ReportExporter(Exporter):
-    """Reads a notebook into a :class:`Document` and returns what ``write`` makes of it."""
+    """Reads a notebook into a document, and writes that."""
 
-    #: The file's extension, with its dot.
-    extension: ClassVar[str]
+    #: The format, as the file's extension names it.
+    kind: ClassVar[str]
     #: Whether the entry point's name has a hyphen.
     hyphenated: ClassVar[bool] = False
 
@@ -38,21 +37,18 @@ class ReportExporter(Exporter):
         given = resources.get("metadata", {})
         name, folder = given.get("name") or "report", Path(given.get("path") or ".")
         try:
-            return self.write(read_document(nb, name, folder, self.columns)), resources
+            content = format_writers()[self.kind](read_document(nb, name, folder, self.columns))
         except ExportError as error:
             from nbconvert.nbconvertapp import NbConvertApp  # it imports the exporters itself
 
             if NbConvertApp.initialized():  # on the command line: one line, no traceback
                 raise SystemExit(f"ExportError: {error}") from None
             raise
-
-    @abstractmethod
-    def write(self, document: Document) -> str | bytes:
-        """The document in the exporter's format."""
+        return content.decode() if self.kind == "html" else content, resources
 
     @default("file_extension")
     def _file_extension_default(self) -> str:
-        return self.extension
+        return f".{self.kind}"
 
     @default("enabled")
     def _enabled_default(self) -> bool:
@@ -70,12 +66,7 @@ class ReportHTMLExporter(ReportExporter):
 
     export_from_notebook = "labcnn report (HTML)"
     output_mimetype = "text/html"
-    extension = ".html"
-
-    def write(self, document: Document) -> str:
-        from labreport.export.to_html import to_html
-
-        return to_html(document).decode()
+    kind = "html"
 
 
 class ReportPDFExporter(ReportExporter):
@@ -83,12 +74,7 @@ class ReportPDFExporter(ReportExporter):
 
     export_from_notebook = "labcnn report (PDF)"
     output_mimetype = "application/pdf"
-    extension = ".pdf"
-
-    def write(self, document: Document) -> bytes:
-        from labreport.export.to_pdf import to_pdf
-
-        return to_pdf(document)
+    kind = "pdf"
 
 
 class ReportDocxExporter(ReportExporter):
@@ -96,12 +82,7 @@ class ReportDocxExporter(ReportExporter):
 
     export_from_notebook = "labcnn report (Word)"
     output_mimetype = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-    extension = ".docx"
-
-    def write(self, document: Document) -> bytes:
-        from labreport.export.to_docx import to_docx
-
-        return to_docx(document)
+    kind = "docx"
 
 
 class HyphenatedHTML(ReportHTMLExporter):

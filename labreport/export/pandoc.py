@@ -152,8 +152,8 @@ def write_bytes(tree: pf.Doc, target: str, *options: str) -> bytes:
     return _run(source.getvalue(), "-f", "json", "-t", target, "-o", "-", *options)
 
 
-def find(tree: Any, kind: type[pf.Element]) -> list[Any]:
-    """All elements of a kind, in their order."""
+def find(tree: Any, kind: Any) -> list[Any]:
+    """All elements of a type or of one of several, in their order."""
     found: list[Any] = []
     tree.walk(lambda element, _: found.append(element) if isinstance(element, kind) else None)
     return found

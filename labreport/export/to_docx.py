@@ -43,6 +43,7 @@ SHORT = 8
 _PIECE = re.compile(r"[^\s+\u2e80-\uffff]+\+?|\S")
 _PLUS = re.compile(r"(?<=[a-z])\+(?=[a-z])")
 _BOOKMARK = re.compile(r"(fig|tbl)_\d+")
+_NUMBER = re.compile(r"[图表] \d+")
 _KINDS = {"图": "fig", "表": "tbl"}
 #: Styles of the paragraphs that are as wide as the page beside two columns, as tables are.
 _WIDE = {"Title", "Subtitle", "Author", "CaptionedFigure", "ImageCaption", "TableCaption"}
@@ -61,9 +62,11 @@ def to_docx(document: Document) -> bytes:
     if numbered:
         for heading in chapters:
             heading.content = list(heading.content)[2:]
-    tree = tree.walk(_adapt)
+    _bookmark_captions(tree)
+    for table in find(tree, pf.Table):
+        _set_widths(table)
     if document.columns > 1:
-        tree = tree.walk(_let_break)
+        tree.walk(_let_break)
     front = _title_block(document.meta)
     tree.content = [*front, *tree.content]
 
@@ -99,34 +102,33 @@ def _are_counted(headings: list[pf.Header]) -> bool:
 
 
 def _typed_number(heading: pf.Header) -> str:
-    typed = isinstance(heading.content[0], pf.Str) and isinstance(heading.content[0].next, pf.Space)
-    return heading.content[0].text if typed else ""
+    first, after = [*heading.content, None, None][:2]
+    return first.text if isinstance(first, pf.Str) and isinstance(after, pf.Space) else ""
 
 
-def _adapt(element: Any, _: Any) -> Any:
-    """Give tables widths; bookmark the numbers of captions, and lead references to them."""
-    if isinstance(element, pf.Figure | pf.Table):
-        element.identifier = ""
+def _bookmark_captions(tree: pf.Doc) -> None:
+    """Give numbers of captions Word's bookmarks, which take no hyphens, and link to those."""
+    bookmarks = {}
+    for element in find(tree, pf.Figure | pf.Table):
         if element.caption.content:
             name, *words = element.caption.content[0].content
-            marked = pf.Span(*name.content, identifier=_bookmark(plain(name)))
+            kind, count = plain(name).split(" ")
+            bookmark = f"{_KINDS[kind]}_{count}"
+            bookmarks[f"#{element.identifier}"] = f"#{bookmark}"
+            marked = pf.Span(*name.content, identifier=bookmark)
             element.caption = pf.Caption(pf.Plain(marked, *words))
-    if isinstance(element, pf.Table):
-        parts = [element.head, *element.content, element.foot]
-        rows = [row.content for part in parts for row in part.content]
-        widths = share_width([[plain(cell) for cell in row] for row in rows], element.cols)
-        element.colspec = [(a, w) for (a, _), w in zip(element.colspec, widths, strict=True)]
-        for part in parts:
-            part.walk(_let_break)
-    if isinstance(element, pf.Link) and re.match(r"#(fig|tbl)-", element.url):
-        element.url = f"#{_bookmark(plain(element))}"
-    return None
+        element.identifier = ""
+    for link in find(tree, pf.Link):
+        link.url = bookmarks.get(link.url, link.url)
 
 
-def _bookmark(number: str) -> str:
-    """Word's name for what 图 3 stands at; it takes no hyphens, as labels have."""
-    kind, count = number.split(" ")
-    return f"{_KINDS[kind]}_{count}"
+def _set_widths(table: pf.Table) -> None:
+    parts = [table.head, *table.content, table.foot]
+    rows = [row.content for part in parts for row in part.content]
+    widths = share_width([[plain(cell) for cell in row] for row in rows], table.cols)
+    table.colspec = [(a, w) for (a, _), w in zip(table.colspec, widths, strict=True)]
+    for part in parts:
+        part.walk(_let_break)
 
 
 def _let_break(element: Any, _: Any) -> None:
@@ -216,7 +218,7 @@ def _insert_fields(word: Word) -> None:
             first.addnext(number)
     for link in list(body.iter(qn("w:hyperlink"))):
         target = link.get(qn("w:anchor"), "")
-        if _BOOKMARK.fullmatch(target):
+        if _BOOKMARK.fullmatch(target) and _NUMBER.fullmatch(link.text):
             reference = _element("w:fldSimple", *link, instr=f" REF {target} \\h ")
             link.getparent().replace(link, reference)
 
