@@ -159,7 +159,8 @@ def _number_captions(tree: pf.Doc, labels: Labels) -> None:
         name = f"{_WORDS[kind][0]} {counts[kind]}"
         element.identifier = label or f"{kind}-number-{counts[kind]}"
         labels.add(element.identifier, name)
-        words = [inline for block in caption.content for inline in block.content]
+        texts = [block for block in caption.content if isinstance(block, pf.Para | pf.Plain)]
+        words = [inline for block in texts for inline in block.content]
         numbered = pf.Plain(pf.Strong(pf.Str(name)), pf.Str("\u3000"), *words)
         element.caption = pf.Caption(numbered)
 
