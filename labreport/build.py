@@ -20,7 +20,7 @@ from labcnn.runs import (
     find_runs,
     state,
 )
-from labreport.export.errors import ExportError
+from labreport.export import ExportError
 
 STEM = "report"
 DIGEST = ".report.sha256"

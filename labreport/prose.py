@@ -5,7 +5,7 @@ from collections import Counter
 from labcnn.runs import Failure
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 from labreport.document import FrontMatter, Prose, escape
-from labreport.export.privacy import without_paths
+from labreport.export.pandoc import without_paths
 from labreport.formats import percent
 from labreport.names import listed as all_of
 from labreport.names import short_name

@@ -1,9 +1,19 @@
-"""From an executed notebook to the report's files."""
+"""Export an executed notebook, ours or any other, as one HTML, PDF or Word file."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from labreport.export.errors import ExportError
+if TYPE_CHECKING:
+    from labreport.export.document import Document
+
+
+class ExportError(Exception):
+    """What is wrong in a notebook, and what is valid; people see it as one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython calls this instead of printing a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def export_report(
@@ -15,7 +25,7 @@ def export_report(
 ) -> list[Path]:
     """Write an executed notebook as ``<stem>.html``, ``<stem>.pdf``, ``<stem>.docx``.
 
-    Each file is complete or not there: a reader never meets half of one.
+    Each file is written under another name first and then renamed, so that nobody reads half of it.
 
     Parameters
     ----------
@@ -31,34 +41,36 @@ def export_report(
     Raises
     ------
     ExportError
-        No such notebook or format, or what :func:`labreport.export.document.build` and the formats
-        complain about.
+        No such notebook or format, or what :func:`labreport.export.document.read_document` and the
+        formats raise.
     """
     import nbformat
 
-    from labreport.export.document import Document, build
-    from labreport.export.docx import render_docx
-    from labreport.export.html import render_html
-    from labreport.export.pdf import render_pdf
+    from labreport.export.document import read_document
 
-    writers: dict[str, Callable[[Document], str | bytes]] = {
-        "html": render_html,
-        "pdf": render_pdf,
-        "docx": render_docx,
-    }
+    writers = format_writers()
     formats = list(formats)
     for kind in formats:
         if kind not in writers:
             raise ExportError(f"format {kind!r} is unknown; valid: {', '.join(writers)}")
     if not notebook.is_file():
         raise ExportError(f"notebook {notebook.name!r} is not there")
-    document = build(nbformat.read(notebook, as_version=4), notebook.stem, notebook.parent, columns)
+    given = nbformat.read(notebook, as_version=4)
+    document = read_document(given, notebook.stem, notebook.parent, columns)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for kind in formats:
-        content = writers[kind](document)
         path, partial = folder / f"{stem}.{kind}", folder / f".{stem}.{kind}.partial"
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.write_bytes(writers[kind](document))
         partial.replace(path)
         written.append(path)
     return written
+
+
+def format_writers() -> dict[str, Callable[["Document"], bytes]]:
+    """What turns a document into a file's bytes, by the file's extension."""
+    from labreport.export.to_docx import to_docx
+    from labreport.export.to_html import to_html
+    from labreport.export.to_pdf import to_pdf
+
+    return {"html": to_html, "pdf": to_pdf, "docx": to_docx}

@@ -1,18 +1,33 @@
 """From an executed notebook to one document that every format is written from."""
 
-from dataclasses import dataclass
+import copy
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import panflute as pf
+
+from labreport.export import ExportError
 from labreport.export.cells import read_cells
-from labreport.export.errors import ExportError
-from labreport.export.pandoc import Node, parse, plain, rewrite
-from labreport.export.references import number, resolve
-from labreport.export.safety import clean
+from labreport.export.pandoc import Pictures, find, plain, printable
 
 #: Lines of the title block, as a notebook may give them; an empty one is left out.
 TITLE_BLOCK = ("title", "subtitle", "author", "student_number", "course", "date", "notice")
+_REFERENCE = re.compile(r"@((?:fig|tbl|sec)-[A-Za-z0-9_-]*[A-Za-z0-9])")
+_WORDS = {"fig": ("图", "figure"), "tbl": ("表", "table")}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading: its level (1 is the highest), what links lead to, its words."""
+
+    level: int
+    identifier: str
+    words: str
 
 
 @dataclass
@@ -22,41 +37,37 @@ class Document:
     Attributes
     ----------
     meta : the strings named in :data:`TITLE_BLOCK`; ``""`` where not given.
-    blocks : pandoc's tree; the highest heading is level 1, the title isn't among the headings.
-    headings : level, id and words of each heading.
-    pictures : by the name that images in ``blocks`` have: each form of the picture by media type.
+    tree : pandoc's; the highest heading is level 1, the title isn't among the headings.
+    headings : all of them, in their order.
+    pictures : that images in ``tree`` name.
     columns : of the text on paper, 1 or 2.
     ours : the notebook has a title block; one that hasn't is shown as well as it can be.
     """
 
     meta: dict[str, str]
-    blocks: list[Node]
-    headings: list[tuple[int, str, str]]
-    pictures: dict[str, dict[str, bytes]]
+    tree: pf.Doc
+    headings: list[Heading]
+    pictures: Pictures
     columns: int = 1
     ours: bool = True
 
     @property
-    def timestamp(self) -> int:
-        """Of the report's own date if it is an ISO one; not the clock's, or builds would differ."""
+    def day(self) -> datetime | None:
+        """The report's own date; None where it isn't an ISO one. A clock's would differ."""
         try:
-            day = date.fromisoformat(self.meta["date"])
+            return datetime.combine(date.fromisoformat(self.meta["date"]), datetime.min.time(), UTC)
         except ValueError:
-            return 0
-        return max(0, int(datetime.combine(day, datetime.min.time(), UTC).timestamp()))
+            return None
 
-    def with_targets(self, targets: dict[str, str]) -> list[Node]:
-        """The blocks with each picture's name replaced by what the format calls it."""
-
-        def rule(node: Node) -> Node:
-            if node["t"] == "Image":
-                node["c"][2][0] = targets[node["c"][2][0]]
-            return node
-
-        return rewrite(self.blocks, rule)
+    def with_targets(self, targets: dict[str, str]) -> pf.Doc:
+        """A copy of the tree with each picture's name replaced by what the format calls it."""
+        tree = copy.deepcopy(self.tree)
+        for image in find(tree, pf.Image):
+            image.url = targets[image.url]
+        return tree
 
 
-def build(
+def read_document(
     notebook: Any, name: str = "report", folder: Path | None = None, columns: int | None = None
 ) -> Document:
     """Read a notebook.
@@ -75,40 +86,126 @@ def build(
         ``columns`` isn't 1 or 2.
         A reference to nothing, a label given twice or without its figure, a missing picture.
     """
-    cells = read_cells(notebook)
-    blocks = clean(parse(cells.blocks), cells, folder or Path.cwd())
-    meta = {key: cells.meta.get(key, "").strip() for key in TITLE_BLOCK}
-    blocks = _untitled(blocks, meta)
-    meta["title"] = meta["title"] or name
-    blocks, labels = number(_raised(blocks))
-    resolved = resolve(blocks, labels)
-    columns = _columns(columns, cells.meta)
-    return Document(meta, resolved, labels.headings, cells.pictures, columns, cells.ours)
+    cells = read_cells(notebook, folder or Path.cwd())
+    columns_given = str(columns or cells.meta.get("columns") or 1)
+    if columns_given not in {"1", "2"}:
+        raise ExportError(f"columns={columns_given!r}: 1 or 2")
+    meta = {key: cells.meta.get(key, "") for key in TITLE_BLOCK}
+    tree = pf.Doc(*cells.blocks).walk(_unwrap)
+    heading = _pop_title(tree)
+    meta["title"] = meta["title"] or heading or printable(name)
+    labels = Labels()
+    _number_headings(tree, labels)
+    _number_captions(tree, labels)
+    _link_references(tree, labels)
+    return Document(meta, tree, labels.headings, cells.pictures, int(columns_given), cells.ours)
 
 
-def _columns(given: int | None, meta: dict[str, str]) -> int:
-    columns = str(given or meta.get("columns", "").strip() or 1)
-    if columns not in {"1", "2"}:
-        raise ExportError(f"columns={columns!r}: 1 or 2")
-    return int(columns)
+def count_sections(levels: Iterable[int]) -> Iterator[list[int]]:
+    """The number of each heading from its level: 1, 2, 2, 1 gives [1], [1, 1], [1, 2], [2]."""
+    counts: list[int] = []
+    for level in levels:
+        counts = (counts + [0] * level)[:level]
+        counts[-1] += 1
+        yield list(counts)
 
 
-def _untitled(blocks: list[Node], meta: dict[str, str]) -> list[Node]:
-    """Without an opening heading that is the title: the only one of its level."""
-    top = [b for b in blocks if b["t"] == "Header" and b["c"][0] == 1]
-    if len(top) == 1 and blocks[0] is top[0]:
-        meta["title"] = meta["title"] or plain(top[0]["c"][2])
-        return blocks[1:]
-    return blocks
+@dataclass
+class Labels:
+    """What each label is called in the text; the headings."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    headings: list[Heading] = field(default_factory=list)
+
+    def add(self, label: str, name: str) -> None:
+        if label in self.names:
+            raise ExportError(f"label {label!r} is given twice: {self.names[label]} and {name}")
+        self.names[label] = name
 
 
-def _raised(blocks: list[Node]) -> list[Node]:
-    """With the highest heading at level 1."""
-    levels = [b["c"][0] for b in blocks if b["t"] == "Header"]
+def _unwrap(element: Any, _: Any) -> Any:
+    return list(element.content) if isinstance(element, pf.Div) else None
 
-    def rule(node: Node) -> Node:
-        if node["t"] == "Header":
-            node["c"][0] = max(1, node["c"][0] - min(levels) + 1)
-        return node
 
-    return rewrite(blocks, rule) if levels else blocks
+def _pop_title(tree: pf.Doc) -> str:
+    """The words of an opening heading that is the only one of the highest level; it is removed."""
+    highest = [b for b in tree.content if isinstance(b, pf.Header) and b.level == 1]
+    if len(highest) != 1 or tree.content[0] is not highest[0]:
+        return ""
+    return plain(tree.content.pop(0))
+
+
+def _number_headings(tree: pf.Doc, labels: Labels) -> None:
+    """Make the highest heading level 1, and give each without a label an id by its position."""
+    headings = find(tree, pf.Header)
+    highest = min((heading.level for heading in headings), default=1)
+    for heading in headings:
+        heading.level -= highest - 1
+    places = count_sections(heading.level for heading in headings)
+    for heading, place in zip(headings, places, strict=True):
+        heading.identifier = heading.identifier or "section-" + "-".join(map(str, place))
+        words = plain(heading)
+        leading = re.match(r"\d+(\.\d+)*", words)
+        labels.add(heading.identifier, f"第 {leading[0]} 节" if leading else f"“{words}”")
+        labels.headings.append(Heading(heading.level, heading.identifier, words))
+
+
+def _number_captions(tree: pf.Doc, labels: Labels) -> None:
+    """Put 图 1, 表 1, … before the captions, and an id on what they stand at."""
+    counts = Counter[str]()
+
+    def number(element: Any, kind: str, caption: pf.Caption, label: str) -> None:
+        counts[kind] += 1
+        name = f"{_WORDS[kind][0]} {counts[kind]}"
+        element.identifier = label or f"{kind}-number-{counts[kind]}"
+        labels.add(element.identifier, name)
+        texts = [block for block in caption.content if isinstance(block, pf.Para | pf.Plain)]
+        words = [inline for block in texts for inline in block.content]
+        numbered = pf.Plain(pf.Strong(pf.Str(name)), pf.Str("\u3000"), *words)
+        element.caption = pf.Caption(numbered)
+
+    def rule(element: Any, _: Any) -> Any:
+        if isinstance(element, pf.Table) and element.caption.content:
+            number(element, "tbl", element.caption, element.identifier)
+        if not isinstance(element, pf.Figure):
+            return None
+        label = element.identifier
+        (kind,) = element.classes or (["fig"] if label.startswith("fig-") else [""])
+        if not kind:  # a picture that Markdown shows without a label
+            return list(element.content)
+        shown = find(element, pf.Image if kind == "fig" else pf.Table)
+        if not shown:
+            raise ExportError(f"the cell labelled {label!r} shows no {_WORDS[kind][1]}")
+        if kind == "tbl":
+            number(shown[0], "tbl", element.caption, label)
+            return list(element.content)
+        alt = element.attributes.get("alt") or plain(element.caption)
+        for image in shown:
+            image.content = [pf.Str(alt)]
+        figure = pf.Figure(pf.Plain(*shown))
+        number(figure, "fig", element.caption, label)
+        return figure
+
+    tree.walk(rule)
+
+
+def _link_references(tree: pf.Doc, labels: Labels) -> None:
+    """Make ``@fig-curve`` a link 图 3; of a link to nothing inside, keep the words."""
+
+    def rule(element: Any, _: Any) -> Any:
+        if isinstance(element, pf.Link) and element.url.startswith("#"):
+            return None if element.url[1:] in labels.names else list(element.content)
+        if not isinstance(element, pf.Str) or "@" not in element.text:
+            return None
+        parts: list[pf.Inline] = []
+        for k, part in enumerate(_REFERENCE.split(element.text)):
+            if k % 2 and part not in labels.names:
+                known = ", ".join(name for name in labels.names if not name.startswith("section-"))
+                raise ExportError(f"@{part} refers to nothing; labels: {known or 'none'}")
+            if k % 2:
+                parts.append(pf.Link(pf.Str(labels.names[part]), url=f"#{part}"))
+            elif part:
+                parts.append(pf.Str(part))
+        return parts
+
+    tree.walk(rule)

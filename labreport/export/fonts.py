@@ -1,10 +1,11 @@
-"""The report's fonts, the same in every format and in its figures."""
+"""The report's fonts, the same in every format and in its figures, and how wide they set a text."""
 
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from labreport.export.errors import ExportError
+from labreport.export import ExportError
 
 _INSTALLED = {
     "sans": ("Noto Sans SC", "Noto Sans CJK SC", "Source Han Sans SC", "Source Han Sans CN"),
@@ -37,14 +38,24 @@ def fonts() -> dict[str, Font]:
     try:
         import pylopdf_fonts_zh_cn as package
     except ImportError:
-        return {kind: _installed(names) for kind, names in _INSTALLED.items()}
+        return {kind: _find_installed(names) for kind, names in _INSTALLED.items()}
     return {
         "sans": Font("Noto Sans SC", package.sans_path()),
         "serif": Font("Noto Serif SC", package.serif_path()),
     }
 
 
-def _installed(names: tuple[str, ...]) -> Font:
+def font_folders() -> list[Path]:
+    """Where the files of :func:`fonts` lie."""
+    return sorted({font.path.parent for font in fonts().values()})
+
+
+def text_width(text: str) -> int:
+    """How wide ``text`` is, in digits: a Chinese character is two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _find_installed(names: tuple[str, ...]) -> Font:
     from matplotlib.font_manager import fontManager
 
     for name in names:

@@ -1,0 +1,347 @@
+"""The report as a Word document: pandoc writes it, python-docx finishes it.
+
+Pandoc takes the look from ``templates/docx`` and has no means for what a Chinese report in Word
+needs besides: fields that number and refer, a table of contents, header and footer, sections.
+"""
+
+import base64
+import io
+import re
+import zipfile
+from itertools import pairwise, takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import docx
+import panflute as pf
+from docx.document import Document as Word
+from docx.enum.section import WD_SECTION_START
+from docx.enum.table import WD_TABLE_ALIGNMENT
+from docx.enum.text import WD_ALIGN_PARAGRAPH
+from docx.oxml import OxmlElement
+from docx.oxml.ns import qn
+from docx.section import Section
+from docx.shared import Mm, Pt
+from docx.table import Table
+from docx.text.run import Run
+
+from labreport.export.document import Document, Heading, count_sections
+from labreport.export.fonts import text_width
+from labreport.export.pandoc import TEMPLATES, find, plain, write_bytes
+from labreport.export.to_pdf import rasterize
+
+#: What Word shows; the others become PNG.
+_SHOWN = ("image/png", "image/jpeg", "image/gif")
+#: Rows of the longest table that isn't split over two pages, without its head.
+WHOLE = 20
+CONTENTS_DEPTH = 2
+#: In widths of a digit: the text of an A4 page at 9 pt, and the room at both sides of a cell.
+PAGE_WIDTH, PADDING = 99, 2.4
+#: A cell as short as this stays on one line.
+SHORT = 8
+_PIECE = re.compile(r"[^\s+\u2e80-\uffff]+\+?|\S")
+_PLUS = re.compile(r"(?<=[a-z])\+(?=[a-z])")
+_BOOKMARK = re.compile(r"(fig|tbl)_\d+")
+_NUMBER = re.compile(r"[图表] \d+")
+_KINDS = {"图": "fig", "表": "tbl"}
+#: Styles of the paragraphs that are as wide as the page beside two columns, as tables are.
+_WIDE = {"Title", "Subtitle", "Author", "CaptionedFigure", "ImageCaption", "TableCaption"}
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def to_docx(document: Document) -> bytes:
+    """The file's bytes: the same document gives the same ones.
+
+    Headings are numbered by their styles, figures and tables by fields, so that the numbers still
+    hold when an author adds one; fields are filled in, so that no reader has to update them.
+    """
+    tree = document.with_targets({k: _data_uri(forms) for k, forms in document.pictures.items()})
+    chapters = [heading for heading in find(tree, pf.Header) if heading.level <= 3]
+    numbered = _are_counted(chapters)
+    if numbered:
+        for heading in chapters:
+            heading.content = list(heading.content)[2:]
+    _bookmark_captions(tree)
+    for table in find(tree, pf.Table):
+        _set_widths(table)
+    if document.columns > 1:
+        tree.walk(_let_break)
+    front = _title_block(document.meta)
+    tree.content = [*front, *tree.content]
+
+    word = _write(tree)
+    _set_styles(word, numbered=numbered, ragged=document.columns > 1)
+    _insert_fields(word)
+    _finish_tables(word)
+    _finish_runs(word)
+    if len(document.headings) > 6:
+        _insert_contents(word, document.headings, at=len(front))
+    _set_page(word)
+    if document.columns > 1:
+        _split_sections(word, document.columns)
+    _set_header(word, document.meta)
+    _set_properties(word, document)
+    return _save(word)
+
+
+def _data_uri(forms: dict[str, bytes]) -> str:
+    kind = next((kind for kind in _SHOWN if kind in forms), None)
+    shown = forms[kind] if kind else rasterize(next(iter(forms.values())))
+    return f"data:{kind or 'image/png'};base64,{base64.b64encode(shown).decode()}"
+
+
+# The tree, before pandoc writes it
+
+
+def _are_counted(headings: list[pf.Header]) -> bool:
+    """Whether the numbers typed in front of headings are those that Word would count."""
+    counted = count_sections(heading.level for heading in headings)
+    expected = [".".join(map(str, number)) for number in counted]
+    return bool(headings) and [_typed_number(heading) for heading in headings] == expected
+
+
+def _typed_number(heading: pf.Header) -> str:
+    first, after = [*heading.content, None, None][:2]
+    return first.text if isinstance(first, pf.Str) and isinstance(after, pf.Space) else ""
+
+
+def _bookmark_captions(tree: pf.Doc) -> None:
+    """Give numbers of captions Word's bookmarks, which take no hyphens, and link to those."""
+    bookmarks = {}
+    for element in find(tree, pf.Figure | pf.Table):
+        if element.caption.content:
+            name, *words = element.caption.content[0].content
+            kind, count = plain(name).split(" ")
+            bookmark = f"{_KINDS[kind]}_{count}"
+            bookmarks[f"#{element.identifier}"] = f"#{bookmark}"
+            marked = pf.Span(*name.content, identifier=bookmark)
+            element.caption = pf.Caption(pf.Plain(marked, *words))
+        element.identifier = ""
+    for link in find(tree, pf.Link):
+        link.url = bookmarks.get(link.url, link.url)
+
+
+def _set_widths(table: pf.Table) -> None:
+    parts = [table.head, *table.content, table.foot]
+    rows = [row.content for part in parts for row in part.content]
+    widths = share_width([[plain(cell) for cell in row] for row in rows], table.cols)
+    table.colspec = [(a, w) for (a, _), w in zip(table.colspec, widths, strict=True)]
+    for part in parts:
+        part.walk(_let_break)
+
+
+def _let_break(element: Any, _: Any) -> None:
+    """Labels such as Shortbaseline+all may go on in the next line after their plus sign."""
+    if isinstance(element, pf.Str):
+        element.text = _PLUS.sub("+\u200b", element.text)
+
+
+def share_width(rows: list[list[str]], count: int) -> list[float]:
+    """Each of ``count`` columns' part of the page: as wide as its longest line where that fits.
+
+    Where it doesn't, each is at least as wide as its longest word and gets of the rest in
+    proportion to what it lacks.
+    """
+    wanted, least = [PADDING + 1.0] * count, [PADDING + 1.0] * count
+    for row in rows:
+        for k, cell in enumerate(row[:count]):
+            wanted[k] = max(wanted[k], PADDING + text_width(cell))
+            pieces = [cell] if text_width(cell) <= SHORT else _PIECE.findall(cell)
+            least[k] = max(least[k], PADDING + max(map(text_width, pieces), default=0))
+    if sum(wanted) <= PAGE_WIDTH:
+        return [width / PAGE_WIDTH for width in wanted]
+    room = PAGE_WIDTH - sum(least)
+    lacking = [w - m for w, m in zip(wanted, least, strict=True)]
+    if room <= 0:
+        return [width / sum(least) for width in least]
+    scale = room / sum(lacking)
+    return [(m + scale * lack) / PAGE_WIDTH for m, lack in zip(least, lacking, strict=True)]
+
+
+def _title_block(meta: dict[str, str]) -> list[pf.Div]:
+    words = (("课程", "course"), ("姓名", "author"), ("学号", "student_number"), ("日期", "date"))
+    given = [f"{word}\u2002{meta[key]}" for word, key in words if meta[key]]
+    lines = {"Title": meta["title"], "Subtitle": meta["subtitle"]}
+    lines = {style: line for style, line in lines.items() if line}
+    lines["Author"] = "\u3000\u3000".join(given)  # its style has the rule below the block
+    return [
+        pf.Div(pf.Para(pf.Str(line)), attributes={"custom-style": style})
+        for style, line in lines.items()
+    ]
+
+
+def _write(tree: pf.Doc) -> Word:
+    """What pandoc makes of the tree, with the look of the templates."""
+    with TemporaryDirectory() as folder:
+        reference = Path(folder) / "reference.docx"
+        with zipfile.ZipFile(reference, "w") as package:
+            for part in (TEMPLATES / "docx").glob("*/*.xml"):
+                package.write(part, f"{part.parent.name}/{part.name}")
+        return docx.Document(io.BytesIO(write_bytes(tree, "docx", f"--reference-doc={reference}")))
+
+
+# The Word document, after pandoc has written it
+
+
+def _element(tag: str, *children: Any, text: str | None = None, **attributes: str) -> Any:
+    """An element for which python-docx has no call; its attributes are Word's."""
+    element = OxmlElement(tag, {qn(f"w:{name}"): value for name, value in attributes.items()})
+    if text is not None:
+        element.text = text
+    element.extend(children)
+    return element
+
+
+def _set_styles(word: Word, *, numbered: bool, ragged: bool) -> None:
+    """Between the edges of a narrow column, a line with a long label would be stretched."""
+    if ragged:
+        word.styles["Body Text"].paragraph_format.alignment = WD_ALIGN_PARAGRAPH.LEFT
+    if not numbered:
+        for level in (1, 2, 3):
+            properties = word.styles[f"Heading {level}"].element.pPr
+            properties.remove(properties.numPr)
+
+
+def _insert_fields(word: Word) -> None:
+    """Let captions count by SEQ fields, and let references repeat them by REF fields."""
+    body = word.element.body
+    for start in body.iter(qn("w:bookmarkStart")):
+        if _BOOKMARK.fullmatch(start.get(qn("w:name"))):
+            inside = takewhile(lambda e: e.tag != qn("w:bookmarkEnd"), start.itersiblings())
+            first, *others = inside
+            kind, count = "".join(run.text for run in [first, *others]).split(" ")
+            Run(first, word).text = f"{kind} "
+            number = _element("w:fldSimple", _run(count), instr=f" SEQ {kind} \\* ARABIC ")
+            for run in others:
+                run.getparent().remove(run)
+            first.addnext(number)
+    for link in list(body.iter(qn("w:hyperlink"))):
+        target = link.get(qn("w:anchor"), "")
+        if _BOOKMARK.fullmatch(target) and _NUMBER.fullmatch(link.text):
+            reference = _element("w:fldSimple", *link, instr=f" REF {target} \\h ")
+            link.getparent().replace(link, reference)
+
+
+def _run(text: str) -> Any:
+    return _element("w:r", text=text)
+
+
+def _finish_tables(word: Word) -> None:
+    """Centre tables, set their text as tables', and keep one whole that fits on a page."""
+    for element in word.element.body.iter(qn("w:tbl")):
+        Table(element, word).alignment = WD_TABLE_ALIGNMENT.CENTER
+        *upper, last = element.tr_lst
+        whole = len(upper) <= WHOLE
+        for row in [*upper, last]:
+            for paragraph in row.iter(qn("w:p")):
+                if paragraph.style == "Compact":  # pandoc's style for lists too
+                    paragraph.style = "TableText"
+                    paragraph.pPr.keepNext_val = True if whole and row is not last else None
+
+
+def _finish_runs(word: Word) -> None:
+    """Make bold Chinese 黑体; remove a picture's data, which pandoc repeats as its description."""
+    for run in word.element.body.iter(qn("w:r")):
+        if Run(run, word).bold:
+            run.rPr.get_or_add_rFonts().set(qn("w:eastAsia"), "黑体")
+    for picture in word.element.body.iter(qn("pic:cNvPr")):
+        picture.set("descr", "")
+
+
+def _insert_contents(word: Word, headings: list[Heading], at: int) -> None:
+    """Insert 目录: links without page numbers, which no program but Word would know."""
+    title = word.add_paragraph("目录", "TOC Heading")
+    lines = []
+    for heading in (heading for heading in headings if heading.level <= CONTENTS_DEPTH):
+        line = word.add_paragraph(style=f"toc {heading.level}")
+        line._p.append(_element("w:hyperlink", _run(heading.words), anchor=heading.identifier))
+        lines.append(line)
+    field = [
+        _element("w:fldChar", fldCharType="begin"),
+        _element("w:instrText", text=f'TOC \\o "1-{CONTENTS_DEPTH}" \\n \\h \\z \\u'),
+        _element("w:fldChar", fldCharType="separate"),
+        _element("w:fldChar", fldCharType="end"),
+    ]
+    *opening, closing = (_element("w:r", part) for part in field)
+    for part in reversed(opening):
+        lines[0]._p.insert(1, part)
+    lines[-1]._p.append(closing)
+    lines[-1].paragraph_format.space_after = Pt(12)
+    gallery = _element("w:docPartGallery", val="Table of Contents")
+    kind = _element("w:docPartObj", gallery, _element("w:docPartUnique"))
+    content = _element("w:sdtContent", *(line._p for line in [title, *lines]))
+    word.element.body.insert(at, _element("w:sdt", _element("w:sdtPr", kind), content))
+
+
+def _set_page(word: Word) -> None:
+    """Set A4 with margins of 25 mm, in place of pandoc's, where footnotes count per section."""
+    page = word.sections[0]
+    page._sectPr.clear()
+    page.page_width, page.page_height = Mm(210), Mm(297)
+    page.left_margin = page.right_margin = page.bottom_margin = Mm(25)
+    page.top_margin, page.header_distance, page.footer_distance = Mm(28), Mm(14), Mm(12)
+    page.gutter = 0
+    page._sectPr.append(_element("w:cols", num="1", space="480"))
+
+
+def _split_sections(word: Word, columns: int) -> None:
+    """Set the text in columns, and title, contents, figures and tables as wide as the page."""
+
+    def count(block: Any) -> int:
+        return columns if block.tag == qn("w:p") and block.style not in _WIDE else 1
+
+    last = word.sections[-1]._sectPr
+    blocks = list(word.element.body.iterchildren(qn("w:p"), qn("w:tbl"), qn("w:sdt")))
+    sections = []
+    for block, following in pairwise(blocks):
+        if count(block) != count(following):
+            section = last.clone()
+            end = word.add_paragraph(style="Section End")._p
+            end.set_sectPr(section)
+            block.addnext(end)
+            sections.append((section, count(block)))
+    sections.append((last, count(blocks[-1])))
+    for k, (section, number) in enumerate(sections):
+        section.find(qn("w:cols")).set(qn("w:num"), str(number))
+        if k:
+            Section(section, word.part).start_type = WD_SECTION_START.CONTINUOUS
+
+
+def _set_header(word: Word, meta: dict[str, str]) -> None:
+    """Put the notice on top of every page, else the title from the second on; number pages."""
+    section = word.sections[0]  # the following ones go on with its header and footer
+    section.different_first_page_header_footer = not meta["notice"]
+    header = section.header.paragraphs[0]
+    header.text = meta["notice"] or meta["title"]
+    header.style = "Notice" if meta["notice"] else "Header"
+    footers = [section.footer]
+    if not meta["notice"]:
+        footers.append(section.first_page_footer)
+    for footer in footers:
+        paragraph = footer.paragraphs[0]
+        paragraph._p.append(_element("w:fldSimple", _run("1"), instr=" PAGE "))
+        paragraph.add_run(" / ")
+        paragraph._p.append(_element("w:fldSimple", _run("1"), instr=" NUMPAGES "))
+
+
+def _set_properties(word: Word, document: Document) -> None:
+    """Pandoc's clock stands at 1970: the report's own date, or none."""
+    properties = word.core_properties
+    properties.title, properties.author = document.meta["title"], document.meta["author"]
+    if document.day:
+        properties.created = properties.modified = document.day
+    else:
+        for date in properties._element.xpath("dcterms:created | dcterms:modified"):
+            properties._element.remove(date)
+
+
+def _save(word: Word) -> bytes:
+    """The file, its parts without the time of writing, which python-docx gives them."""
+    written, result = io.BytesIO(), io.BytesIO()
+    word.save(written)
+    with zipfile.ZipFile(written) as source, zipfile.ZipFile(result, "w") as target:
+        for name in source.namelist():
+            part = zipfile.ZipInfo(name, _ZIP_EPOCH)
+            target.writestr(part, source.read(name), zipfile.ZIP_DEFLATED)
+    return result.getvalue()

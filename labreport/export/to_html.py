@@ -1,0 +1,83 @@
+"""The report as one HTML file that needs nothing else: no script, no network, no font installed."""
+
+import base64
+import html
+import io
+import math
+import re
+from typing import Any
+
+import panflute as pf
+
+from labreport.export.cells import PICTURES
+from labreport.export.document import Document
+from labreport.export.fonts import fonts, text_width
+from labreport.export.pandoc import TEMPLATES, plain, write_text
+
+_FONT = "FONT-GOES-HERE"  # what it holds is known once the rest of the page is
+
+
+def to_html(document: Document) -> bytes:
+    """The page, with styles, pictures, formulas (MathML) and the letters it uses inside."""
+    from jinja2 import Environment, FileSystemLoader
+
+    pictures = {name: _data_uri(forms) for name, forms in document.pictures.items()}
+    tree = document.with_targets(pictures).walk(_adapt)
+    page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
+    filled = page.get_template("report.html").render(
+        meta=document.meta,
+        columns=document.columns,
+        letters=math.ceil(text_width(document.meta["title"]) / 2),
+        headings=[heading for heading in document.headings if heading.level <= 2],
+        body=write_text(tree, "html5-task_lists", "--mathml", "--syntax-highlighting=none"),
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        font=_FONT,
+    )
+    letters = _subset_font(html.unescape(re.sub(r'src="data:[^"]*"', "", filled)))
+    return filled.replace(_FONT, base64.b64encode(letters).decode(), 1).encode()
+
+
+def _data_uri(forms: dict[str, bytes]) -> str:
+    kind = next(kind for kind in PICTURES if kind in forms)
+    return f"data:{kind};base64,{base64.b64encode(forms[kind]).decode()}"
+
+
+def _adapt(element: Any, _: Any) -> Any:
+    """Headings are below the title's; wide tables scroll by themselves, by keyboard too."""
+    if isinstance(element, pf.Header):
+        element.level = min(6, element.level + 1)
+    if isinstance(element, pf.Table):
+        _align_by_class(element)
+        name = plain(element.caption) or "表格"
+        keys = {"tabindex": "0", "role": "group", "aria-label": name}
+        return pf.Div(element, classes=["table"], attributes=keys)
+    return None
+
+
+def _align_by_class(table: pf.Table) -> None:
+    """Give cells classes for what pandoc would write as a style into every one."""
+    classes = {"AlignRight": ["right"], "AlignCenter": ["center"]}
+    bodies = [row for body in table.content for row in [*body.head, *body.content]]
+    for row in [*table.head.content, *bodies, *table.foot.content]:
+        for cell, (column, _) in zip(row.content, table.colspec, strict=False):
+            own = cell.alignment
+            cell.classes = classes.get(column if own == "AlignDefault" else own, [])
+            cell.alignment = "AlignDefault"
+    table.colspec = [("AlignDefault", width) for _, width in table.colspec]
+
+
+def _subset_font(words: str) -> bytes:
+    """The report's font cut down to the characters of ``words``, as WOFF2."""
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+
+    chosen = subset.Options(
+        flavor="woff2", hinting=False, layout_features=["kern", "locl", "ccmp", "halt"]
+    )
+    with TTFont(fonts()["sans"].path, fontNumber=0, lazy=True, recalcTimestamp=False) as font:
+        cutter = subset.Subsetter(chosen)
+        cutter.populate(text=words + "".join(map(chr, range(32, 127))))
+        cutter.subset(font)
+        result = io.BytesIO()
+        subset.save_font(font, result, chosen)
+    return result.getvalue()

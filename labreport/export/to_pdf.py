@@ -1,0 +1,107 @@
+"""What Typst sets: the report as A4 pages in PDF/A-2b, and a vector picture as pixels."""
+
+import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import panflute as pf
+
+from labreport.export import ExportError
+from labreport.export.cells import PICTURES
+from labreport.export.document import Document
+from labreport.export.fonts import font_folders, fonts
+from labreport.export.pandoc import TEMPLATES, find, plain, write_text
+
+#: How often the letters that no font has are replaced: Typst doesn't name all of them at once.
+REPLACEMENTS = 8
+_ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
+_NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
+
+
+def to_pdf(document: Document) -> bytes:
+    """The file's bytes: the same document gives the same ones.
+
+    Raises
+    ------
+    ExportError
+        A character that no font has: PDF/A forbids the empty boxes that would stand for it. In a
+        notebook that isn't ours, its number takes its place.
+    """
+    import typst
+
+    timestamp = max(0, int(document.day.timestamp())) if document.day else 0
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        texts = _write_sources(document, folder)
+        for _ in range(1 if document.ours else REPLACEMENTS):
+            for name, text in texts.items():
+                (folder / name).write_text(text, encoding="utf-8")
+            try:
+                return typst.compile(
+                    folder / "report.typ",
+                    font_paths=font_folders(),
+                    ignore_system_fonts=True,
+                    pdf_standards=["a-2b"],
+                    timestamp=timestamp,
+                )
+            except typst.TypstError as error:
+                message, missing = _explain(error), _find_missing(error)
+            if not missing:
+                break
+            for words in missing:
+                number = f"〔{' '.join(f'U+{ord(c):04X}' for c in words)}〕"
+                texts = {name: text.replace(words, number) for name, text in texts.items()}
+    raise ExportError(message)
+
+
+def rasterize(svg: bytes, resolution: float = 200) -> bytes:
+    """An SVG picture as PNG, ``resolution`` pixels to the inch."""
+    import typst
+
+    page = '#set page(width: auto, height: auto, margin: 0pt)\n#image("picture.svg")'
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "picture.svg").write_bytes(svg)
+        (folder / "page.typ").write_text(page, encoding="utf-8")
+        try:
+            return typst.compile(
+                folder / "page.typ", format="png", ppi=resolution, font_paths=font_folders()
+            )
+        except typst.TypstError as error:
+            raise ExportError(f"a picture can't be drawn: {str(error).splitlines()[0]}") from None
+
+
+def _write_sources(document: Document, folder: Path) -> dict[str, str]:
+    """Write the pictures into ``folder``; the texts that belong there, by their names."""
+    targets = {}
+    for picture, forms in document.pictures.items():
+        kind = next(kind for kind in PICTURES if kind in forms)
+        targets[picture] = f"{picture}.{kind.partition('/')[2].partition('+')[0]}"
+        (folder / targets[picture]).write_bytes(forms[kind])
+    tree = document.with_targets(targets)
+    given = {
+        **document.meta,
+        "columns": document.columns,
+        "fonts": {kind: font.family for kind, font in fonts().items()},
+        "alternatives": {image.url: plain(image) for image in find(tree, pf.Image)},
+    }
+    style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
+    return {
+        "report.json": json.dumps(given, ensure_ascii=False),
+        "report.typ": f"{style}\n{write_text(tree, 'typst')}",
+    }
+
+
+def _find_missing(error: Exception) -> list[str]:
+    """What no font has, longest first."""
+    found = set(_NO_GLYPH.findall(getattr(error, "diagnostic", str(error))))
+    found = {_ESCAPED.sub(lambda match: chr(int(match[1], 16)), words) for words in found}
+    return sorted(found, key=lambda words: (-len(words), words))
+
+
+def _explain(error: Exception) -> str:
+    if missing := sorted(_find_missing(error)):
+        names = (w if w.isprintable() else f"U+{ord(w[0]):04X}" for w in missing)
+        return f"no font has {', '.join(names)}; write it in other characters"
+    return f"Typst can't set the report: {str(error).splitlines()[0]}"
