@@ -135,9 +135,9 @@ def test_a_run_goes_on_in_another_precision_or_with_other_threads(small_data, ca
         train_epochs(request(**wanted, precision=precision), small_data)
     result = fit(request(**wanted, precision="bf16", threads=2), small_data)
     text = capsys.readouterr().out
-    assert "begun with precision=fp32 and goes on with bf16" in text
-    assert "begun with precision=bf16 and goes on with fp32" in text
-    assert "begun with threads=1 and goes on with 2" in text
+    assert "made with precision=fp32, the run goes on with bf16" in text
+    assert "made with precision=bf16, the run goes on with fp32" in text
+    assert "made with threads=1, the run goes on with 2" in text
     machines = [(machine.precision, machine.threads) for machine in result.provenance.machines]
     assert machines[0] == ("bf16", 2) and set(machines[1:]) == {("bf16", 1), ("fp32", 1)}
     assert result.epochs_run == 4 and result.provenance.interruptions == 3

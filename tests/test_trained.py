@@ -41,8 +41,10 @@ def test_a_loaded_net_gives_the_runs_predictions(small_data, parameters):
 
 
 def test_what_is_no_model_or_no_image_is_named_in_one_line(small_data, tmp_path):
-    with pytest.raises(RunError, match=r"nowhere.model\.safetensors is missing; .* train the run"):
+    with pytest.raises(RunError, match=r"nowhere: there is no such run"):
         labcnn.load_model(tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r"model\.safetensors is missing; .* train the run anew"):
+        labcnn.load_model(tmp_path)
     fit(request(), small_data)
     net = labcnn.load_model(request().folder)
     wrong = (2, 32, 32, 3), (0, 64, 64, 3)

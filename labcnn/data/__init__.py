@@ -6,6 +6,9 @@ from labcnn.data.splits import split_official
 from labcnn.errors import DataError, ParameterError
 from labcnn.recipe import DATASETS
 
+#: Part of each class's official training images that is validation.
+HELD_OUT = {"tiny-imagenet-200": 0.1, "shapes": 0.2}
+
 __all__ = ["ImageData", "Split", "load_dataset", "prepared_fingerprint", "resolve_dataset"]
 
 
@@ -38,9 +41,8 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
     DataError
         The data set isn't prepared or is damaged, or the fraction leaves a class without images.
     """
-    load, held_out = (shapes.load, 0.2) if name == "shapes" else (tiny_imagenet.load, 0.1)
-    official = load()
-    train, val = split_official(official.train, fraction, held_out)
+    official = shapes.load() if name == "shapes" else tiny_imagenet.load()
+    train, val = split_official(official.train, fraction, HELD_OUT[name])
     return ImageData(
         name, official.class_names, train, val, official.test, official.fingerprint, fraction
     )

@@ -13,16 +13,18 @@ from labcnn.data.images import IMAGE_SHAPE, Split
 MAX_SHIFT = 6
 #: Parts of a batch that are shifted each by its own draw.
 GROUPS = 8
+#: Training images that the channels' mean and standard deviation are taken from, at most.
+STATISTICS_IMAGES = 5000
 
 
-def channel_statistics(split: Split, most: int = 5000) -> tuple[Tensor, Tensor]:
+def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel, 3 and 3, on the scale 0-255.
 
-    Taken from at most ``most`` images, evenly spaced over the split. Counts how often each of the
-    256 values occurs, which takes a tenth of the time and memory of pixels as float64.
+    Taken from at most :data:`STATISTICS_IMAGES` images, evenly spaced over the split. Counts how
+    often each of the 256 values occurs: a tenth of the time and memory of pixels as float64.
     """
     rows = np.arange(len(split.labels)) if split.rows is None else split.rows
-    rows = rows[:: max(1, -(-len(rows) // most))]
+    rows = rows[:: max(1, -(-len(rows) // STATISTICS_IMAGES))]
     counts = np.zeros((3, 256), np.int64)
     for some in np.array_split(rows, -(-len(rows) // 250)):
         for count, channel in zip(counts, np.moveaxis(split.images[some], 3, 0), strict=True):

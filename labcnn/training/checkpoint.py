@@ -81,7 +81,7 @@ class Checkpoint:
         for name, value in self.maker.items():
             if (before := content["maker"].get(name)) != value:
                 print(
-                    f"The run was begun with {name}={before} and goes on with {value}: "
+                    f"The checkpoint was made with {name}={before}, the run goes on with {value}: "
                     "its numbers may differ from those of a run that wasn't interrupted."
                 )
         return dict(content["state"])

@@ -110,12 +110,15 @@ def load_model(run: RunFolder | Path | str, device: str = "auto") -> TrainedNet:
     Raises
     ------
     RunError
-        There is no ``model.safetensors`` (it isn't in git), or it is cut or foreign.
+        There is no such run, or in it no ``model.safetensors`` (it isn't in git), or that is cut or
+        foreign.
     ParameterError
         The device isn't on this machine, or the variant isn't known here.
     """
     path = (run.path if isinstance(run, RunFolder) else Path(run)) / MODEL
     if not path.exists():
+        if not path.parent.is_dir():
+            raise RunError(f"{path.parent}: there is no such run")
         raise RunError(f"{path} is missing; the weights aren't in git: train the run anew")
     try:
         with safe_open(path, "pt") as file:

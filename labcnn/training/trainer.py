@@ -57,6 +57,8 @@ STEPS_PER_LOOK = 50
 EVALUATED_PER_CLASS = 10
 #: Images of the batch on which the layers' gradients are measured.
 PROBE_SIZE = 128
+#: Training images whose patches a whitened stem is made from.
+WHITENING_IMAGES = 1000
 
 
 class Trainer:
@@ -98,7 +100,8 @@ class Trainer:
         )
         self.model = model.to(device, dtype).to(memory_format=torch.channels_last)
         if recipe.whiten:
-            whiten(model.stem_convolution, train.take(train.spread(1000), recipe.first_size)[0])
+            some = train.spread(WHITENING_IMAGES)
+            whiten(model.stem_convolution, train.take(some, recipe.first_size)[0])
         self.compiled = cast(nn.Module, torch.compile(model)) if request.compile else model
         self.optimizer = make_optimizer(model, recipe)
         self.decay = Decay(self.optimizer, recipe, math.ceil(len(train) / recipe.batch_size))
