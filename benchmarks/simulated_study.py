@@ -12,7 +12,7 @@ from scipy import special
 
 from labcnn.variants import REPORT_VARIANTS
 from labreport.claims import CLAIMS, Part
-from labreport.measures import MEASURES, Measure, efforts, over_training
+from labreport.measures import MEASURES, Measure, average_over_epochs, measure_efforts
 from labreport.study import Study
 from labreport.verdicts import Outcome, Verdict, evaluate
 
@@ -167,7 +167,7 @@ def judge(study: Study) -> list[Verdict]:
         values: np.ndarray = study._read[variant, seed, "fading"]
         return values
 
-    drawn = dict.fromkeys(("fading", "gradient"), Measure(over_training(series), "ratio"))
+    drawn = dict.fromkeys(("fading", "gradient"), Measure(average_over_epochs(series), "ratio"))
     with patch.dict(MEASURES, drawn):
         return evaluate(study)
 
@@ -210,7 +210,7 @@ def _expected_effort(
             _history(rng, speed, np.exp(log + SECONDS_SPREAD * rng.standard_normal()))
             for speed, log in (first, second)
         ]
-        one, other = efforts(runs[0], runs[1], column)
+        one, other = measure_efforts(runs[0], runs[1], column)
         differences.append(one - other if column == "epochs" else np.log(one / other))
     return float(np.mean(differences))
 

@@ -16,7 +16,7 @@ from statsmodels.stats.proportion import (
 
 ALPHA = 0.05
 Z = float(stats.norm.ppf(1 - ALPHA / 2))
-#: Logarithms of the smallest tail that is told from none, and of what rounding may do to one.
+#: Logarithm of the smallest tail probability that is computed; relative error left by rounding.
 SMALLEST, ROUNDING = -200.0, 1e-6
 
 

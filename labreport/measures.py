@@ -13,6 +13,8 @@ from labreport import estimates
 from labreport.estimates import Estimate
 from labreport.study import Study
 
+#: Of a study: first and second variant, their common seeds, the threshold.
+Compare = Callable[[Study, str, str | None, list[int], float], Estimate]
 #: A run's epochs: a table, or arrays by the names of its columns.
 History = pd.DataFrame | Mapping[str, np.ndarray]
 
@@ -75,15 +77,16 @@ class Measure:
     unit : ``points`` (accuracy, 0-1), ``epochs`` or ``ratio`` (logarithm).
     """
 
-    compare: Callable[[Study, str, str | None, list[int], float], Estimate]
+    compare: Compare
     unit: str
 
 
-def _correct(metrics: SplitMetrics) -> int:
-    return round(metrics.accuracy * metrics.count)
+def _counts(metrics: SplitMetrics) -> tuple[int, int]:
+    """Correct images, and all."""
+    return round(metrics.accuracy * metrics.count), metrics.count
 
 
-def _matrix(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
+def _read_correctness(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
     """Seeds x test images: correctness of ``first``, minus that of ``second``."""
     rows = []
     for seed in seeds:
@@ -99,10 +102,10 @@ def _matrix(study: Study, first: str, second: str | None, seeds: list[int]) -> n
     return np.array(rows)
 
 
-def _test(
+def _compare_test(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
-    matrix = _matrix(study, first, second, seeds)
+    matrix = _read_correctness(study, first, second, seeds)
     if len(seeds) > 1:
         return estimates.seeds_by_images(matrix, threshold=threshold)
     correct = study.test_correct(first, seeds[0])
@@ -111,7 +114,7 @@ def _test(
     return estimates.paired_difference(correct, study.test_correct(second, seeds[0]))
 
 
-def _train(
+def _compare_train(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     if second is None:
@@ -121,10 +124,10 @@ def _train(
         values = np.array([a.accuracy - b.accuracy for a, b in pairs])
         return estimates.over_seeds(values, threshold, resolution=1 / pairs[0][0].count)
     a, b = pairs[0]
-    return estimates.unpaired_difference(_correct(a), a.count, _correct(b), b.count, threshold)
+    return estimates.unpaired_difference(*_counts(a), *_counts(b), threshold)
 
 
-def _gap(
+def _compare_gaps(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     """Training minus test accuracy."""
@@ -132,21 +135,21 @@ def _gap(
     if second is None and highest <= threshold:
         raise NotComparableError(Why.GAP_OUT_OF_REACH, accuracy=highest, limit=threshold)
     if len(seeds) > 1:
-        images = -_matrix(study, first, second, seeds)
+        images = -_read_correctness(study, first, second, seeds)
         names = [first] if second is None else [first, second]
         train = np.array([[study.results[n, s].train.accuracy for n in names] for s in seeds])
         difference = train[:, 0] - (train[:, 1] if second is not None else 0)
         return estimates.seeds_by_images(images, difference + images.mean(axis=1), threshold)
     run = study.results[first, seeds[0]]
     if second is None:
-        counts = _correct(run.train), run.train.count, _correct(run.test), run.test.count
-        return estimates.unpaired_difference(*counts, threshold)
+        return estimates.unpaired_difference(*_counts(run.train), *_counts(run.test), threshold)
     return estimates.difference_of(
-        _train(study, first, second, seeds, 0), _test(study, first, second, seeds, 0)
+        _compare_train(study, first, second, seeds, 0),
+        _compare_test(study, first, second, seeds, 0),
     )
 
 
-def _epochs(
+def _compare_epochs(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     pairs = [(study.results[first, s], study.results[str(second), s]) for s in seeds]
@@ -156,23 +159,23 @@ def _epochs(
     return estimates.over_seeds(values, threshold, resolution=1)
 
 
-def _same_machine(runs: list[RunResult]) -> None:
+def _require_one_machine(runs: list[RunResult]) -> None:
     if len({machine for run in runs for machine in run.provenance.machines}) > 1:
         raise NotComparableError(Why.OTHER_MACHINES)
 
 
-def _seconds_per_epoch(
+def _compare_seconds(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     names = [first, str(second)]
-    _same_machine([study.results[n, s] for n in names for s in seeds])
+    _require_one_machine([study.results[n, s] for n in names for s in seeds])
     seconds = np.array(
         [[study.results[n, s].timing.seconds_per_epoch for n in names] for s in seeds]
     )
     return estimates.over_seeds(np.log(seconds[:, 0] / seconds[:, 1]), threshold)
 
 
-def efforts(first: History, second: History, column: str) -> tuple[float, float]:
+def measure_efforts(first: History, second: History, column: str) -> tuple[float, float]:
     """Epochs or seconds that two runs took to the best validation accuracy that both reached.
 
     That is the second's (the baseline's) best if the first comes so far. Taken as the target always
@@ -198,15 +201,15 @@ def efforts(first: History, second: History, column: str) -> tuple[float, float]
     return one, other
 
 
-def _to_reach(column: str) -> Callable[[Study, str, str | None, list[int], float], Estimate]:
+def _compare_efforts(column: str) -> Compare:
     def compare(
         study: Study, first: str, second: str | None, seeds: list[int], threshold: float
     ) -> Estimate:
         names = [first, str(second)]
         if column == "seconds":
-            _same_machine([study.results[n, s] for n in names for s in seeds])
+            _require_one_machine([study.results[n, s] for n in names for s in seeds])
         runs = [[study.history(n, s) for n in names] for s in seeds]
-        pairs = np.array([efforts(one, other, column) for one, other in runs])
+        pairs = np.array([measure_efforts(one, other, column) for one, other in runs])
         if column == "epochs":
             return estimates.over_seeds(pairs[:, 0] - pairs[:, 1], threshold, resolution=1)
         return estimates.over_seeds(np.log(pairs[:, 0] / pairs[:, 1]), threshold)
@@ -239,9 +242,9 @@ def overall_norm(study: Study, variant: str, seed: int) -> np.ndarray:
         return np.log(np.sqrt((norms.to_numpy() ** 2).sum(axis=1)))
 
 
-def over_training(
+def average_over_epochs(
     series: Callable[[Study, str, int], np.ndarray],
-) -> Callable[[Study, str, str | None, list[int], float], Estimate]:
+) -> Compare:
     """Mean over a run's epochs of a logarithm that ``series`` gives for each.
 
     One run gives one value: its epochs follow from each other, they aren't a sample of anything.
@@ -266,15 +269,15 @@ def over_training(
 
 
 MEASURES: dict[str, Measure] = {
-    "test": Measure(_test, "points"),
-    "train": Measure(_train, "points"),
-    "gap": Measure(_gap, "points"),
-    "epochs": Measure(_epochs, "epochs"),
-    "epochs_to_reach": Measure(_to_reach("epochs"), "epochs"),
-    "seconds_to_reach": Measure(_to_reach("seconds"), "ratio"),
-    "seconds_per_epoch": Measure(_seconds_per_epoch, "ratio"),
-    "fading": Measure(over_training(first_to_last), "ratio"),
-    "gradient": Measure(over_training(overall_norm), "ratio"),
+    "test": Measure(_compare_test, "points"),
+    "train": Measure(_compare_train, "points"),
+    "gap": Measure(_compare_gaps, "points"),
+    "epochs": Measure(_compare_epochs, "epochs"),
+    "epochs_to_reach": Measure(_compare_efforts("epochs"), "epochs"),
+    "seconds_to_reach": Measure(_compare_efforts("seconds"), "ratio"),
+    "seconds_per_epoch": Measure(_compare_seconds, "ratio"),
+    "fading": Measure(average_over_epochs(first_to_last), "ratio"),
+    "gradient": Measure(average_over_epochs(overall_norm), "ratio"),
 }
 
 

@@ -131,7 +131,7 @@ class Study:
     def runs(self, variant: str) -> list[RunResult]:
         return [self.results[variant, seed] for seed in self.seeds(variant)]
 
-    def failed(self, variant: str) -> str | None:
+    def bad_status(self, variant: str) -> str | None:
         """``diverged`` or ``no_learning`` when any of the variant's runs ended so."""
         statuses = {run.status for run in self.runs(variant)}
         return next((s for s in ("diverged", "no_learning") if s in statuses), None)
@@ -141,10 +141,10 @@ class Study:
         return float(self.table.loc[self.table["variant"] == variant, column].mean())
 
     def history(self, variant: str, seed: int) -> pd.DataFrame:
-        return self._once(variant, seed, RunFolder.history)
+        return self._read_once(variant, seed, RunFolder.history)
 
     def gradients(self, variant: str, seed: int) -> pd.DataFrame:
-        return self._once(variant, seed, RunFolder.gradients)
+        return self._read_once(variant, seed, RunFolder.gradients)
 
     def identical(self, first: str, second: str, seeds: Iterable[int]) -> bool:
         """Whether two variants' runs are one training twice: same epochs, same answers."""
@@ -159,21 +159,21 @@ class Study:
         return first != second and all(same(seed) for seed in seeds)
 
     def test_labels(self, variant: str, seed: int) -> np.ndarray:
-        return self._once(variant, seed, RunFolder.predictions)["test_label"]
+        return self._read_once(variant, seed, RunFolder.predictions)["test_label"]
 
     def test_predicted(self, variant: str, seed: int) -> np.ndarray:
-        return self._once(variant, seed, RunFolder.predictions)["test_predicted"]
+        return self._read_once(variant, seed, RunFolder.predictions)["test_predicted"]
 
     def test_probability(self, variant: str, seed: int) -> np.ndarray:
         """Probability that the network gave to the class it predicted."""
-        return self._once(variant, seed, RunFolder.predictions)["test_probability"]
+        return self._read_once(variant, seed, RunFolder.predictions)["test_probability"]
 
     def test_correct(self, variant: str, seed: int) -> np.ndarray:
         """One boolean per test image, in the split's order."""
-        arrays = self._once(variant, seed, RunFolder.predictions)
+        arrays = self._read_once(variant, seed, RunFolder.predictions)
         return np.asarray(arrays["test_label"] == arrays["test_predicted"])
 
-    def _once(self, variant: str, seed: int, read: Callable[[RunFolder], Value]) -> Value:
+    def _read_once(self, variant: str, seed: int, read: Callable[[RunFolder], Value]) -> Value:
         key = variant, seed, read
         if key not in self._read:
             rows = self.table.query("variant == @variant and seed == @seed")
@@ -199,7 +199,7 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     if table.empty and experiment is not None:  # what is there instead?
         table, problems = load_runs(folder)
     if table.empty:
-        left_out = f"; left out: {'; '.join(_relative(problems, folder))}" if problems else ""
+        left_out = f"; left out: {'; '.join(_strip_folder(problems, folder))}" if problems else ""
         raise ReportError(f"no finished run in {folder}{left_out}; first run: {HOW_TO_RUN}")
     known = sorted(set(table["experiment"]))
     if experiment is not None and experiment not in known:
@@ -222,7 +222,7 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     ours += [line for line in damage.values() if line]
     kept = kept[[not line for line in damage.values()]].reset_index(drop=True)
     if kept.empty:
-        raise ReportError(f"no whole run; left out: {'; '.join(_relative(ours, folder))}")
+        raise ReportError(f"no whole run; left out: {'; '.join(_strip_folder(ours, folder))}")
     if not set(kept["variant"]) & set(REPORT_VARIANTS):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only "
@@ -234,10 +234,10 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
         for run in find_runs(folder, experiment, [FAILURE])
         if not run.finished and (failure := run.failure())
     }
-    return Study(experiment, kept, whole, tuple(_relative(ours, folder)), failures)
+    return Study(experiment, kept, whole, tuple(_strip_folder(ours, folder)), failures)
 
 
-def _relative(problems: Iterable[str], folder: Path) -> list[str]:
+def _strip_folder(problems: Iterable[str], folder: Path) -> list[str]:
     """Lines without the folder of logs: a report names no path of the machine."""
     return [p.replace(f"{folder}/", "").replace(f"{folder}\\", "") for p in problems]
 
@@ -307,13 +307,13 @@ def load_tuned(
         if experiment is None:
             return None
         raise
-    fault = _tuned_fault(study, found)
+    fault = _find_tuned_fault(study, found)
     if fault and experiment is not None:
         raise ReportError(f"tuned={experiment!r} {fault}")
     return None if fault else found
 
 
-def _tuned_fault(study: Study, found: Study) -> str:
+def _find_tuned_fault(study: Study, found: Study) -> str:
     if found.recipe.protocol != "tuned":
         return f"has protocol={found.recipe.protocol!r}; it must be 'tuned'"
     prints = [

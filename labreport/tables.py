@@ -60,7 +60,7 @@ def tabulate_section(study: Study, chosen: Sequence[str]) -> Table:
             name, train, val, percent(value), f"[{percent(low)}, {percent(high)}]",
             f"{best} / {span([r.epochs_run for r in runs])}",
             f"{study.mean(variant, 'seconds_per_epoch'):.1f}",
-            words.STATUS[study.failed(variant) or "ok"],
+            words.STATUS[study.bad_status(variant) or "ok"],
         ))  # fmt: skip
     return Table(words.SECTION_COLUMNS, rows, "lrrrlrrl")
 
@@ -79,15 +79,15 @@ def tabulate_results(study: Study, tuned: Study | None = None) -> Table:
     rows: list[Sequence[str]] = []
     for variant in study.shown:
         past = [percent(old[f"{split}_accuracy"][variant]) for split in splits]
-        rows.append((label(variant), *_result(study, variant, best), *past))
+        rows.append((label(variant), *_result_cells(study, variant, best), *past))
     for variant in tuned.present if tuned is not None else ():
         assert tuned is not None
-        cells = _result(tuned, variant, {})
+        cells = _result_cells(tuned, variant, {})
         rows.append((label(variant) + words.TUNED, *cells, *[words.NOTHING] * 3))
     return Table(words.RESULT_COLUMNS, rows, "lrrrlrrr")
 
 
-def _result(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
+def _result_cells(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
     cells = []
     for split in words.SPLITS:
         mean = study.mean(variant, f"{split}_accuracy")
@@ -95,7 +95,7 @@ def _result(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
     if len(study.seeds(variant)) > 1:
         deviation = percent(seed_deviation(study, variant))
         cells[-1] = type(cells[-1])(f"{cells[-1]} ± {deviation}")
-    status = study.failed(variant) or ("ok" if study.seeds(variant) else "missing")
+    status = study.bad_status(variant) or ("ok" if study.seeds(variant) else "missing")
     return [*cells, words.STATUS[status]]
 
 
@@ -117,13 +117,15 @@ def tabulate_claims(verdicts: list[Verdict]) -> Table:
         )
         for place, finding in enumerate(verdict.shown):
             title, p, outcome = ("", "", "") if place else first
-            past = _original(finding) or ("" if place else words.NOTHING)
-            rows.append((title, compared_name(finding.part), _effect(finding), past, p, outcome))
+            past = _original_cell(finding) or ("" if place else words.NOTHING)
+            rows.append(
+                (title, compared_name(finding.part), _effect_cell(finding), past, p, outcome)
+            )
     last = words.CLAIM_OUTCOME_OF_ONE_SEED if alone else words.CLAIM_OUTCOME
     return Table((*words.CLAIM_COLUMNS, last), rows, "lllrrl")
 
 
-def _effect(finding: Finding) -> Markdown:
+def _effect_cell(finding: Finding) -> Markdown:
     """``+3.90 [+3.00, +4.80]``, or why there is none."""
     estimate, unit = finding.estimate, finding.unit
     if estimate is None:
@@ -132,7 +134,7 @@ def _effect(finding: Finding) -> Markdown:
     return Markdown(escape(f"{number(estimate.effect, unit, sign=finding.signed)} {bounds}"))
 
 
-def _original(finding: Finding) -> str:
+def _original_cell(finding: Finding) -> str:
     """The same number of the original's table; empty where it has none."""
     value = finding.original
     return "" if value is None else number(value, finding.unit, sign=finding.signed)

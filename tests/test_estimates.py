@@ -9,7 +9,7 @@ from simulated_study import World
 
 from labreport import estimates
 from labreport.estimates import Estimate
-from labreport.measures import efforts
+from labreport.measures import measure_efforts
 
 
 def _pairs(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,11 +161,14 @@ def accuracy_intervals_cover_and_p_is_no_smaller_than_it_should_be(
 def test_exchanged_runs_exchange_their_efforts() -> None:
     first = {"val_accuracy": np.array([0.1, 0.3, 0.2, 0.5]), "seconds": np.array([1, 1, 2, 2])}
     second = {"val_accuracy": np.array([0.2, 0.25, 0.3]), "seconds": np.array([3, 3, 3])}
-    assert efforts(first, second, "epochs") == (2, 3)  # 0.3, which is the second's best
-    assert efforts(second, first, "epochs") == (3, 2)
-    assert efforts(first, second, "seconds") == (2, 9)
+    assert measure_efforts(first, second, "epochs") == (2, 3)  # 0.3, which is the second's best
+    assert measure_efforts(second, first, "epochs") == (3, 2)
+    assert measure_efforts(first, second, "seconds") == (2, 9)
     worse = second | {"val_accuracy": np.array([0.2, 0.25, 0.05])}
-    assert efforts(worse, first, "epochs") == (2, 2)  # it never reaches 0.5, but both reach 0.25
+    assert measure_efforts(worse, first, "epochs") == (
+        2,
+        2,
+    )  # it never reaches 0.5, but both reach 0.25
 
 
 def _studies(world: World, count: int) -> tuple[int, int]:

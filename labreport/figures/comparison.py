@@ -28,7 +28,7 @@ def plot_section(study: Study, variants: Sequence[str]) -> Figure:
     """
     figure, [[left, right]] = style.new_figure(1, 2, height=2.3, width_ratios=[1.15, 1])
     draw_validation(left, study, variants)
-    _dots(right, study, variants, beside=study.full)
+    _draw_accuracies(right, study, variants, beside=study.full)
     if study.with_runs(variants):
         handles, labels = left.get_legend_handles_labels()
         more = right.get_legend_handles_labels()
@@ -44,10 +44,11 @@ def plot_ranking(study: Study, tuned: Study | None = None) -> Figure:
     names = [short_name(v) for v in study.shown]
     extra = tuned.present if tuned is not None else ()
     figure, [[axes]] = style.new_figure(height=0.52 + 0.26 * (len(names) + len(extra)))
-    _dots(axes, study, study.shown)
+    _draw_accuracies(axes, study, study.shown)
     for place, variant in enumerate(extra, len(names)):
         assert tuned is not None
-        _dot(axes, place, *accuracy_interval(tuned, variant), style.TUNED, "black")
+        look = {**style.TUNED, "ecolor": "black"}
+        _draw_accuracy(axes, place, accuracy_interval(tuned, variant), look)
         names.append(short_name(variant) + words.TUNED)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -58,7 +59,9 @@ def plot_ranking(study: Study, tuned: Study | None = None) -> Figure:
     return figure
 
 
-def _dots(axes: Axes, study: Study, variants: Sequence[str], *, beside: bool = True) -> None:
+def _draw_accuracies(
+    axes: Axes, study: Study, variants: Sequence[str], *, beside: bool = True
+) -> None:
     old = original()["test_accuracy"]
     if beside:
         axes.plot(
@@ -73,13 +76,16 @@ def _dots(axes: Axes, study: Study, variants: Sequence[str], *, beside: bool = T
             style.mark_missing(axes, place)
             continue
         value, low, high = accuracy_interval(study, variant)
-        look = {"color": style.colour(variant), "marker": style.marker(variant), "markersize": 4.5}
-        look["markerfacecolor"] = style.marker_face(variant)
-        failed = study.failed(variant)
+        colour = style.colour(variant)
+        look = {
+            "color": colour, "ecolor": colour, "marker": style.marker(variant), "markersize": 4.5,
+            "markerfacecolor": style.marker_face(variant),
+        }  # fmt: skip
+        failed = study.bad_status(variant)
         word = f" {words.STATUS[failed]}" if failed else ""
         diamond = float(old[variant]) if beside else math.nan
         right = diamond if high < diamond < high + NUMBER * widest else high
-        _dot(axes, place, value, low, high, look, style.colour(variant), word, right)
+        _draw_accuracy(axes, place, (value, low, high), look, word, right)
     axes.set_ylim(len(variants) - 0.5, -0.5)
     style.start_at_zero(axes, 1.16)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -88,15 +94,14 @@ def _dots(axes: Axes, study: Study, variants: Sequence[str], *, beside: bool = T
     axes.grid(axis="y", visible=False)
 
 
-def _dot(
-    axes: Axes, place: int, value: float, low: float, high: float, look: Mapping[str, Any],
-    colour: str, word: str = "", right: float | None = None,
+def _draw_accuracy(
+    axes: Axes, place: int, interval: tuple[float, float, float], look: Mapping[str, Any],
+    word: str = "", right: float | None = None,
 ) -> None:  # fmt: skip
     """An accuracy with its interval and its number, which stands right of ``right``."""
-    axes.errorbar(
-        value, place, xerr=[[max(0, value - low)], [max(0, high - value)]], capsize=2.5,
-        zorder=3, **{**look, "ecolor": colour},
-    )  # fmt: skip
+    value, low, high = interval
+    below, above = max(0, value - low), max(0, high - value)
+    axes.errorbar(value, place, xerr=[[below], [above]], capsize=2.5, zorder=3, **look)
     axes.annotate(
         f"{value * 100:.1f}{word}", (right or high, place), xytext=(4, 0),
         textcoords="offset points", va="center", fontsize=7.5, color="#222222",

@@ -29,16 +29,16 @@ def plot_costs(study: Study, tuned: Study | None = None) -> Figure:
         (words.TRAINING_MINUTES, words.FORWARD_FLOPS),
         strict=True,
     ):
-        _panel(axes, study, tuned, column, scale)
+        _draw_panel(axes, study, tuned, column, scale)
         axes.set_xlabel(text)
     row[0].set_ylabel(words.SPLIT_ACCURACY["test"])
     row[0].set_ylim(0, row[0].get_ylim()[1] * 1.06)
     style.percent_axis(row[0].yaxis)
-    figure.legend(handles=_key(study, tuned), loc="outside lower center", ncols=5)
+    figure.legend(handles=_make_key(study, tuned), loc="outside lower center", ncols=5)
     return figure
 
 
-def _panel(axes: Axes, study: Study, tuned: Study | None, column: str, scale: float) -> None:
+def _draw_panel(axes: Axes, study: Study, tuned: Study | None, column: str, scale: float) -> None:
     best = front(points(study, column, tuned))
     steps = np.array([(p.cost * scale, p.accuracy) for p in best])
     axes.step(
@@ -46,7 +46,7 @@ def _panel(axes: Axes, study: Study, tuned: Study | None, column: str, scale: fl
         zorder=1,
     )  # fmt: skip
     for variant in study.present:
-        good = study.failed(variant) is None
+        good = study.bad_status(variant) is None
         axes.plot(
             study.mean(variant, column) * scale, study.mean(variant, "test_accuracy"),
             color=style.colour(variant), marker=style.switch_marker(variant), markersize=6,
@@ -79,7 +79,7 @@ def _keep_apart(axes: Axes, found: list[Point], scale: float) -> list[Point]:
     return kept
 
 
-def _key(study: Study, tuned: Study | None) -> list[Line2D]:
+def _make_key(study: Study, tuned: Study | None) -> list[Line2D]:
     depths = list(dict.fromkeys(VARIANTS[v].depth for v in study.present))
     handles = [
         Line2D([], [], color=style.DEPTH_COLOURS[d], linewidth=4, linestyle="-", label=d)

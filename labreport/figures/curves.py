@@ -27,7 +27,7 @@ def tabulate_histories(study: Study, variant: str, column: str) -> pd.DataFrame:
     return pd.DataFrame(series)
 
 
-def _draw(axes: Axes, table: pd.DataFrame, look: Mapping[str, Any]) -> None:
+def _draw_curve(axes: Axes, table: pd.DataFrame, look: Mapping[str, Any]) -> None:
     """The seeds' mean with some markers, and each seed as a thin line where there are several.
 
     The markers are what is seen of a run of one epoch.
@@ -58,20 +58,20 @@ def plot_training(study: Study, variants: Sequence[str]) -> Figure:
                     "markerfacecolor": "white" if split == "train" else colour,
                     "label": words.SPLITS[split],
                 }
-                _draw(axes, tabulate_histories(study, variant, f"{split}_{measure}"), look)
-        failed = study.failed(variant)
+                _draw_curve(axes, tabulate_histories(study, variant, f"{split}_{measure}"), look)
+        failed = study.bad_status(variant)
         if failed:
             style.write_note(rows[1][column], words.STATUS[failed])
         rows[0][column].set_title(short_name(variant), fontsize=8.5)
-        _epochs(rows[1][column])
+        _label_epochs(rows[1][column])
     rows[0][0].set_ylabel(words.LOSS)
     rows[1][0].set_ylabel(words.ACCURACY)
     style.percent_axis(rows[1][0].yaxis)
-    _split_legend(figure)
+    _add_split_legend(figure)
     return figure
 
 
-def _split_legend(figure: Figure) -> None:
+def _add_split_legend(figure: Figure) -> None:
     handles = [
         Line2D(
             [], [], color=style.GREY, linestyle="--", marker="o", markersize=3,
@@ -85,7 +85,7 @@ def _split_legend(figure: Figure) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
-def _epochs(axes: Axes) -> None:
+def _label_epochs(axes: Axes) -> None:
     axes.set_xlabel(words.EPOCH)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
 
@@ -103,10 +103,10 @@ def draw_validation(axes: Axes, study: Study, variants: Sequence[str]) -> None:
             "zorder": 2.5 if style.is_baseline(variant) else 2,
             "label": short_name(variant),
         }
-        _draw(axes, tabulate_histories(study, variant, "val_accuracy"), look)
+        _draw_curve(axes, tabulate_histories(study, variant, "val_accuracy"), look)
     axes.set_ylabel(words.SPLIT_ACCURACY["val"])
     style.percent_axis(axes.yaxis)
-    _epochs(axes)
+    _label_epochs(axes)
 
 
 def plot_learning_rate(study: Study, variants: Sequence[str]) -> Figure:
@@ -129,10 +129,10 @@ def plot_learning_rate(study: Study, variants: Sequence[str]) -> Figure:
                 "marker": style.marker(variant),
                 "markerfacecolor": style.marker_face(variant),
             }
-        _draw(axes, table, look)
+        _draw_curve(axes, table, look)
     axes.set_yscale("log")
     axes.set_ylabel(words.LEARNING_RATE)
-    _epochs(axes)
+    _label_epochs(axes)
     if axes.lines:
         style.plain_log_axis(axes.yaxis)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
@@ -144,7 +144,7 @@ def plot_learning_rate(study: Study, variants: Sequence[str]) -> Figure:
 def plot_gradients(study: Study, variants: Sequence[str]) -> Figure:
     """Gradient norm of each layer (input above, output below) in each epoch; mean over seeds."""
     figure, [row] = style.new_figure(1, len(variants), height=2.7)
-    tables = {variant: _by_layer(study, variant) for variant in study.with_runs(variants)}
+    tables = {variant: _tabulate_layers(study, variant) for variant in study.with_runs(variants)}
     values = np.concatenate([np.ones(0), *(t.to_numpy().ravel() for t in tables.values())])
     values = values[np.isfinite(values) & (values > 0)]
     norm = LogNorm(*((values.min(), values.max()) if len(values) else (0.1, 1)))
@@ -156,8 +156,8 @@ def plot_gradients(study: Study, variants: Sequence[str]) -> Figure:
             style.write_note(axes, words.STATUS["missing"])
             axes.set(xticks=[], yticks=[])
             continue
-        mesh = _mesh(axes, tables[variant], norm)
-        failed = study.failed(variant)
+        mesh = _draw_layers(axes, tables[variant], norm)
+        failed = study.bad_status(variant)
         if failed:
             style.write_note(axes, words.STATUS[failed])
     for axes in row[1:]:
@@ -168,7 +168,7 @@ def plot_gradients(study: Study, variants: Sequence[str]) -> Figure:
     return figure
 
 
-def _by_layer(study: Study, variant: str) -> pd.DataFrame:
+def _tabulate_layers(study: Study, variant: str) -> pd.DataFrame:
     """Layers in the order of the forward pass (index: layer, stage) by epoch."""
     tables = [study.gradients(variant, seed) for seed in study.seeds(variant)]
     order = tables[0].drop_duplicates("layer").set_index(["layer", "stage"]).index
@@ -176,7 +176,7 @@ def _by_layer(study: Study, variant: str) -> pd.DataFrame:
     return mean.unstack("epoch").reindex(order).sort_index(level="stage", sort_remaining=False)
 
 
-def _mesh(axes: Axes, table: pd.DataFrame, norm: LogNorm) -> QuadMesh:
+def _draw_layers(axes: Axes, table: pd.DataFrame, norm: LogNorm) -> QuadMesh:
     stages = table.index.get_level_values("stage").to_numpy()
     shown = np.ma.masked_invalid(np.where(table.to_numpy() > 0, table.to_numpy(), np.nan))
     epochs = table.columns.to_numpy()

@@ -57,7 +57,7 @@ def plot_claims(verdicts: Sequence[Verdict]) -> Figure:
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.3), layout="constrained")
     panels = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (unit, rows) in zip(panels, found.items(), strict=True):
-        _panel(axes, unit, rows)
+        _draw_panel(axes, unit, rows)
     handles = [
         Line2D([], [], linestyle="none", markersize=4.5, label=words.OUTCOMES[outcome], **look)
         for outcome, look in STYLES.items()
@@ -70,11 +70,11 @@ def plot_claims(verdicts: Sequence[Verdict]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, unit: str, rows: list[Row]) -> None:
+def _draw_panel(axes: Axes, unit: str, rows: list[Row]) -> None:
     scale = SCALES[unit]
     neutral = float(scale(0.0))
     axes.axvline(neutral, color=style.GREY, linewidth=0.8, linestyle="-", zorder=0)
-    low, high = _limits([f for _, f in rows])
+    low, high = _choose_limits([f for _, f in rows])
     for place, (verdict, finding) in enumerate(rows):
         estimate, look = finding.estimate, STYLES[verdict.outcome]
         assert estimate is not None
@@ -110,7 +110,7 @@ def _panel(axes: Axes, unit: str, rows: list[Row]) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _limits(findings: list[Finding]) -> tuple[float, float]:
+def _choose_limits(findings: list[Finding]) -> tuple[float, float]:
     """Limits of an axis, in the estimates' own scale: all effects, most of the intervals."""
     estimates = [f.estimate for f in findings if f.estimate is not None]
     needed = [0.0, *(e.effect for e in estimates), *(e.threshold for e in estimates)]

@@ -40,9 +40,9 @@ def plot_networks(width: int, size: int = IMAGE_SHAPE[0]) -> Figure:
     for axes, depth, letter in zip(figure.subplots(1, 3), ORDER, "abc", strict=True):
         axes.set(xlim=(-1.02, 1.02), ylim=(total, -0.2), xticks=[], yticks=[])
         axes.set_axis_off()
-        _column(axes, depth, width, size, stage_height)
+        _draw_column(axes, depth, width, size, stage_height)
         axes.set_title(f"({letter}) {depth}")
-    _key(figure)
+    _add_key(figure)
     return figure
 
 
@@ -51,30 +51,30 @@ def _stage_height(depth: str) -> float:
     return BLOCKS_PER_STAGE[depth] * (2 * STEP + BREAK) + STEP
 
 
-def _column(axes: Axes, depth: str, width: int, size: int, tallest: float) -> None:
+def _draw_column(axes: Axes, depth: str, width: int, size: int, tallest: float) -> None:
     y = 0.4
-    previous = _box(axes, y, words.INPUT.format(size=size), "end")
+    previous = _draw_box(axes, y, words.INPUT.format(size=size), "end")
     y += STEP
     size //= 2
-    previous = _box(axes, y, words.STRIDED.format(channels=width), "conv", previous)
-    _option(axes, y)
+    previous = _draw_box(axes, y, words.STRIDED.format(channels=width), "conv", previous)
+    _draw_norm(axes, y)
     top = y + STEP * 0.6
     for stage in range(STAGES):
         channels = width * 2**stage
-        _band(axes, top, tallest, words.STAGE.format(number=stage + 1, size=size))
+        _draw_stage(axes, top, tallest, words.STAGE.format(number=stage + 1, size=size))
         y = top + (tallest - _stage_height(depth)) / 2 + STEP / 2
         for _ in range(BLOCKS_PER_STAGE[depth]):
             y += BREAK
             start = y - STEP / 2 - BREAK / 2
             for _ in range(2):
-                previous = _box(
+                previous = _draw_box(
                     axes, y, words.CONVOLUTION.format(channels=channels), "conv", previous
                 )
-                _option(axes, y)
+                _draw_norm(axes, y)
                 y += STEP
-            _shortcut(axes, start, previous + 0.23)
+            _draw_shortcut(axes, start, previous + 0.23)
         y += BREAK / 2
-        previous = _box(axes, y, words.POOLING, "pool", previous)
+        previous = _draw_box(axes, y, words.POOLING, "pool", previous)
         size //= 2
         top += tallest + BREAK
     y = top + STEP * 0.5
@@ -83,11 +83,11 @@ def _column(axes: Axes, depth: str, width: int, size: int, tallest: float) -> No
         (words.DROPOUT, "option"),
         (words.LINEAR, "end"),
     ):
-        previous = _box(axes, y, text, kind, previous)
+        previous = _draw_box(axes, y, text, kind, previous)
         y += STEP
 
 
-def _key(figure: Figure) -> None:
+def _add_key(figure: Figure) -> None:
     handles = [
         Patch(facecolor=FILLS["conv"], edgecolor=EDGES["conv"], label=words.IN_ALL),
         Patch(facecolor="white", edgecolor=style.GREY, linestyle="--", label=words.WITH_SWITCH),
@@ -96,7 +96,7 @@ def _key(figure: Figure) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
 
 
-def _band(axes: Axes, top: float, height: float, text: str) -> None:
+def _draw_stage(axes: Axes, top: float, height: float, text: str) -> None:
     axes.add_patch(Rectangle((-1, top), 2, height + 0.2, facecolor="#F5F5F5", edgecolor="none"))
     middle = top + height / 2
     axes.text(
@@ -104,7 +104,7 @@ def _band(axes: Axes, top: float, height: float, text: str) -> None:
     )
 
 
-def _box(axes: Axes, y: float, text: str, kind: str, previous: float | None = None) -> float:
+def _draw_box(axes: Axes, y: float, text: str, kind: str, previous: float | None = None) -> float:
     """A box centred at ``y`` with an arrow from ``previous``, the lower edge of the one above."""
     half = HEIGHT / 2
     axes.add_patch(
@@ -130,7 +130,7 @@ def _box(axes: Axes, y: float, text: str, kind: str, previous: float | None = No
     return y + half
 
 
-def _option(axes: Axes, y: float) -> None:
+def _draw_norm(axes: Axes, y: float) -> None:
     """A small dashed box at a convolution's right: what a switch adds after it."""
     axes.add_patch(
         FancyBboxPatch(
@@ -142,7 +142,7 @@ def _option(axes: Axes, y: float) -> None:
     axes.text(0.72, y, "BN", ha="center", va="center", fontsize=6, color="#333333")
 
 
-def _shortcut(axes: Axes, top: float, bottom: float) -> None:
+def _draw_shortcut(axes: Axes, top: float, bottom: float) -> None:
     """The dashed way around a double convolution, at its left, to the sum after it."""
     xs, ys = [0, -0.72, -0.72, 0], [top, top, bottom, bottom]
     axes.plot(xs, ys, color=SHORTCUT, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
