@@ -275,14 +275,14 @@ def report(
         experiment = chosen.experiment
         expected = chosen.runs
     experiment = experiment or newest_experiment(results)
-    given = {name: value for name, value in {**lines, "tuned": tuned}.items() if value}
+    texts = {name: value for name, value in {**lines, "tuned": tuned}.items() if value}
     require_finished(results, experiment)
     print(f"experiment {experiment}")
     exported = build_report(
         results,
         experiment,
         output or project_root() / "report",
-        given | ({} if images else {"images": False}),
+        texts | ({} if images else {"images": False}),
         formats.split(),
         columns=columns,
     )

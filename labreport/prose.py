@@ -1,8 +1,13 @@
 """From facts to the report's sentences, which are the templates in ``text/``.
 
 A template is Markdown with Jinja: https://jinja.palletsprojects.com/templates/. What it may speak
-of is in :class:`labreport.facts.Facts`; a name it misspells is an error. Text from outside goes
-through ``| escape``; the other filters escape what they return.
+of is in :class:`labreport.facts.Facts`, and it can choose by what was found::
+
+    {% set verdict = facts.claims["dropout-helps"] %}
+    {% if verdict.outcome == Outcome.HOLDS %}…{% elif verdict.outcome == Outcome.FAILS %}…
+
+A name it misspells is an error. A paragraph is one line; ``{%-`` and ``-%}`` join lines. Text from
+outside goes through ``| escape``; the other filters escape what they return.
 """
 
 from collections.abc import Callable, Iterable

@@ -177,7 +177,7 @@ def test_the_experiment_is_the_newest_or_the_named_one(tmp_path: Path) -> None:
     assert load_study(tmp_path).experiment == "shapes-3ep"
 
 
-@pytest.mark.parametrize("name", ["result.json", "history.csv", "gradients.csv", "predictions.npz"])
+@pytest.mark.parametrize("name", ["history.csv", "predictions.npz"])
 def test_runs_with_a_cut_file_are_left_out_by_name(tmp_path: Path, name: str) -> None:
     for size in (0, 60):
         write_runs(tmp_path, ["short_all", "long_all"])

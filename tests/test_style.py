@@ -89,15 +89,16 @@ VISION = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("vision", VISION)
-def test_colours_stay_apart(vision: str) -> None:
+def test_colours_stay_apart() -> None:
     colours = [np.array(mpl.colors.to_rgb(c)) for c in style.PALETTE]
     linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in colours]
-    seen = [lightness_and_colours(np.array(VISION[vision]) @ c) for c in linear]
-    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 15
-    if vision == "normal":  # printed in grey, and where lines alone tell
-        greys = [lab[0] for lab in seen[:3]]
-        assert min(abs(a - b) for a, b in itertools.combinations(greys, 2)) > 12
+    for vision, matrix in VISION.items():
+        seen = [lightness_and_colours(np.array(matrix) @ c) for c in linear]
+        closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+        assert closest > 15, vision
+    greys = [lightness_and_colours(c)[0] for c in linear[:3]]  # printed in grey
+    assert min(abs(a - b) for a, b in itertools.combinations(greys, 2)) > 12
+    # Where there is no colour, lines and markers tell.
     assert len({str(line) for line in style.LINES}) == len(set(style.MARKERS)) == len(style.PALETTE)
 
 
