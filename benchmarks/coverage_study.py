@@ -18,9 +18,9 @@ import scipy
 from simulated_intervals import LEVELS, METHODS, beyond, covering, intervals
 from simulated_study import World, draw, judge, original_world, states, truths
 
-from labreport import statistics
+from labreport import estimates
 from labreport.study import original
-from labreport.verdicts import UNDECIDED
+from labreport.verdicts import Outcome
 
 HERE = Path(__file__).parent
 RECORD, PAGE = HERE / "coverage.json", HERE.parent / "docs" / "statistics.md"
@@ -61,7 +61,7 @@ def family(world: World, studies: int) -> dict[str, Any]:
         values = truths(world, drawn.nets) if world.seeds == 1 else of_variants
         true = states(world, values) if world.seeds == 1 else true_of_variants
         verdicts = judge(drawn)
-        said = {v.claim.id: v.verdict for v in verdicts if v.verdict != UNDECIDED}
+        said = {v.claim.id: v.outcome for v in verdicts if v.outcome is not Outcome.UNDECIDED}
         wrong += any(true[claim] != word for claim, word in said.items())
         wrong_of_variants += any(true_of_variants[claim] != word for claim, word in said.items())
         found += sum(true_of_variants[claim] == word for claim, word in said.items())
@@ -124,7 +124,7 @@ def tables(record: dict[str, Any]) -> str:
     for one in record["families"]:
         nets = one["name"].endswith("between variants")
         count = one["false_of_variants"] if nets else one["false"]
-        low, high = statistics.wilson(count, one["studies"])
+        low, high = estimates.wilson(count, one["studies"])
         met = (
             "**no**" if low > FALSE else "yes" if count <= FALSE * one["studies"] else "can't tell"
         )
@@ -143,7 +143,7 @@ def tables(record: dict[str, Any]) -> str:
         )
     lines += ["\n| interval | covers in % | goal 95 ± 1 |", "| --- | ---: | --- |"]
     for one in record["intervals"]:
-        low, high = statistics.wilson(one["covered"], one["repeats"])
+        low, high = estimates.wilson(one["covered"], one["repeats"])
         share = one["covered"] / one["repeats"]
         lines.append(
             f"| {one['name']} | {_percent(share)} [{_percent(low)}, {_percent(high)}] | "

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from labreport import repeated, statistics
-from labreport.statistics import Estimate
+from labreport import estimates
+from labreport.estimates import Estimate
 
 Drawing = Callable[[np.random.Generator], tuple[Estimate, float]]
 
@@ -24,7 +24,7 @@ def crossed(
     effects -= 0.2 * (rng.random((seeds, 1)) < failing)
     shared = common * rng.standard_normal(images)
     noise = rest * rng.standard_normal((seeds, images))
-    return repeated.seeds_by_images(effects + shared + noise), -0.2 * failing
+    return estimates.seeds_by_images(effects + shared + noise), -0.2 * failing
 
 
 def pair(
@@ -36,7 +36,7 @@ def pair(
         ease + (1 - alike) ** 0.5 * rng.standard_normal(images) < special.ndtri(p)
         for p in (first, second)
     ]
-    return statistics.paired_difference(*right), first - second
+    return estimates.paired_difference(*right), first - second
 
 
 def unpaired(rng: np.random.Generator, alike: float) -> tuple[Estimate, float]:
@@ -46,23 +46,23 @@ def unpaired(rng: np.random.Generator, alike: float) -> tuple[Estimate, float]:
         int(np.sum(ease + (1 - alike) ** 0.5 * rng.standard_normal(2000) < special.ndtri(p)))
         for p in (0.5, 0.55)
     ]
-    return statistics.unpaired_difference(right[0], 2000, right[1], 2000), 0.5 - 0.55
+    return estimates.unpaired_difference(right[0], 2000, right[1], 2000), 0.5 - 0.55
 
 
 def gap(rng: np.random.Generator, train: float, test: float) -> tuple[Estimate, float]:
     right, seen = int(rng.binomial(9000, train)), int(rng.binomial(1000, test))
-    return statistics.unpaired_difference(right, 9000, seen, 1000, 0.05), train - test
+    return estimates.unpaired_difference(right, 9000, seen, 1000, 0.05), train - test
 
 
 def alone(rng: np.random.Generator, accuracy: float, images: int) -> tuple[Estimate, float]:
     right = int(rng.binomial(images, accuracy))
-    return statistics.proportion(right, images, 0.01), accuracy
+    return estimates.proportion(right, images, 0.01), accuracy
 
 
 def counted(rng: np.random.Generator, seeds: int, spread: float) -> tuple[Estimate, float]:
     """Differences of counts of epochs."""
     values = np.round(spread * rng.standard_normal((2, seeds)))
-    return repeated.over_seeds(values[0] - values[1], resolution=1), 0.0
+    return estimates.over_seeds(values[0] - values[1], resolution=1), 0.0
 
 
 def intervals() -> Iterator[tuple[str, Drawing]]:
@@ -110,14 +110,14 @@ def satterthwaite(level: float, estimated: np.ndarray, known: np.ndarray, df: in
 
 
 def sum_of_squares(level: float, estimated: np.ndarray, known: np.ndarray, df: int) -> np.ndarray:
-    """What :func:`repeated.p_of_sum` inverts."""
+    """What :func:`estimates.p_of_sum` inverts."""
     t, z = -special.stdtrit(df, level / 2), -special.ndtri(level / 2)
     return np.asarray((t**2 * estimated + z**2 * known) ** 0.5)
 
 
 METHODS: dict[str, HalfWidth] = {
     "Satterthwaite's degrees of freedom": satterthwaite,
-    "the project's interval": lambda *error: np.asarray(repeated.margin(*error)),
+    "the project's interval": lambda *error: np.asarray(estimates.margin(*error)),
     "the project's p-value": sum_of_squares,
 }
 #: Levels of a single interval, and of a one-sided test that the correction over 15 claims asks for.

@@ -12,9 +12,9 @@ from scipy import special
 
 from labcnn.variants import REPORT_VARIANTS
 from labreport.claims import CLAIMS, Part
-from labreport.measures import MEASURES, Measure, efforts, over_training
+from labreport.measures import MEASURES, Measure, average_over_epochs, measure_efforts
 from labreport.study import Study
-from labreport.verdicts import FAILS, HOLDS, Verdict, evaluate
+from labreport.verdicts import Outcome, Verdict, evaluate
 
 #: How alike nets find the images: of the variance of "is it right?" what all nets share, and what a
 #: variant's seeds share beyond that.
@@ -167,7 +167,7 @@ def judge(study: Study) -> list[Verdict]:
         values: np.ndarray = study._read[variant, seed, "fading"]
         return values
 
-    drawn = dict.fromkeys(("fading", "gradient"), Measure(over_training(series), "ratio"))
+    drawn = dict.fromkeys(("fading", "gradient"), Measure(average_over_epochs(series), "ratio"))
     with patch.dict(MEASURES, drawn):
         return evaluate(study)
 
@@ -210,14 +210,14 @@ def _expected_effort(
             _history(rng, speed, np.exp(log + SECONDS_SPREAD * rng.standard_normal()))
             for speed, log in (first, second)
         ]
-        one, other = efforts(runs[0], runs[1], column)
+        one, other = measure_efforts(runs[0], runs[1], column)
         differences.append(one - other if column == "epochs" else np.log(one / other))
     return float(np.mean(differences))
 
 
-def states(world: World, truths: dict[Part, float]) -> dict[str, str]:
-    """What a verdict may say of each claim: ``HOLDS``, ``FAILS``, or empty: neither is true."""
-    found = {}
+def states(world: World, truths: dict[Part, float]) -> dict[str, Outcome | None]:
+    """What a verdict may say of each claim; None: neither that it holds nor that it fails."""
+    found: dict[str, Outcome | None] = {}
     for claim in CLAIMS:
         sides = []
         for part in claim.parts:
@@ -226,7 +226,9 @@ def states(world: World, truths: dict[Part, float]) -> dict[str, str]:
                 sides.append(
                     0 if abs(distance) < 1e-9 else 1 if (distance > 0) == part.above else -1
                 )
-        found[claim.id] = HOLDS if min(sides) > 0 else FAILS if min(sides) < 0 else ""
+        found[claim.id] = (
+            Outcome.HOLDS if min(sides) > 0 else Outcome.FAILS if min(sides) < 0 else None
+        )
     return found
 
 

@@ -3,13 +3,17 @@
 Each command imports what it needs when it runs, so that ``labcnn --help`` answers at once.
 """
 
+import inspect
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from labcnn.errors import LabError, ParameterError
+from labreport.title_block import LINES, variable
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -30,10 +34,31 @@ CLUSTER_JOBS = 100
 Logs = Annotated[Path | None, typer.Option(help="Folder of results. None: report/logs.")]
 
 
-def cover(what: str) -> Any:
-    """An option for a line of the title block; the Makefile gives it by the environment."""
-    name = what.split(",")[0].upper().replace(" ", "_")
-    return typer.Option(help=f"The report's {what}.", envvar=f"LABCNN_{name}")
+def title_block_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each line of the title block; it gets them as ``lines``.
+
+    The Makefile gives them by the environment.
+    """
+
+    @wraps(command)
+    def with_lines(**given: Any) -> None:
+        lines = {name: given.pop(name) for name in LINES}
+        command(**given, lines=lines)
+
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None,
+            annotation=Annotated[
+                str | None, typer.Option(help=f"The report's {about}.", envvar=variable(name))
+            ],
+        )
+        for name, about in LINES.items()
+    ]  # fmt: skip
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.name != "lines"]
+    changed = signature.replace(parameters=[*own, *options])
+    with_lines.__signature__ = changed  # type: ignore[attr-defined]
+    return with_lines
 
 
 def read_options(parameters: list[str] | None, **own: Any) -> dict[str, Any]:
@@ -198,6 +223,7 @@ def runs(
 
 
 @app.command()
+@title_block_options
 def report(
     parameters: Parameters = None,
     variants: Variants = None,
@@ -206,11 +232,6 @@ def report(
         str | None,
         typer.Option(help="Folder in the logs. None: that of NAME=VALUE, or the newest."),
     ] = None,
-    title: Annotated[str | None, cover("title")] = None,
-    author: Annotated[str | None, cover("author")] = None,
-    student_number: Annotated[str | None, cover("student number")] = None,
-    course: Annotated[str | None, cover("course")] = None,
-    date: Annotated[str | None, cover("date, as 2026-01-31")] = None,
     tuned: Annotated[
         str | None,
         typer.Option(help="Folder in the logs for the last row. None: the data set's, if there."),
@@ -224,6 +245,8 @@ def report(
     ] = None,
     logs: Logs = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
+    *,
+    lines: dict[str, str | None],
 ) -> None:
     """Execute the analysis notebook on the results that are there, and export the report.
 
@@ -231,7 +254,13 @@ def report(
     and the exit code is 1: the report is built without them.
     """
     from labcnn.paths import logs_folder, project_root
-    from labreport.build import REPORTED, build_report, newest_experiment, require_finished, stale
+    from labreport.build import (
+        REPORTED,
+        build_report,
+        list_stale,
+        newest_experiment,
+        require_finished,
+    )
     from labsweep import Run, Sweep
 
     if columns not in (None, 1, 2):
@@ -246,18 +275,14 @@ def report(
         experiment = chosen.experiment
         expected = chosen.runs
     experiment = experiment or newest_experiment(results)
-    texts = {
-        "title": title, "author": author, "student_number": student_number, "course": course,
-        "date": date, "tuned": tuned,
-    }  # fmt: skip
-    set_ = {name: value for name, value in texts.items() if value}
+    texts = {name: value for name, value in {**lines, "tuned": tuned}.items() if value}
     require_finished(results, experiment)
     print(f"experiment {experiment}")
     exported = build_report(
         results,
         experiment,
         output or project_root() / "report",
-        set_ | ({} if images else {"images": False}),
+        texts | ({} if images else {"images": False}),
         formats.split(),
         columns=columns,
     )
@@ -265,8 +290,8 @@ def report(
         print(path)
     if exported is None:
         print("the report is up to date")
-    if lines := stale(results, experiment):
-        print(f"labcnn: stale results: {len(lines)}, for example {lines[0]}", file=sys.stderr)
+    if stale := list_stale(results, experiment):
+        print(f"labcnn: stale results: {len(stale)}, for example {stale[0]}", file=sys.stderr)
     found = [(run, run.state.kind) for run in expected]
     if missing := [f"{run} ({kind})" for run, kind in found if kind not in REPORTED]:
         print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)

@@ -45,7 +45,7 @@ def build_report(
     Parameters
     ----------
     logs : folder of results; ``experiment`` is the folder in it that the report is about.
-    parameters : further parameters of the notebook: author, course, tuned, images, ...
+    parameters : further ones of the notebook: lines of the title block, tuned, images.
     formats : ``html``, ``pdf``, ``docx``.
     notebook : None is ``notebooks/analysis.ipynb``.
     columns : of the text on paper, 1 or 2; None: as the notebook says, else 1.
@@ -66,14 +66,14 @@ def build_report(
     notebook = notebook or project_root() / "notebooks" / "analysis.ipynb"
     formats = tuple(formats)
     layout = {} if columns is None else {"columns": columns}
-    own = {"experiment": experiment, "logs": str(logs), "log_links": seen_from(folder, logs)}
+    own = {"experiment": experiment, "logs": str(logs), "log_links": link_to_logs(folder, logs)}
     given = {**own, **parameters}
     # Where the data is prepared, there are images to show.
     settings = (given, formats, layout, tiny_imagenet.prepared())
     tuned = parameters.get("tuned")
     beside = [logs / str(tuned)] if tuned else logs.glob("*-tuned")
-    read = [file for part in (logs / experiment, *beside) for file in results(part)]
-    digest = fingerprint([notebook, *sources(), *sorted(read)], settings)
+    read = [file for part in (logs / experiment, *beside) for file in list_results(part)]
+    digest = fingerprint([notebook, *list_sources(), *sorted(read)], settings)
     stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
     if all(path.exists() for path in [stamp, *exports]):
         if stamp.read_text(encoding="utf-8") == digest:
@@ -99,7 +99,7 @@ def require_finished(logs: Path, experiment: str) -> None:
         raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
 
 
-def stale(logs: Path, experiment: str) -> list[str]:
+def list_stale(logs: Path, experiment: str) -> list[str]:
     """Results that the code or the data here would give differently: a line each."""
     found = [(run, state(run, ask_lock=False)) for run in find_runs(logs, experiment)]
     return [
@@ -109,7 +109,7 @@ def stale(logs: Path, experiment: str) -> list[str]:
     ]
 
 
-def seen_from(folder: Path, logs: Path) -> str:
+def link_to_logs(folder: Path, logs: Path) -> str:
     """The folder of results as a report in ``folder`` links to it; empty where it isn't inside.
 
     A link that leaves the report's folder would name this machine's, and break when sent on.
@@ -118,14 +118,14 @@ def seen_from(folder: Path, logs: Path) -> str:
     return "" if path.startswith("..") or Path(path).is_absolute() else path
 
 
-def results(folder: Path) -> list[Path]:
+def list_results(folder: Path) -> list[Path]:
     """The files below an experiment's folder that the report is made from."""
     names = (RESULT, HISTORY, GRADIENTS, PREDICTIONS, FAILURE)
     runs = find_runs(folder.parent, folder.name, names)
     return [path for run in runs for name in names if (path := run.path / name).exists()]
 
 
-def sources() -> list[Path]:
+def list_sources() -> list[Path]:
     """The code that makes the report: an export is redone when it changes, not for the rest."""
     package = Path(__file__).parent
     shared = [package.parent / "labcnn" / f"{name}.py" for name in SHARED]

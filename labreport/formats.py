@@ -1,17 +1,39 @@
-"""Numbers as the report writes them."""
+"""Numbers, variants and lists as the report writes them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from labreport.statistics import Estimate
+from labcnn.variants import get_variant
+from labreport import words
+from labreport.claims import Part
+from labreport.estimates import Estimate
 
-STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "missing": "未完成"}
-DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "shapes": "shapes（内置演示数据）"}
+
+def short_name(variant: str) -> str:
+    """What text and figures call a variant: ``short_norm`` -> ``short+归一化``."""
+    get_variant(variant)
+    depth, suffix = variant.split("_", 1)
+    switches = words.SWITCHES.get(suffix, suffix)
+    return f"{depth} {switches}" if suffix == "baseline" else f"{depth}+{switches}"
+
+
+def compared_name(part: Part) -> str:
+    """What a part compares, for a table: ``short``, ``训练集：long 与 short``."""
+    names = {"first": short_name(part.first), "depth": part.first.split("_")[0]}
+    if part.second is not None:
+        names |= {"second": short_name(part.second), "other_depth": part.second.split("_")[0]}
+    text, measure = words.ROLES[part.role].format(**names), words.MEASURES[part.measure][1]
+    return words.OF_MEASURE.format(measure, text) if measure else text
+
+
+def join(items: Iterable[object]) -> str:
+    """``1、2、3``."""
+    return words.SEPARATOR.join(str(item) for item in items)
 
 
 def percent(accuracy: float) -> str:
     """0.2271 as ``22.71``, in percent; NaN as a dash."""
-    return "—" if math.isnan(accuracy) else f"{accuracy * 100:.2f}"
+    return words.NOTHING if math.isnan(accuracy) else f"{accuracy * 100:.2f}"
 
 
 def number(value: float, unit: str, *, sign: bool = True) -> str:
@@ -27,7 +49,7 @@ def number(value: float, unit: str, *, sign: bool = True) -> str:
 
 
 def _ratio(ratio: float) -> str:
-    """Three digits at most; one beyond 1000 either way says no more than that it is so."""
+    """Three digits at most; beyond 1000 either way only the bound."""
     if ratio < 0.001:
         return "< 0.001"
     if ratio >= 1000:
@@ -48,7 +70,7 @@ def interval(estimate: Estimate, unit: str, *, sign: bool = True) -> str:
 def span(values: Sequence[int]) -> str:
     """``5`` where all are the same, else ``3–5``; a dash without any."""
     if not values:
-        return "—"
+        return words.NOTHING
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low}–{high}"
 
@@ -62,5 +84,5 @@ def seconds(value: float) -> str:
     whole = round(value)
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     if hours:
-        return f"{hours} 小时 {minutes} 分"
-    return f"{minutes} 分 {rest} 秒" if minutes else f"{value:.1f} 秒"
+        return words.HOURS.format(hours, minutes)
+    return words.MINUTES.format(minutes, rest) if minutes else words.SECONDS.format(value)

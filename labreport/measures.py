@@ -1,24 +1,69 @@
-"""Measures: what of two variants (or one) is compared, and which statistics its data allow."""
+"""What of two variants (or one) is compared, and which estimate their data allow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
+from math import sqrt
 
 import numpy as np
 import pandas as pd
 
 from labcnn.runs import RunResult, SplitMetrics
-from labreport import repeated, statistics
-from labreport.formats import percent
-from labreport.gradients import first_to_last, overall
-from labreport.statistics import Estimate
+from labreport import estimates
+from labreport.estimates import Estimate
 from labreport.study import Study
 
+#: Of a study: first and second variant, their common seeds, the threshold.
+Compare = Callable[[Study, str, str | None, list[int], float], Estimate]
 #: A run's epochs: a table, or arrays by the names of its columns.
 History = pd.DataFrame | Mapping[str, np.ndarray]
 
 
+#: Stage 0 is the stem, 1 to 4 the stages, 5 the head.
+FIRST, LAST = 1, 4
+
+
+class Why(Enum):
+    """Why a comparison can't be made, or a claim isn't decided."""
+
+    MISSING = auto()  # some variants have no finished run
+    NO_COMMON_SEED = auto()
+    IDENTICAL = auto()  # one training twice: the switch did nothing
+    OTHER_IMAGES = auto()  # the two variants were tested on different images
+    OTHER_IMAGES_BY_SEED = auto()
+    OTHER_MACHINES = auto()
+    CAPPED = auto()  # all runs ended at the cap on epochs
+    NOT_FINITE_ACCURACY = auto()
+    NOT_FINITE_GRADIENT = auto()
+    GAP_OUT_OF_REACH = auto()  # the training accuracy is below the gap that is asked for
+    ONE_SEED = auto()  # there is an effect, but no interval without more seeds
+    NOT_SIGNIFICANT = auto()
+    NOT_ALL_PARTS = auto()
+    ONLY_BEFORE_HOLM = auto()
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why, and what belongs to it.
+
+    Attributes
+    ----------
+    variants : the missing ones of ``MISSING``.
+    accuracy, limit : of ``GAP_OUT_OF_REACH``, 0-1.
+    """
+
+    why: Why
+    variants: tuple[str, ...] = ()
+    accuracy: float = 0.0
+    limit: float = 0.0
+
+
 class NotComparableError(Exception):
-    """Why a comparison can't be made, in Chinese, for the report."""
+    """A comparison can't be made; ``reason`` says why."""
+
+    def __init__(self, why: Why, **data: float) -> None:
+        super().__init__(why.name)
+        self.reason = Reason(why, **data)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -32,15 +77,16 @@ class Measure:
     unit : ``points`` (accuracy, 0-1), ``epochs`` or ``ratio`` (logarithm).
     """
 
-    compare: Callable[[Study, str, str | None, list[int], float], Estimate]
+    compare: Compare
     unit: str
 
 
-def _correct(metrics: SplitMetrics) -> int:
-    return round(metrics.accuracy * metrics.count)
+def _counts(metrics: SplitMetrics) -> tuple[int, int]:
+    """Correct images, and all."""
+    return round(metrics.accuracy * metrics.count), metrics.count
 
 
-def _matrix(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
+def _read_correctness(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
     """Seeds x test images: correctness of ``first``, minus that of ``second``."""
     rows = []
     for seed in seeds:
@@ -48,27 +94,27 @@ def _matrix(study: Study, first: str, second: str | None, seeds: list[int]) -> n
         if second is not None:
             labels = study.test_labels(first, seed), study.test_labels(second, seed)
             if not np.array_equal(*labels):
-                raise NotComparableError("两者的测试图像不同")
+                raise NotComparableError(Why.OTHER_IMAGES)
             row -= study.test_correct(second, seed)
         rows.append(row)
     if len({len(row) for row in rows}) > 1:
-        raise NotComparableError("各种子的测试图像不同")
+        raise NotComparableError(Why.OTHER_IMAGES_BY_SEED)
     return np.array(rows)
 
 
-def _test(
+def _compare_test(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
-    matrix = _matrix(study, first, second, seeds)
+    matrix = _read_correctness(study, first, second, seeds)
     if len(seeds) > 1:
-        return repeated.seeds_by_images(matrix, threshold=threshold)
+        return estimates.seeds_by_images(matrix, threshold=threshold)
     correct = study.test_correct(first, seeds[0])
     if second is None:
-        return statistics.proportion(int(correct.sum()), len(correct), threshold)
-    return statistics.paired_difference(correct, study.test_correct(second, seeds[0]))
+        return estimates.proportion(int(correct.sum()), len(correct), threshold)
+    return estimates.paired_difference(correct, study.test_correct(second, seeds[0]))
 
 
-def _train(
+def _compare_train(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     if second is None:
@@ -76,63 +122,60 @@ def _train(
     pairs = [(study.results[first, s].train, study.results[second, s].train) for s in seeds]
     if len(seeds) > 1:
         values = np.array([a.accuracy - b.accuracy for a, b in pairs])
-        return repeated.over_seeds(values, threshold, resolution=1 / pairs[0][0].count)
+        return estimates.over_seeds(values, threshold, resolution=1 / pairs[0][0].count)
     a, b = pairs[0]
-    return statistics.unpaired_difference(_correct(a), a.count, _correct(b), b.count, threshold)
+    return estimates.unpaired_difference(*_counts(a), *_counts(b), threshold)
 
 
-def _gap(
+def _compare_gaps(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     """Training minus test accuracy."""
     highest = max(study.results[first, s].train.accuracy for s in seeds)
     if second is None and highest <= threshold:
-        raise NotComparableError(
-            f"训练集准确率只有 {percent(highest)}%，差值本就不可能超过判定界限 "
-            f"{percent(threshold)} 个百分点"
-        )
+        raise NotComparableError(Why.GAP_OUT_OF_REACH, accuracy=highest, limit=threshold)
     if len(seeds) > 1:
-        images = -_matrix(study, first, second, seeds)
+        images = -_read_correctness(study, first, second, seeds)
         names = [first] if second is None else [first, second]
         train = np.array([[study.results[n, s].train.accuracy for n in names] for s in seeds])
         difference = train[:, 0] - (train[:, 1] if second is not None else 0)
-        return repeated.seeds_by_images(images, difference + images.mean(axis=1), threshold)
+        return estimates.seeds_by_images(images, difference + images.mean(axis=1), threshold)
     run = study.results[first, seeds[0]]
     if second is None:
-        counts = _correct(run.train), run.train.count, _correct(run.test), run.test.count
-        return statistics.unpaired_difference(*counts, threshold)
-    return statistics.difference_of(
-        _train(study, first, second, seeds, 0), _test(study, first, second, seeds, 0)
+        return estimates.unpaired_difference(*_counts(run.train), *_counts(run.test), threshold)
+    return estimates.difference_of(
+        _compare_train(study, first, second, seeds, 0),
+        _compare_test(study, first, second, seeds, 0),
     )
 
 
-def _epochs(
+def _compare_epochs(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     pairs = [(study.results[first, s], study.results[str(second), s]) for s in seeds]
     if all(a.stopped == b.stopped == "cap" for a, b in pairs):
-        raise NotComparableError("两者都训练到轮数上限才停，轮数无从比较")
+        raise NotComparableError(Why.CAPPED)
     values = np.array([float(a.epochs_run - b.epochs_run) for a, b in pairs])
-    return repeated.over_seeds(values, threshold, resolution=1)
+    return estimates.over_seeds(values, threshold, resolution=1)
 
 
-def _same_machine(runs: list[RunResult]) -> None:
+def _require_one_machine(runs: list[RunResult]) -> None:
     if len({machine for run in runs for machine in run.provenance.machines}) > 1:
-        raise NotComparableError("各运行的设备、精度或线程数不同，用时无从比较")
+        raise NotComparableError(Why.OTHER_MACHINES)
 
 
-def _seconds_per_epoch(
+def _compare_seconds(
     study: Study, first: str, second: str | None, seeds: list[int], threshold: float
 ) -> Estimate:
     names = [first, str(second)]
-    _same_machine([study.results[n, s] for n in names for s in seeds])
+    _require_one_machine([study.results[n, s] for n in names for s in seeds])
     seconds = np.array(
         [[study.results[n, s].timing.seconds_per_epoch for n in names] for s in seeds]
     )
-    return repeated.over_seeds(np.log(seconds[:, 0] / seconds[:, 1]), threshold)
+    return estimates.over_seeds(np.log(seconds[:, 0] / seconds[:, 1]), threshold)
 
 
-def efforts(first: History, second: History, column: str) -> tuple[float, float]:
+def measure_efforts(first: History, second: History, column: str) -> tuple[float, float]:
     """Epochs or seconds that two runs took to the best validation accuracy that both reached.
 
     That is the second's (the baseline's) best if the first comes so far. Taken as the target always
@@ -147,7 +190,7 @@ def efforts(first: History, second: History, column: str) -> tuple[float, float]
     accuracies = [np.asarray(history["val_accuracy"]) for history in (first, second)]
     target = min(float(np.max(a, where=np.isfinite(a), initial=-np.inf)) for a in accuracies)
     if not np.isfinite(target):
-        raise NotComparableError("验证集准确率不是有限值")
+        raise NotComparableError(Why.NOT_FINITE_ACCURACY)
     places = [int(np.flatnonzero(a >= target)[0]) for a in accuracies]
     if column == "epochs":
         return float(places[0] + 1), float(places[1] + 1)
@@ -158,25 +201,50 @@ def efforts(first: History, second: History, column: str) -> tuple[float, float]
     return one, other
 
 
-def _to_reach(column: str) -> Callable[[Study, str, str | None, list[int], float], Estimate]:
+def _compare_efforts(column: str) -> Compare:
     def compare(
         study: Study, first: str, second: str | None, seeds: list[int], threshold: float
     ) -> Estimate:
         names = [first, str(second)]
         if column == "seconds":
-            _same_machine([study.results[n, s] for n in names for s in seeds])
+            _require_one_machine([study.results[n, s] for n in names for s in seeds])
         runs = [[study.history(n, s) for n in names] for s in seeds]
-        pairs = np.array([efforts(one, other, column) for one, other in runs])
+        pairs = np.array([measure_efforts(one, other, column) for one, other in runs])
         if column == "epochs":
-            return repeated.over_seeds(pairs[:, 0] - pairs[:, 1], threshold, resolution=1)
-        return repeated.over_seeds(np.log(pairs[:, 0] / pairs[:, 1]), threshold)
+            return estimates.over_seeds(pairs[:, 0] - pairs[:, 1], threshold, resolution=1)
+        return estimates.over_seeds(np.log(pairs[:, 0] / pairs[:, 1]), threshold)
 
     return compare
 
 
-def over_training(
+def stage_norms(study: Study, variant: str, seed: int) -> pd.DataFrame:
+    """Gradient norm of each stage (columns) in each epoch (rows): root mean square of its layers.
+
+    The mean, not the sum, so that a stage of more layers has no larger norm for that alone.
+    """
+    table = study.gradients(variant, seed)
+    squares = table.assign(square=table["gradient_norm"] ** 2)
+    mean = squares.groupby(["epoch", "stage"])["square"].agg(lambda s: s.mean(skipna=False))
+    return mean.unstack("stage").pow(0.5)
+
+
+def first_to_last(study: Study, variant: str, seed: int) -> np.ndarray:
+    """Logarithm of first over last stage's norm, one per epoch; below 0: fading on the way back."""
+    norms = stage_norms(study, variant, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(norms[FIRST].to_numpy() / norms[LAST].to_numpy())
+
+
+def overall_norm(study: Study, variant: str, seed: int) -> np.ndarray:
+    """Logarithm of the norm over all stages, one per epoch."""
+    norms = stage_norms(study, variant, seed)[[*range(FIRST, LAST + 1)]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(np.sqrt((norms.to_numpy() ** 2).sum(axis=1)))
+
+
+def average_over_epochs(
     series: Callable[[Study, str, int], np.ndarray],
-) -> Callable[[Study, str, str | None, list[int], float], Estimate]:
+) -> Compare:
     """Mean over a run's epochs of a logarithm that ``series`` gives for each.
 
     One run gives one value: its epochs follow from each other, they aren't a sample of anything.
@@ -194,20 +262,41 @@ def over_training(
                 values = values[:common] - other[:common]
             per_seed.append(values[np.isfinite(values)])
         if not all(len(values) for values in per_seed):
-            raise NotComparableError("梯度范数不是有限值")
-        return repeated.over_seeds(np.array([v.mean() for v in per_seed]), threshold)
+            raise NotComparableError(Why.NOT_FINITE_GRADIENT)
+        return estimates.over_seeds(np.array([v.mean() for v in per_seed]), threshold)
 
     return compare
 
 
 MEASURES: dict[str, Measure] = {
-    "test": Measure(_test, "points"),
-    "train": Measure(_train, "points"),
-    "gap": Measure(_gap, "points"),
-    "epochs": Measure(_epochs, "epochs"),
-    "epochs_to_reach": Measure(_to_reach("epochs"), "epochs"),
-    "seconds_to_reach": Measure(_to_reach("seconds"), "ratio"),
-    "seconds_per_epoch": Measure(_seconds_per_epoch, "ratio"),
-    "fading": Measure(over_training(first_to_last), "ratio"),
-    "gradient": Measure(over_training(overall), "ratio"),
+    "test": Measure(_compare_test, "points"),
+    "train": Measure(_compare_train, "points"),
+    "gap": Measure(_compare_gaps, "points"),
+    "epochs": Measure(_compare_epochs, "epochs"),
+    "epochs_to_reach": Measure(_compare_efforts("epochs"), "epochs"),
+    "seconds_to_reach": Measure(_compare_efforts("seconds"), "ratio"),
+    "seconds_per_epoch": Measure(_compare_seconds, "ratio"),
+    "fading": Measure(average_over_epochs(first_to_last), "ratio"),
+    "gradient": Measure(average_over_epochs(overall_norm), "ratio"),
 }
+
+
+def accuracy_interval(study: Study, variant: str) -> tuple[float, float, float]:
+    """Test accuracy and its 95 % interval: over images, and over seeds where there are several."""
+    correct = [study.test_correct(variant, seed) for seed in study.seeds(variant)]
+    if len(correct) == 1:
+        right, count = int(correct[0].sum()), len(correct[0])
+        return right / count, *estimates.wilson(right, count)
+    estimate = estimates.seeds_by_images(np.array(correct, float))
+    return estimate.effect, max(0.0, estimate.low), min(1.0, estimate.high)
+
+
+def seed_deviation(study: Study, variant: str) -> float:
+    """Standard deviation of the test accuracy over the seeds; NaN with one."""
+    return float(study.table.loc[study.table["variant"] == variant, "test_accuracy"].std())
+
+
+def sampling_deviation(study: Study, variant: str) -> float:
+    """Standard deviation of a test accuracy that the choice of test images alone would cause."""
+    mean, count = study.mean(variant, "test_accuracy"), study.runs(variant)[0].test.count
+    return sqrt(mean * (1 - mean) / count)

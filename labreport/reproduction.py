@@ -1,16 +1,15 @@
 """How to get these results again: data, code, versions, devices, command, and the logs."""
 
 import re
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePosixPath
 
-from labcnn.runs import GRADIENTS, HISTORY, RESULT, Machine, RunResult
+from labcnn.runs import GRADIENTS, HISTORY, RESULT
 from labcnn.variants import REPORT_VARIANTS
-from labreport.document import Links, Prose, Table
-from labreport.formats import seconds
-from labreport.names import short_name
+from labreport import words
+from labreport.display import Links, Table
+from labreport.formats import join, short_name
 from labreport.study import Study
 
 #: Linked by its own name, a cell per seed.
@@ -21,49 +20,52 @@ FIRST = ("labcnn", "python", "torch")
 _PLAIN = re.compile(r"[\w.-]+")
 
 
-def table(study: Study) -> Table:
-    """What the runs were made with; a field in which they differ shows all its values."""
-    runs = list(study.results.values())
+@dataclass(frozen=True)
+class Provenance:
+    """What the runs were made with: every value that occurs, in order.
 
-    def each(value: Callable[[RunResult], object]) -> str:
-        return "、".join(sorted({str(value(run)) for run in runs}))
+    Attributes
+    ----------
+    days : the first and the last on which a run finished, ISO.
+    commits : abbreviated, and whether there were changes beside it; None: unknown.
+    versions : of each package.
+    devices : each one's name and kind.
+    uneven : the variants don't all have the same seeds.
+    """
 
-    def of_machines(value: Callable[[Machine], object]) -> str:
-        found = {str(value(machine)) for run in runs for machine in run.provenance.machines}
-        return "、".join(sorted(found))
-
-    names = {name for run in runs for name in run.provenance.versions}
-    packages = [*(n for n in FIRST if n in names), *sorted(names - set(FIRST))]
-    versions = "，".join(f"{name} {each(partial(_version, name))}" for name in packages)
-    total = sum(run.timing.train_seconds for run in runs)
-    stops = sum(run.provenance.interruptions for run in runs)
-    rows = [
-        ("实验", study.experiment),
-        ("运行数", f"{len(runs)}（{len(study.present)} / {len(REPORT_VARIANTS)} 个模型）"),
-        ("完成日期", _span([run.provenance.finished[:10] for run in runs])),
-        ("数据指纹", each(lambda r: r.provenance.data_fingerprint[:16])),
-        ("代码版本", each(lambda r: _commit(r.provenance.git_commit, r.provenance.git_dirty))),
-        ("软件版本", versions),
-        ("设备", of_machines(lambda m: f"{m.device_name}（{m.device}）")),
-        ("数值精度", of_machines(lambda m: m.precision)),
-        ("线程数", of_machines(lambda m: m.threads)),
-        ("训练总用时", f"{total:,.0f} 秒（{seconds(total)}）"),
-        *([("中断后续训次数", str(stops))] if stops else []),
-    ]
-    return Table(("项目", "取值"), rows, "ll")
+    days: tuple[str, str]
+    fingerprints: list[str]
+    commits: list[tuple[str | None, bool]]
+    versions: dict[str, list[str]]
+    devices: list[tuple[str, str]]
+    precisions: list[str]
+    threads: list[int]
+    train_seconds: float
+    interruptions: int
+    uneven: bool
 
 
-def _version(package: str, run: RunResult) -> str:
-    return run.provenance.versions.get(package, "—")
-
-
-def _span(days: list[str]) -> str:
-    first, last = min(days), max(days)
-    return first if first == last else f"{first} 至 {last}"
-
-
-def _commit(commit: str | None, dirty: bool | None) -> str:
-    return f"{commit[:12]}{'（有未提交的改动）' if dirty else ''}" if commit else "未知"
+def gather_provenance(study: Study) -> Provenance:
+    """Of all runs of a study."""
+    runs = [run.provenance for run in study.results.values()]
+    days = [run.finished[:10] for run in runs]
+    names = {name for run in runs for name in run.versions}
+    commits = {(run.git_commit and run.git_commit[:12], bool(run.git_dirty)) for run in runs}
+    return Provenance(
+        days=(min(days), max(days)),
+        fingerprints=sorted({run.data_fingerprint[:16] for run in runs}),
+        commits=sorted(commits, key=str),
+        versions={
+            name: sorted({run.versions.get(name, words.NOTHING) for run in runs})
+            for name in [*(n for n in FIRST if n in names), *sorted(names - set(FIRST))]
+        },
+        devices=sorted({(m.device_name, m.device) for m in study.machines}),
+        precisions=sorted({m.precision for m in study.machines}),
+        threads=sorted({m.threads for m in study.machines}),
+        train_seconds=sum(run.timing.train_seconds for run in study.results.values()),
+        interruptions=sum(run.interruptions for run in runs),
+        uneven=set(product(_variants(study), study.all_seeds)) != set(study.results),
+    )
 
 
 def command(study: Study) -> str:
@@ -87,27 +89,7 @@ def command(study: Study) -> str:
     return " ".join(parts)
 
 
-def how(study: Study, tuned: Study | None = None) -> Prose:
-    """The command as code, and what it can't say; the tuned row's command where there is one."""
-    lines = [
-        "在项目的根目录下执行以下命令，即可重新训练缺少的模型并生成本报告：",
-        _code(command(study)),
-    ]
-    if set(product(_variants(study), study.all_seeds)) != set(study.results):
-        lines.append("各模型的种子不全相同，因此该命令还会补上本报告所缺的运行。")
-    if tuned is not None:
-        lines += [
-            "末行（tuned）由下列命令得到：",
-            _code(command(tuned)),
-        ]
-    return Prose("\n\n".join(lines))
-
-
-def _code(text: str) -> str:
-    return f"```\n{text}\n```"
-
-
-def logs(study: Study, beside: str = "", tuned: Study | None = None) -> Table:
+def list_logs(study: Study, beside: str = "", tuned: Study | None = None) -> Table:
     """Every run's files by variant and seed, linked where the logs lie beside the report.
 
     Parameters
@@ -115,7 +97,7 @@ def logs(study: Study, beside: str = "", tuned: Study | None = None) -> Table:
     beside : folder of the logs as seen from the report, ``logs``; empty: names without links.
     """
     rows: list[list[str]] = []
-    for part, name in ((study, ""), (tuned, "（tuned）")):
+    for part, note in ((study, ""), (tuned, words.TUNED)):
         for variant in _variants(part) if part is not None else ():
             assert part is not None
             folder = PurePosixPath(part.experiment) / variant
@@ -123,14 +105,17 @@ def logs(study: Study, beside: str = "", tuned: Study | None = None) -> Table:
             if beside:
                 place = PurePosixPath(beside) / folder
                 cells: list[str] = [
-                    Links([(f"种子 {seed}", str(place / f"seed{seed}" / file)) for seed in seeds])
+                    Links([
+                        (words.SEED.format(seed=seed), str(place / f"seed{seed}" / file))
+                        for seed in seeds
+                    ])
                     for file in LOGS
-                ]
+                ]  # fmt: skip
             else:
-                cells = [str(folder), "、".join(f"seed{seed}" for seed in seeds)]
-            rows.append([f"{short_name(variant)}{name}", *cells])
-    files = [*LOGS] if beside else ["目录", "运行"]
-    return Table(("模型", *files), rows, "l" * (1 + len(files)))
+                cells = [str(folder), join(f"seed{seed}" for seed in seeds)]
+            rows.append([f"{short_name(variant)}{note}", *cells])
+    files = LOGS if beside else (words.LOG_FOLDER, words.LOG_RUNS)
+    return Table((words.LOG_COLUMN, *files), rows, "l" * (1 + len(files)))
 
 
 def _variants(study: Study) -> list[str]:

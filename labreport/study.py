@@ -1,4 +1,4 @@
-"""Study: one experiment's runs, read once; what every table, figure and verdict starts from."""
+"""One experiment's runs, read once: what every table, figure and verdict starts from."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import pandas as pd
@@ -15,15 +16,20 @@ from labcnn.paths import logs_folder
 from labcnn.recipe import Recipe
 from labcnn.runs import (
     FAILURE,
+    GRADIENT_COLUMNS,
+    GRADIENTS,
+    HISTORY,
+    HISTORY_COLUMNS,
+    PREDICTIONS,
     RESULT,
     Failure,
+    Machine,
     RunFolder,
     RunResult,
     find_runs,
     load_runs,
 )
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
-from labreport.damage import damage
 
 Value = TypeVar("Value")
 #: Columns of a history that say how fast the machine was.
@@ -72,6 +78,29 @@ class Study:
         return tuple(v for v in REPORT_VARIANTS if not self.seeds(v))
 
     @property
+    def ranked(self) -> list[str]:
+        """The report's variants that have a run, by mean test accuracy, the best first."""
+        return sorted(self.present, key=lambda v: self.mean(v, "test_accuracy"), reverse=True)
+
+    @property
+    def rising(self) -> list[str]:
+        """Variants all of whose runs were best in the last epoch that the cap allowed."""
+
+        def rose(run: RunResult) -> bool:
+            return run.stopped == "cap" and run.best_epoch == run.epochs_run
+
+        return [v for v in self.present if all(rose(run) for run in self.runs(v))]
+
+    @property
+    def machines(self) -> set[Machine]:
+        return {machine for run in self.results.values() for machine in run.provenance.machines}
+
+    @property
+    def with_fewer_seeds(self) -> list[str]:
+        """The report's variants that have fewer seeds than the experiment."""
+        return [v for v in REPORT_VARIANTS if len(self.seeds(v)) < len(self.all_seeds)]
+
+    @property
     def all_seeds(self) -> list[int]:
         return sorted({seed for _, seed in self.results})
 
@@ -92,13 +121,17 @@ class Study:
         """The numbers of the code that the runs were made with: one, if all would agree."""
         return sorted({result.provenance.numerics for result in self.results.values()})
 
+    def with_runs(self, variants: Iterable[str]) -> list[str]:
+        """Those of the variants that have a finished run."""
+        return [variant for variant in variants if self.seeds(variant)]
+
     def seeds(self, variant: str) -> list[int]:
         return sorted(seed for name, seed in self.results if name == variant)
 
     def runs(self, variant: str) -> list[RunResult]:
         return [self.results[variant, seed] for seed in self.seeds(variant)]
 
-    def failed(self, variant: str) -> str | None:
+    def bad_status(self, variant: str) -> str | None:
         """``diverged`` or ``no_learning`` when any of the variant's runs ended so."""
         statuses = {run.status for run in self.runs(variant)}
         return next((s for s in ("diverged", "no_learning") if s in statuses), None)
@@ -108,10 +141,10 @@ class Study:
         return float(self.table.loc[self.table["variant"] == variant, column].mean())
 
     def history(self, variant: str, seed: int) -> pd.DataFrame:
-        return self._once(variant, seed, RunFolder.history)
+        return self._read_once(variant, seed, RunFolder.history)
 
     def gradients(self, variant: str, seed: int) -> pd.DataFrame:
-        return self._once(variant, seed, RunFolder.gradients)
+        return self._read_once(variant, seed, RunFolder.gradients)
 
     def identical(self, first: str, second: str, seeds: Iterable[int]) -> bool:
         """Whether two variants' runs are one training twice: same epochs, same answers."""
@@ -126,21 +159,21 @@ class Study:
         return first != second and all(same(seed) for seed in seeds)
 
     def test_labels(self, variant: str, seed: int) -> np.ndarray:
-        return self._once(variant, seed, RunFolder.predictions)["test_label"]
+        return self._read_once(variant, seed, RunFolder.predictions)["test_label"]
 
     def test_predicted(self, variant: str, seed: int) -> np.ndarray:
-        return self._once(variant, seed, RunFolder.predictions)["test_predicted"]
+        return self._read_once(variant, seed, RunFolder.predictions)["test_predicted"]
 
     def test_probability(self, variant: str, seed: int) -> np.ndarray:
         """Probability that the network gave to the class it predicted."""
-        return self._once(variant, seed, RunFolder.predictions)["test_probability"]
+        return self._read_once(variant, seed, RunFolder.predictions)["test_probability"]
 
     def test_correct(self, variant: str, seed: int) -> np.ndarray:
         """One boolean per test image, in the split's order."""
-        arrays = self._once(variant, seed, RunFolder.predictions)
+        arrays = self._read_once(variant, seed, RunFolder.predictions)
         return np.asarray(arrays["test_label"] == arrays["test_predicted"])
 
-    def _once(self, variant: str, seed: int, read: Callable[[RunFolder], Value]) -> Value:
+    def _read_once(self, variant: str, seed: int, read: Callable[[RunFolder], Value]) -> Value:
         key = variant, seed, read
         if key not in self._read:
             rows = self.table.query("variant == @variant and seed == @seed")
@@ -166,7 +199,7 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     if table.empty and experiment is not None:  # what is there instead?
         table, problems = load_runs(folder)
     if table.empty:
-        left_out = f"; left out: {'; '.join(_relative(problems, folder))}" if problems else ""
+        left_out = f"; left out: {'; '.join(_strip_folder(problems, folder))}" if problems else ""
         raise ReportError(f"no finished run in {folder}{left_out}; first run: {HOW_TO_RUN}")
     known = sorted(set(table["experiment"]))
     if experiment is not None and experiment not in known:
@@ -185,11 +218,11 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     other = kept["data_fingerprint"] != newest.provenance.data_fingerprint
     ours += [f"{run.path / RESULT}: made from other data" for run in kept.loc[other, "folder"]]
     kept = kept[~other]
-    damaged = {row: damage(run) for row, run in kept["folder"].items()}
-    ours += [line for line in damaged.values() if line]
-    kept = kept[[not line for line in damaged.values()]].reset_index(drop=True)
+    damage = {row: find_damage(run) for row, run in kept["folder"].items()}
+    ours += [line for line in damage.values() if line]
+    kept = kept[[not line for line in damage.values()]].reset_index(drop=True)
     if kept.empty:
-        raise ReportError(f"no whole run; left out: {'; '.join(_relative(ours, folder))}")
+        raise ReportError(f"no whole run; left out: {'; '.join(_strip_folder(ours, folder))}")
     if not set(kept["variant"]) & set(REPORT_VARIANTS):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only "
@@ -201,10 +234,10 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
         for run in find_runs(folder, experiment, [FAILURE])
         if not run.finished and (failure := run.failure())
     }
-    return Study(experiment, kept, whole, tuple(_relative(ours, folder)), failures)
+    return Study(experiment, kept, whole, tuple(_strip_folder(ours, folder)), failures)
 
 
-def _relative(problems: Iterable[str], folder: Path) -> list[str]:
+def _strip_folder(problems: Iterable[str], folder: Path) -> list[str]:
     """Lines without the folder of logs: a report names no path of the machine."""
     return [p.replace(f"{folder}/", "").replace(f"{folder}\\", "") for p in problems]
 
@@ -218,6 +251,77 @@ def _refuse_mixture(results: list[RunResult]) -> None:
                     f"experiment {result.experiment!r} mixes {name}={first[name]!r} and {value!r} "
                     f"({result.recipe.variant}, seed {result.recipe.seed}): not comparable"
                 )
+
+
+def find_damage(run: RunFolder) -> str:
+    """A line that names the file of a run that is cut; empty for a whole run."""
+    result = run.result()
+    wholes: dict[str, Callable[[], bool]] = {
+        HISTORY: lambda: len(run.history()[list(HISTORY_COLUMNS)]) == result.epochs_run,
+        GRADIENTS: lambda: _complete(run.gradients()[list(GRADIENT_COLUMNS)], result.epochs_run),
+        PREDICTIONS: lambda: (
+            is_zipfile(run.path / PREDICTIONS)  # numpy leaves a cut one open
+            and len(run.predictions()["test_predicted"]) == result.test.count
+        ),
+    }
+    for name, whole in wholes.items():
+        try:
+            if not whole():
+                return f"{run.path / name}: cut, not the length that {RESULT} says"
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return f"{run.path / name}: cut or foreign, can't be read"
+    return ""
+
+
+def _complete(gradients: pd.DataFrame, epochs_run: int) -> bool:
+    """Every layer in every epoch, but perhaps the last of a run that diverged in it."""
+    epochs, layers = gradients["epoch"], gradients["layer"]
+    square = len(gradients) == epochs.nunique() * layers.nunique()
+    return square and int(epochs.max()) >= epochs_run - 1
+
+
+def load_tuned(
+    study: Study, logs: str | Path | None = None, experiment: str | None = None
+) -> Study | None:
+    """The experiment of protocol ``tuned`` that belongs beside a study; None without one.
+
+    Parameters
+    ----------
+    logs : as for :func:`load_study`.
+    experiment : its folder's name; None is ``<data set>-tuned`` where it has a finished run on the
+        same data.
+
+    Raises
+    ------
+    ReportError
+        The experiment that was given has no finished run, is of another protocol or of other data.
+    """
+    name = experiment or f"{study.recipe.dataset}-tuned"
+    if name == study.experiment:
+        return None
+    if experiment is None and not find_runs(logs_folder(logs), name):
+        return None
+    try:
+        found = load_study(logs, name)
+    except ReportError:
+        if experiment is None:
+            return None
+        raise
+    fault = _find_tuned_fault(study, found)
+    if fault and experiment is not None:
+        raise ReportError(f"tuned={experiment!r} {fault}")
+    return None if fault else found
+
+
+def _find_tuned_fault(study: Study, found: Study) -> str:
+    if found.recipe.protocol != "tuned":
+        return f"has protocol={found.recipe.protocol!r}; it must be 'tuned'"
+    prints = [
+        next(iter(s.results.values())).provenance.data_fingerprint[:12] for s in (study, found)
+    ]
+    if prints[0] != prints[1]:
+        return f"was made from other data ({prints[1]}) than {study.experiment!r} ({prints[0]})"
+    return ""
 
 
 @cache

@@ -1,5 +1,19 @@
-"""The look of every figure: one theme, and the fonts of the text around it."""
+"""The look of every figure: theme, fonts, and how a variant is drawn.
 
+Colour and marker say the depth, the line the switch.
+"""
+
+import math
+from itertools import cycle
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from labcnn.variants import ABLATIONS, BLOCKS_PER_STAGE, VARIANTS
+from labreport import words
 from labreport.export.fonts import fonts
 
 #: Six colours that every kind of colour vision tells apart; see ``tests/test_style.py``.
@@ -16,6 +30,27 @@ LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P")
 #: Inches. The text of an A4 page is 6.3 wide, so that 9 pt in a figure prints as 9 pt.
 WIDTH, HEIGHT, DPI = 6.3, 3.4, 150
+DEPTH_COLOURS = dict(zip(BLOCKS_PER_STAGE, cycle([PALETTE[k] for k in (0, 3, 1, 2, 4)])))
+DEPTH_MARKERS = dict(zip(BLOCKS_PER_STAGE, cycle("oDs^v")))
+#: Where depth is said by the colour alone, the marker says the switch.
+SWITCH_MARKERS = dict(zip(ABLATIONS, cycle(MARKERS)))
+GREY = "#666666"
+#: A logarithmic axis from a to less than this times a has round steps, not powers.
+SHORT_STRETCH = 8
+TUNED: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 9,
+    "color": PALETTE[4],
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.5,
+    "linestyle": "none",
+}
+ORIGINAL: dict[str, Any] = {
+    "marker": "d",
+    "markerfacecolor": "white",
+    "color": GREY,
+    "linestyle": "none",
+}
 
 
 def use() -> None:
@@ -83,3 +118,83 @@ def _display_formats() -> None:
     InlineBackend.instance(parent=shell).figure_formats = {"svg"}
     # The figures' own layout leaves no margin: to look for one would draw each of them twice.
     set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches=None)
+
+
+def percent_axis(axis: Axis) -> None:
+    """Write an axis of fractions in percent, with the decimals that its ticks need."""
+    axis.set_major_formatter(lambda value, position: f"{100 * value:.4g}%")
+
+
+def plain_log_axis(axis: Axis) -> None:
+    """Write a drawn logarithmic axis as 0.5, 20, 100: no powers, some ticks on a short stretch."""
+    low, high = axis.get_view_interval()
+    short = high / low < SHORT_STRETCH
+    axis.set_major_locator(MaxNLocator(4) if short else LogLocator(subs=(1, 2, 5), numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, position: f"{value:g}")
+
+
+def colour(variant: str) -> str:
+    return DEPTH_COLOURS[VARIANTS[variant].depth]
+
+
+def marker(variant: str) -> str:
+    return DEPTH_MARKERS[VARIANTS[variant].depth]
+
+
+def switch_marker(variant: str) -> str:
+    return SWITCH_MARKERS[variant.split("_")[1]]
+
+
+def is_baseline(variant: str) -> bool:
+    """Is it what the others are compared with? Its markers are rings, its lines dashed."""
+    return variant.endswith("_baseline")
+
+
+def marker_face(variant: str) -> str:
+    return "white" if is_baseline(variant) else colour(variant)
+
+
+def marker_size(variant: str) -> float:
+    return 6 if is_baseline(variant) else 3.2
+
+
+def line_style(variant: str) -> str:
+    """Dashed for the baseline, solid for what is compared with it."""
+    return "--" if is_baseline(variant) else "-"
+
+
+def marker_step(epochs: int) -> int:
+    """A marker at every how many epochs, so that a long curve stays a line."""
+    return max(1, epochs // 10)
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, height: float = HEIGHT, **options: Any
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure as wide as the text, without pyplot: a notebook shows it once, when returned."""
+    made = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = made.subplots(rows, columns, squeeze=False, **options)
+    return made, [list(row) for row in axes]
+
+
+def write_note(axes: Axes, text: str) -> None:
+    """A word in the middle of a panel that has nothing (more) to show."""
+    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": GREY, "alpha": 0.9}
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, bbox=box
+    )
+
+
+def start_at_zero(axes: Axes, room: float) -> None:
+    """Let the x axis go from 0 to ``room`` times the largest value; to 1 where nothing is drawn."""
+    largest = axes.dataLim.x1
+    axes.set_xlim(0, room * largest if 0 < largest < math.inf else 1)
+
+
+def mark_missing(axes: Axes, place: int) -> None:
+    """Say at the left of a row that its variant has no run."""
+    axes.text(
+        0.02, place, words.STATUS["missing"], transform=axes.get_yaxis_transform(), color=GREY,
+        va="center", fontsize=8,
+    )  # fmt: skip

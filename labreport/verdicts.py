@@ -1,33 +1,47 @@
-"""Verdicts: each claim tested on a study's runs, corrected over all claims."""
+"""Verdicts: each claim tested on a study's runs, corrected over all claims. Facts, no words."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-import numpy as np
-
-from labcnn.variants import label
-from labreport import statistics
+from labreport import estimates
 from labreport.claims import CLAIMS, Claim, Part
-from labreport.measures import MEASURES, NotComparableError
-from labreport.statistics import ALPHA, Estimate
-from labreport.study import Study
+from labreport.estimates import ALPHA, Estimate
+from labreport.measures import MEASURES, NotComparableError, Reason, Why
+from labreport.study import Study, original
 
-HOLDS, FAILS, UNDECIDED = "成立", "不成立", "证据不足"
-#: A decay that never came, for example: there is nothing to compare.
-SAME = "两者的逐轮记录与预测完全相同，所比较的开关没有起过作用"
+
+class Outcome(StrEnum):
+    """What a test of a claim ends in."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One part's estimate, or the reason why there is none (Chinese).
+    """One part's estimate, or the reason why there is none.
 
-    ``seeds`` are those that all its variants have, ``of`` those of the study.
+    ``seeds`` counts those that all its variants have, ``of`` those of the study.
     """
 
     part: Part
     estimate: Estimate | None
-    reason: str = ""
+    reason: Reason | None = None
     seeds: int = 0
     of: int = 0
+
+    @property
+    def unit(self) -> str:
+        """``points``, ``epochs`` or ``ratio``."""
+        return MEASURES[self.part.measure].unit
+
+    @property
+    def signed(self) -> bool:
+        """Is it a difference? An accuracy by itself has no sign."""
+        return self.part.second is not None or self.part.measure != "test"
 
     @property
     def p_for(self) -> float:
@@ -38,6 +52,23 @@ class Finding:
     def p_against(self) -> float:
         return self.estimate.p_beyond(above=not self.part.above) if self.estimate else 1.0
 
+    @property
+    def original(self) -> float | None:
+        """The same effect in the original's table; None where it has none."""
+        if self.part.measure not in {"test", "train", "gap"}:
+            return None
+        table = original()
+
+        def value(variant: str) -> float:
+            accuracy = {split: table[f"{split}_accuracy"][variant] for split in ("train", "test")}
+            if self.part.measure == "gap":
+                return accuracy["train"] - accuracy["test"]
+            return accuracy[self.part.measure]
+
+        second = value(self.part.second) if self.part.second else 0.0
+        effect = value(self.part.first) - second
+        return None if math.isnan(effect) else effect
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -45,33 +76,36 @@ class Verdict:
 
     ``p`` is two-sided. For the claim: all parts must hold, so the largest of their p-values counts
     (intersection-union test). Against it: one opposite part is enough, so the smallest counts,
-    times the number of parts (Bonferroni). ``p_adjusted`` is Holm's over all claims.
+    times the number of parts (Bonferroni). ``p_adjusted`` is Holm's over all claims. ``reasons``
+    say why an undecided claim is undecided.
     """
 
     claim: Claim
     findings: tuple[Finding, ...]
     p: float
     p_adjusted: float
-    verdict: str
-    reason: str
+    outcome: Outcome
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def deciding(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.part.decides)
 
     @property
     def one_seed(self) -> bool:
         """Is it of single trained networks, its intervals of the test images only?"""
-        deciding = [f for f in self.findings if f.estimate and f.part.decides]
-        return bool(deciding) and all(finding.seeds == 1 for finding in deciding)
+        compared = [finding for finding in self.deciding if finding.estimate]
+        return bool(compared) and all(finding.seeds == 1 for finding in compared)
 
     @property
     def tested(self) -> bool:
         """Whether there was a test of every part that decides; without one, p counts as 1."""
-        deciding = [finding for finding in self.findings if finding.part.decides]
-        return all(f.estimate is not None and not np.isnan(f.estimate.p) for f in deciding)
+        return all(f.estimate is not None and not math.isnan(f.estimate.p) for f in self.deciding)
 
     @property
-    def word(self) -> str:
-        """The verdict in Markdown, with a note where it is of one seed."""
-        single = self.one_seed and self.verdict != UNDECIDED
-        return f"**{self.verdict}**{'（仅就一个种子而言）' if single else ''}"
+    def obstacles(self) -> tuple[Reason, ...]:
+        """Why some comparisons couldn't be made."""
+        return merge(f.reason for f in self.findings if f.reason)
 
     @property
     def shown(self) -> tuple[Finding, ...]:
@@ -79,7 +113,7 @@ class Verdict:
         if not self.claim.shown:
             return self.findings
         found = [f for f in self.findings if f.estimate] or [self.findings[0]]
-        key = (lambda f: -f.p_against) if self.verdict == FAILS else _closeness
+        key = (lambda f: -f.p_against) if self.outcome is Outcome.FAILS else _closeness
         return tuple(sorted(found, key=key)[-self.claim.shown :][::-1])
 
 
@@ -94,57 +128,52 @@ def evaluate(study: Study, claims: tuple[Claim, ...] = CLAIMS) -> list[Verdict]:
     """Test every claim; missing runs leave it undecided unless what is there refutes it."""
     drafts = [_draft(study, claim) for claim in claims]
     # An untestable claim counts too: the correction doesn't depend on what happened to be there.
-    adjusted = statistics.holm([draft.p for draft in drafts])
+    adjusted = estimates.holm([draft.p for draft in drafts])
     return [_decide(replace(d, p_adjusted=p)) for d, p in zip(drafts, adjusted, strict=True)]
 
 
-def find(study: Study, part: Part) -> Finding:
+def compare(study: Study, part: Part) -> Finding:
     """One part's estimate on the seeds that all its variants have."""
-    missing = [label(v) for v in part.variants if not study.seeds(v)]
+    missing = tuple(v for v in part.variants if not study.seeds(v))
     if missing:
-        return Finding(part, None, f"未完成：{'、'.join(missing)}")
+        return Finding(part, None, Reason(Why.MISSING, missing))
     seeds = sorted(set.intersection(*(set(study.seeds(v)) for v in part.variants)))
     if not seeds:
-        return Finding(part, None, "没有共同的随机种子")
+        return Finding(part, None, Reason(Why.NO_COMMON_SEED))
     if part.second is not None and study.identical(part.first, part.second, seeds):
-        return Finding(part, None, SAME, len(seeds))
+        return Finding(part, None, Reason(Why.IDENTICAL), len(seeds))
     threshold = part.threshold + part.times_chance * study.chance
     try:
         estimate = MEASURES[part.measure].compare(study, part.first, part.second, seeds, threshold)
     except NotComparableError as error:
-        return Finding(part, None, str(error), len(seeds))
+        return Finding(part, None, error.reason, len(seeds))
     return Finding(part, estimate, seeds=len(seeds), of=len(study.all_seeds))
 
 
+def merge(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Each reason once, all missing variants in one, which comes first."""
+    once = list(dict.fromkeys(reasons))
+    missing = dict.fromkeys(v for r in once if r.why is Why.MISSING for v in r.variants)
+    others = [reason for reason in once if reason.why is not Why.MISSING]
+    return (*([Reason(Why.MISSING, tuple(missing))] if missing else []), *others)
+
+
 def _draft(study: Study, claim: Claim) -> Verdict:
-    findings = tuple(find(study, part) for part in claim.parts)
+    findings = tuple(compare(study, part) for part in claim.parts)
     deciding = [finding for finding in findings if finding.part.decides]
     p_for = max(finding.p_for for finding in deciding)
     p_against = min(1.0, len(deciding) * min(finding.p_against for finding in deciding))
-    verdict = HOLDS if p_for < p_against else FAILS
-    return Verdict(claim, findings, min(1.0, 2 * min(p_for, p_against)), 1.0, verdict, "")
+    outcome = Outcome.HOLDS if p_for < p_against else Outcome.FAILS
+    return Verdict(claim, findings, min(1.0, 2 * min(p_for, p_against)), 1.0, outcome)
 
 
 def _decide(draft: Verdict) -> Verdict:
     if draft.p_adjusted <= ALPHA:
         return draft
-    deciding = [finding for finding in draft.findings if finding.part.decides]
-    reasons = [f.reason for f in deciding if f.reason]
-    if any(f.estimate and np.isnan(f.estimate.p) for f in deciding):
-        reasons.append("需要多个种子才能给出区间")
+    reasons = [finding.reason for finding in draft.deciding if finding.reason]
+    if any(f.estimate and math.isnan(f.estimate.p) for f in draft.deciding):
+        reasons.append(Reason(Why.ONE_SEED))
     if not reasons:
-        several = "各项比较未能全部得到支持" if len(deciding) > 1 else "差异不显著"
-        if draft.p <= ALPHA:
-            several = "单独看已达显著，经全部论断的 Holm 校正后则不显著"
-        reasons.append(f"{several}（校正后 p = {draft.p_adjusted:.2g}）")
-    unique = list(dict.fromkeys(reasons))
-    return replace(draft, verdict=UNDECIDED, reason=_joined(unique))
-
-
-def _joined(reasons: list[str]) -> str:
-    """All reasons in one, the missing variants of several named once."""
-    prefix = "未完成："
-    names = [n for r in reasons if r.startswith(prefix) for n in r[len(prefix) :].split("、")]
-    others = [r for r in reasons if not r.startswith(prefix)]
-    missing = [f"{prefix}{'、'.join(dict.fromkeys(names))}"] if names else []
-    return "；".join(missing + others)
+        several = Why.NOT_ALL_PARTS if len(draft.deciding) > 1 else Why.NOT_SIGNIFICANT
+        reasons.append(Reason(Why.ONLY_BEFORE_HOLM if draft.p <= ALPHA else several))
+    return replace(draft, outcome=Outcome.UNDECIDED, reasons=merge(reasons))

@@ -8,8 +8,9 @@ import papermill
 import pytest
 from fake_runs import Fake, write_runs
 
+from labcnn.paths import project_root
 from labcnn.variants import REPORT_VARIANTS, label
-from labreport.document import DOCUMENT
+from labreport.display import DOCUMENT
 
 pytestmark = pytest.mark.system
 
@@ -62,31 +63,33 @@ def _cell(notebook: nbformat.NotebookNode, label: str) -> nbformat.NotebookNode:
 
 
 @pytest.mark.parametrize("kind", ["complete", "incomplete"])
-def test_runs_without_warnings_or_missing_glyphs(kind: str, request: pytest.FixtureRequest) -> None:
+def test_the_report_of_what_is_there(kind: str, request: pytest.FixtureRequest) -> None:
+    """No warning of a missing glyph, all rows, and every reference leads to one figure or table."""
     notebook = request.getfixturevalue(kind)
     streams = [o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream"]
     assert [stream.text for stream in streams] == []
-
-
-@pytest.mark.parametrize(("kind", "more"), [("complete", 1), ("incomplete", 0)])
-def test_results_table_has_the_thirteen_labels_and_the_tuned(
-    kind: str, more: int, request: pytest.FixtureRequest
-) -> None:
-    (output,) = _cell(request.getfixturevalue(kind), "tbl-results").outputs
+    (output,) = _cell(notebook, "tbl-results").outputs
     lines = output["data"]["text/markdown"].splitlines()
     names = [re.split(r"(?<!\\)\|", line)[1].strip() for line in lines[2:]]
     assert names[:13] == [label(variant) for variant in REPORT_VARIANTS]
-    assert names[13:] == ["Shortbaseline+all（tuned）"] * more
+    assert names[13:] == ["Shortbaseline+all（tuned）"] * (kind == "complete")
+    shown = _outputs(notebook, "text/markdown")
+    brought = [m[1] for text in shown if (m := re.search(r"\{#([a-z-]+)\}$", text))]
+    labels = [*_labels(notebook), *brought]
+    assert len(labels) == len(set(labels))
+    said = [text for text in shown if not text.startswith(("|", "!"))]
+    references = re.findall(r"@([a-z]+-[a-z-]*[a-z])", "\n".join(said))
+    assert set(references) == set(labels)
+    assert ("fig-seeds" in labels) is (kind == "complete")
 
 
 def test_incomplete_report_says_what_is_missing_and_failed(
     incomplete: nbformat.NotebookNode,
 ) -> None:
-    prose = "\n".join(_outputs(incomplete, "text/markdown"))
-    top = next(text for text in _outputs(incomplete, "text/markdown"))
-    assert "**未完成**" in top
-    assert "mid+全部" in top
-    assert "发散" in prose
+    first, *others = _outputs(incomplete, "text/markdown")
+    assert "**未完成**" in first
+    assert "mid+全部" in first
+    assert "发散" in "\n".join(others)
 
 
 def test_every_figure_is_svg_with_a_text_for_who_cannot_see_it(
@@ -108,51 +111,30 @@ def _labels(notebook: nbformat.NotebookNode) -> list[str]:
     return [m[1] for c in notebook.cells if (m := re.match(r"#\| label: (\S+)", c.source))]
 
 
-@pytest.mark.parametrize("kind", ["complete", "incomplete"])
-def test_every_reference_resolves_and_everything_is_referred_to(
-    kind: str, request: pytest.FixtureRequest
-) -> None:
-    notebook = request.getfixturevalue(kind)
-    shown = _outputs(notebook, "text/markdown")
-    brought = [m[1] for text in shown if (m := re.search(r"\{#([a-z-]+)\}$", text))]
-    labels = [*_labels(notebook), *brought]
-    assert len(labels) == len(set(labels))
-    texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
-    said = [text for text in shown if not text.startswith(("|", "!"))]
-    references = re.findall(r"@([a-z]+-[a-z-]*[a-z])", "\n".join(texts + said))
-    assert set(references) == set(labels)
-    assert ("fig-seeds" in labels) is (kind == "complete")
-
-
-def test_the_seed_figure_and_the_links_are_there(complete: nbformat.NotebookNode) -> None:
-    links = "\n".join(_outputs(complete, "text/markdown"))
-    assert "(logs/shapes-4ep/mid_all/seed1/history.csv)" in links
-    assert "(logs/shapes-tuned/short_all/seed0/result.json)" in links
-
-
 def test_headings_follow_the_outline(complete: nbformat.NotebookNode) -> None:
     sources = [c.source for c in complete.cells if c.cell_type == "markdown"]
     found = [line.lstrip("# ") for s in sources for line in s.splitlines() if line.startswith("#")]
     assert found == list(HEADINGS)
 
 
-def test_front_matter(complete: nbformat.NotebookNode) -> None:
+def test_what_is_given_reaches_title_and_links(complete: nbformat.NotebookNode) -> None:
     (front,) = _outputs(complete, DOCUMENT)
     assert (front["author"], front["student_number"], front["date"]) == ("张三", "7", "")
     assert "演示数据" in front["notice"]
+    links = "\n".join(_outputs(complete, "text/markdown"))
+    assert "(logs/shapes-4ep/mid_all/seed1/history.csv)" in links
+    assert "(logs/shapes-tuned/short_all/seed0/result.json)" in links
 
 
-def test_no_number_of_a_result_is_typed(complete: nbformat.NotebookNode) -> None:
-    sources = "\n".join(c.source for c in complete.cells if c.cell_type == "markdown")
-    assert re.findall(r"\d+\.\d{2}|\d\s*%", sources.replace("95%", "")) == []
+def test_no_number_of_a_result_is_typed() -> None:
+    texts = project_root() / "labreport" / "text"
+    typed = [re.sub(r"95%|标准差 0\.01|0\.999", "", p.read_text("utf-8")) for p in texts.iterdir()]
+    assert [found for text in typed for found in re.findall(r"\d+\.\d{2}|\d\s*%(?!})", text)] == []
 
 
-def test_unknown_parameter_is_refused(tmp_path: Path) -> None:
+def test_a_wrong_parameter_and_no_runs_are_one_readable_line(tmp_path: Path) -> None:
     with pytest.raises(papermill.PapermillExecutionError, match=r"experimnet.*experiment"):
         _run(tmp_path, experimnet="shapes")
-
-
-def test_no_runs_is_one_readable_line(tmp_path: Path) -> None:
     with pytest.raises(papermill.PapermillExecutionError) as error:
         _run(tmp_path)
     assert error.value.ename == "ReportError"
@@ -167,10 +149,6 @@ def test_notebook_is_stored_clean_and_narrates_only() -> None:
         assert (cell.outputs, cell.execution_count) == ([], None)
         nodes = list(ast.walk(ast.parse(cell.source)))
         assert not [n for n in nodes if isinstance(n, ast.ClassDef | ast.For | ast.FunctionDef)]
-
-
-def test_parameters_are_literals_with_a_type() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
     (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     for statement in ast.parse(cell.source).body:
         assert isinstance(statement, ast.Assign)

@@ -231,13 +231,13 @@ def test_verdicts_of_one_seed_by_hand(experiment: str, tmp_path: Path) -> None:
         both = [_one_sided(files, claim, part) for part in parts]
         holds, fails = max(p for p, _ in both), min(1.0, len(both) * min(p for _, p in both))
         p_values[claim] = min(1.0, 2 * min(holds, fails))
-        says[claim] = "成立" if holds < fails else "不成立"
+        says[claim] = "holds" if holds < fails else "fails"
     # Holm: the smallest times 15, the next times 14, and none below the one before it.
     order = sorted(p_values, key=lambda claim: p_values[claim])
     steps = [min(1.0, p_values[claim] * (15 - place)) for place, claim in enumerate(order)]
     adjusted = dict(zip(order, itertools.accumulate(steps, max), strict=True))
-    expected = {c: says[c] if adjusted[c] <= 0.05 else "证据不足" for c in BY_HAND}
-    assert {c: v.verdict for c, v in verdicts.items()} == expected
+    expected = {c: says[c] if adjusted[c] <= 0.05 else "undecided" for c in BY_HAND}
+    assert {c: v.outcome for c, v in verdicts.items()} == expected
     of_pairs = {"depth-order", "norm-helps", "lrdecay-helps", "dropout-helps", "shallow-better"}
     for claim in of_pairs:
         assert verdicts[claim].p == pytest.approx(p_values[claim], rel=1e-6)

@@ -1,29 +1,22 @@
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_runs import Fake, write_runs
+from matplotlib.colors import same_color
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS
-from labreport import (
-    class_figures,
-    comparison,
-    costs,
-    curves,
-    diagrams,
-    forest,
-    gradient_figures,
-    gradients,
-    seeds,
-    style,
-)
-from labreport.captioned import Captioned
-from labreport.classes import best_variant
-from labreport.names import short_name
-from labreport.pictures import Pictures
+from labcnn.variants import REPORT_VARIANTS
+from labreport import style
+from labreport.display import CaptionedFigure, Prose
+from labreport.facts import Facts
+from labreport.figures import classes, comparison, costs, curves, forest, networks
+from labreport.formats import short_name
+from labreport.measures import accuracy_interval, first_to_last
 from labreport.study import Study, load_study
 from labreport.verdicts import evaluate
 
@@ -56,72 +49,60 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return load_study(logs)
 
 
-FIGURES = {
-    "training": lambda study: curves.training(study, PAIRS),
-    "learning_rate": lambda study: curves.learning_rate(study, PAIRS),
-    "section": lambda study: comparison.section(study, PAIRS),
-    "ranking": comparison.ranking,
-    "gaps": lambda study: comparison.gaps(study, REPORT_VARIANTS),
-    "heat_map": lambda study: gradient_figures.heat_map(study, PAIRS),
-    "ratio": lambda study: gradient_figures.first_against_last(study, PAIRS),
-    "networks": lambda study: diagrams.networks(study.recipe.width),
-    "forest": lambda study: forest.plot(evaluate(study)),
-    "costs": costs.pareto,
-    "classes": lambda study: class_figures.by_class(study, best_variant(study), Pictures()),
+FIGURES: dict[str, Callable[[Study], Figure]] = {
+    "training": lambda study: curves.plot_training(study, PAIRS),
+    "learning_rate": lambda study: curves.plot_learning_rate(study, PAIRS),
+    "gradients": lambda study: curves.plot_gradients(study, PAIRS),
+    "gradient_ratio": lambda study: curves.plot_gradient_ratio(study, PAIRS),
+    "section": lambda study: comparison.plot_section(study, PAIRS),
+    "ranking": comparison.plot_ranking,
+    "gaps": lambda study: comparison.plot_gaps(study, REPORT_VARIANTS),
+    "networks": lambda study: networks.plot_networks(study.recipe.width),
+    "claims": lambda study: forest.plot_claims(evaluate(study)),
+    "costs": costs.plot_costs,
+    "classes": lambda study: classes.plot_classes(Facts(study, [])),
 }
 
 
 def _texts(figure: Figure) -> list[str]:
-    from matplotlib.text import Text
-
     return [t.get_text() for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text()]
 
 
-@pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("kind", ["whole", "broken"])
 def test_figures_draw_every_character(
-    name: str,
-    kind: str,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-    caplog: pytest.LogCaptureFixture,
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A missing glyph warns (an error here) or, beside formulas, is only logged."""
     study = request.getfixturevalue(kind)
     with caplog.at_level(logging.INFO):
-        figure = FIGURES[name](study)
-        for ending in ("png", "svg"):
-            figure.savefig(tmp_path / f"figure.{ending}")
-            assert (tmp_path / f"figure.{ending}").stat().st_size > 5_000
+        for name, plot in FIGURES.items():
+            figure = plot(study)
+            for ending in ("png", "svg"):
+                figure.savefig(tmp_path / f"{name}.{ending}")
+                assert (tmp_path / f"{name}.{ending}").stat().st_size > 5_000
     logged = [r.getMessage() for r in caplog.records if r.name.startswith("matplotlib.mathtext")]
     logged += [r.getMessage() for r in caplog.records if "findfont" in r.getMessage()]
     assert logged == []
 
 
-@pytest.mark.parametrize("name", ["training", "section", "ranking", "heat_map", "gaps"])
-def test_figures_say_what_is_missing(name: str, broken: Study) -> None:
-    assert any("未完成" in text for text in _texts(FIGURES[name](broken)))
-
-
-@pytest.mark.parametrize("name", ["training", "section", "ranking", "heat_map"])
-def test_figures_say_what_diverged(name: str, broken: Study) -> None:
-    assert any("发散" in text for text in _texts(FIGURES[name](broken)))
-
-
-@pytest.mark.parametrize("variants", [["mid_all"], ["mid_all", "long_all"]])
-def test_figures_of_nothing_say_so(broken: Study, variants: list[str]) -> None:
-    for draw in (
-        curves.training,
-        curves.learning_rate,
-        comparison.section,
-        gradient_figures.heat_map,
-        gradient_figures.first_against_last,
+def test_figures_say_what_is_missing_and_what_diverged(broken: Study) -> None:
+    for name in ("training", "section", "ranking", "gradients", "gaps"):
+        texts = _texts(FIGURES[name](broken))
+        assert any("未完成" in text for text in texts), name
+        assert name == "gaps" or any("发散" in text for text in texts), name
+    for plot in (
+        curves.plot_training,
+        curves.plot_learning_rate,
+        comparison.plot_section,
+        curves.plot_gradients,
+        curves.plot_gradient_ratio,
     ):
-        assert "未完成" in _texts(draw(broken, variants))
+        assert "未完成" in _texts(plot(broken, ["mid_all", "long_all"]))
+    assert "没有可以比较的运行" in _texts(forest.plot_claims([]))
 
 
 def test_curves_show_the_history(whole: Study) -> None:
-    figure = curves.training(whole, ["short_all"])
+    figure = curves.plot_training(whole, ["short_all"])
     accuracy = [line.get_ydata() for line in figure.axes[1].lines]
     history = whole.history("short_all", 0)
     assert any(np.array_equal(np.ravel(y), history["val_accuracy"]) for y in accuracy)
@@ -129,48 +110,50 @@ def test_curves_show_the_history(whole: Study) -> None:
     assert any(np.allclose(np.ravel(y), mean) for y in accuracy)
 
 
-@pytest.mark.parametrize("name", ["training", "section", "ranking", "gaps", "costs"])
-def test_no_two_ticks_say_the_same(name: str, tmp_path: Path) -> None:
+def test_no_two_ticks_say_the_same(tmp_path: Path) -> None:
     """Short runs on hard data end at a few percent: whole percents would repeat on the axis."""
     low = {v: (0.02 + k / 500, 0.015 + k / 900, 0.012 + k / 900) for k, v in enumerate(PAIRS)}
     fakes = [Fake(variant, accuracies=accuracies) for variant, accuracies in low.items()]
     write_runs(tmp_path, fakes, images=1000, parameters={"epochs": 4})
-    figure = FIGURES[name](load_study(tmp_path))
-    figure.canvas.draw()
-    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_visible()]
-    assert axes
-    for axis in axes:
-        labels = [text for text in (t.get_text() for t in axis.get_ticklabels()) if text]
-        assert len(labels) == len(set(labels)), labels
+    study = load_study(tmp_path)
+    for name in ("training", "section", "ranking", "gaps", "costs"):
+        figure = FIGURES[name](study)
+        figure.canvas.draw()
+        axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_visible()]
+        assert axes
+        for axis in axes:
+            labels = [text for text in (t.get_text() for t in axis.get_ticklabels()) if text]
+            assert len(labels) == len(set(labels)), (name, labels)
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_figures_of_one_single_run(name: str, tmp_path: Path) -> None:
-    """A newcomer's first report: one variant, so that most sections have nothing to show."""
+def test_a_first_report_of_one_run_of_one_epoch(tmp_path: Path) -> None:
+    """Most sections have nothing to show, and a curve of one epoch is a point that is seen."""
     write_runs(tmp_path, ["mid_all"], images=200, parameters={"epochs": 1})
-    FIGURES[name](load_study(tmp_path)).canvas.draw()
-
-
-@pytest.mark.parametrize("draw", [curves.training, comparison.section, curves.learning_rate])
-def test_one_epoch_is_a_point_that_is_seen(draw: Callable, tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all"], images=200, parameters={"epochs": 1})
-    lines = draw(load_study(tmp_path), ["short_all"]).axes[0].lines
-    assert [line for line in lines if line.get_marker() not in {"None", None, ""}]
+    study = load_study(tmp_path)
+    for plot in FIGURES.values():
+        plot(study).canvas.draw()
+    for curve in (curves.plot_training, comparison.plot_section, curves.plot_learning_rate):
+        lines = curve(study, ["mid_all"]).axes[0].lines
+        assert [line for line in lines if line.get_marker() not in {"None", None, ""}]
+    shown = comparison.plot_spread(Facts(study, []))
+    assert isinstance(shown, Prose)
+    assert "只有一个随机种子" in shown.text
+    assert Facts(study, []).text("5.4-seeds").text == ""
 
 
 def test_seeds_of_different_lengths(tmp_path: Path) -> None:
     fakes = [Fake(v, seed, epochs_run=3 + seed) for v in PAIRS for seed in (0, 1)]
     write_runs(tmp_path, fakes, images=200)
     study = load_study(tmp_path)
-    for draw in (curves.training, gradient_figures.first_against_last, gradient_figures.heat_map):
+    for draw in (curves.plot_training, curves.plot_gradient_ratio, curves.plot_gradients):
         draw(study, PAIRS).canvas.draw()
 
 
 def test_seeds_are_drawn_at_their_distance_from_the_mean(tmp_path: Path) -> None:
     accuracies = [(0.9, 0.8, 0.5), (0.9, 0.8, 0.6)]
     write_runs(tmp_path, [Fake("short_all", k, a) for k, a in enumerate(accuracies)])
-    shown = seeds.spread(load_study(tmp_path))
-    assert isinstance(shown, Captioned)
+    shown = comparison.plot_spread(Facts(load_study(tmp_path), []))
+    assert isinstance(shown, CaptionedFigure)
     left, right = shown.figure.axes
     assert sorted(np.ravel(left.lines[0].get_xdata())) == pytest.approx([-5, 5])
     (bar,) = right.patches
@@ -180,17 +163,14 @@ def test_seeds_are_drawn_at_their_distance_from_the_mean(tmp_path: Path) -> None
 
 
 def test_ranking_shows_all_thirteen_at_their_accuracy(whole: Study) -> None:
-    figure = comparison.ranking(whole)
+    figure = comparison.plot_ranking(whole)
     axes = figure.axes[0]
     assert [t.get_text() for t in axes.get_yticklabels()] == [
         short_name(v) for v in REPORT_VARIANTS
     ]
     shown = {f"{whole.mean(v, 'test_accuracy') * 100:.1f}" for v in REPORT_VARIANTS}
     assert shown <= set(_texts(figure))
-
-
-def test_interval_over_seeds_contains_the_mean(whole: Study) -> None:
-    value, low, high = comparison.test_interval(whole, "short_all")
+    value, low, high = accuracy_interval(whole, "short_all")
     assert low < value < high
 
 
@@ -199,27 +179,60 @@ def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
     rows = "epoch,layer,stage,gradient_norm,weight_norm\n"
     rows += "0,a,1,3,1\n0,b,1,4,1\n0,c,4,10,1\n1,a,1,1,1\n1,b,1,1,1\n1,c,4,nan,1\n"
     (folder.path / "gradients.csv").write_text(rows, encoding="utf-8")
-    found = gradients.first_to_last(load_study(tmp_path), "short_all", 0)
+    found = first_to_last(load_study(tmp_path), "short_all", 0)
     assert np.exp(found[0]) == pytest.approx(np.sqrt(12.5) / 10)
     assert np.isnan(found[1])
 
 
-@pytest.mark.parametrize("depth", BLOCKS_PER_STAGE)
-def test_diagrams_are_the_modules(depth: str) -> None:
+def test_forest_has_a_row_for_each_estimate_in_its_verdicts_colour(tmp_path: Path) -> None:
+    write_runs(tmp_path, images=2000)
+    verdicts = evaluate(load_study(tmp_path))
+    shown = [(v, f) for v in verdicts for f in v.shown if f.estimate]
+    figure = forest.plot_claims(verdicts)
+    rows = forest.group_rows(verdicts)
+    assert sum(map(len, rows.values())) == len(shown)
+    for axes, (unit, listed) in zip(figure.axes, rows.items(), strict=True):
+        assert len(axes.get_yticklabels()) == len(listed)
+        dots = [line for line in axes.lines if line.get_marker() in {"o", "s", "D"}]
+        for place, (verdict, finding) in enumerate(listed):
+            assert finding.estimate is not None
+            (dot,) = [d for d in dots if np.ravel(d.get_ydata()).tolist() == [place]]
+            assert same_color(dot.get_color(), forest.STYLES[verdict.outcome]["color"])
+            drawn = forest.SCALES[unit](finding.estimate.effect)
+            assert float(np.ravel(dot.get_xdata())[0]) == pytest.approx(float(drawn))
+
+
+def test_long_intervals_are_cut_so_that_the_others_stay_readable(tmp_path: Path) -> None:
+    """Two seeds of gradients give intervals of many powers of ten."""
+    write_runs(tmp_path, seeds=(0, 1), images=500)
+    verdicts = evaluate(load_study(tmp_path))
+    (verdict,) = (v for v in verdicts if v.claim.id == "depth-gradient")
+    estimates = [f.estimate for f in verdict.findings if f.estimate]
+    first, *others = verdict.findings
+    assert first.estimate
+    wide = replace(first, estimate=first.estimate._replace(low=-30.0, high=30.0))
+    figure = forest.plot_claims([replace(verdict, findings=(wide, *others))])
+    low, high = np.log(figure.axes[0].get_xlim())
+    effects = [e.effect for e in estimates]
+    assert low < min(0, *effects) and max(0, *effects) < high
+    assert high - low < 10
+
+
+def test_diagrams_are_the_modules() -> None:
     """Each box of a convolution or a pooling is a module's, in the order of the forward pass."""
     from torch import nn
 
     from labcnn.models import ConvNet, DoubleConv
     from labcnn.variants import get_variant
 
-    model = ConvNet(get_variant(f"{depth}_all"), 16, 20)
+    model = ConvNet(get_variant("long_all"), 16, 20)
     wanted = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             stride = "，步长 2" if module.stride == (2, 2) else ""
             wanted.append(f"3×3 卷积{stride}，{module.out_channels}")
     blocks = [module for module in model.modules() if isinstance(module, DoubleConv)]
-    (axes,) = [a for a in diagrams.networks(16).axes if a.get_title().endswith(f") {depth}")]
+    (axes,) = [a for a in networks.plot_networks(16).axes if a.get_title().endswith(") long")]
     texts = [text.get_text() for text in axes.texts]
     assert [text for text in texts if text.startswith("3×3")] == wanted
     assert texts.count("2×2 最大池化") == sum(block.pool for block in blocks)

@@ -11,7 +11,7 @@ from labcnn.paths import project_root
 from labcnn.runs import load_runs
 from labcnn.variants import REPORT_VARIANTS, label
 from labreport.study import load_study, original
-from labreport.verdicts import evaluate
+from labreport.verdicts import Outcome, evaluate
 
 ROOT = project_root()
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
@@ -42,8 +42,8 @@ def test_the_table_of_results_is_that_of_the_runs(readme: Path) -> None:
 
 
 def test_the_count_of_verdicts_is_that_of_the_report() -> None:
-    found = [verdict.verdict for verdict in evaluate(load_study(ROOT / "report/logs", EXPERIMENT))]
-    counts = [found.count(outcome) for outcome in ("成立", "不成立", "证据不足")]
+    found = [verdict.outcome for verdict in evaluate(load_study(ROOT / "report/logs", EXPERIMENT))]
+    counts = [found.count(outcome) for outcome in Outcome]
     english = r"confirms (\d+), contradicts (\d+), and calls (\d+) undecided"
     chinese = r"判定 (\d+) 条成立、(\d+) 条不成立、(\d+) 条证据不足"
     for readme, pattern in zip(READMES, (english, chinese), strict=True):

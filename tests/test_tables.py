@@ -1,17 +1,27 @@
+"""The tables' cells, recomputed; how to get the results again; the title block's one model."""
+
+import ast
 import html
+import inspect
+import re
 from pathlib import Path
 from typing import get_args
 
+import nbformat
 import pypandoc
 import pytest
 from fake_runs import ACCURACIES, Fake, write_runs
 
+from labcnn.cli import report
+from labcnn.paths import project_root
 from labcnn.recipe import Recipe
-from labcnn.runs import NUMERICS, RunFolder
-from labcnn.variants import REPORT_VARIANTS, label
-from labreport import prose, reproduction, tables
-from labreport.document import DOCUMENT, FrontMatter, Links, Strong, Table, escape
+from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
+from labreport import reproduction, tables
+from labreport.display import DOCUMENT, FrontMatter, Links, Prose, Strong, Table
+from labreport.facts import Facts
+from labreport.formats import short_name
 from labreport.study import Study, load_study
+from labreport.title_block import LINES, TitleBlock, variable
 from labreport.verdicts import evaluate
 
 HOSTILE = 'a|b*c*_d_ <script>x</script> $e^2$ `f` [g](http://h) # @fig-i \\ ~~k~~ "q"\nnext'
@@ -27,90 +37,95 @@ def _row(table: Table, first: str) -> list[str]:
     return next(list(row) for row in table.rows if row[0] == first)
 
 
-def _pairs(table: Table) -> dict[str, str]:
-    return {row[0]: row[1] for row in table.rows}
+def _cells(text: Prose) -> list[tuple[str, ...]]:
+    """The rows of a pipe table, without its head."""
+    return [tuple(line.strip("| ").split(" | ")) for line in text.text.splitlines()[2:]]
+
+
+def _pairs(logs: Path, template: str) -> dict[str, str]:
+    rows = _cells(Facts(load_study(logs), []).text(template))
+    return {row[0]: row[1] for row in rows}
 
 
 def test_results_have_thirteen_rows_with_the_original_beside(study: Study) -> None:
-    table = tables.results(study)
+    table = tables.tabulate_results(study)
     assert [row[0] for row in table.rows] == [label(v) for v in REPORT_VARIANTS]
     assert _row(table, "Longbaseline+dropout") == [
         "Longbaseline+dropout", *(f"{a * 100:.2f}" for a in ACCURACIES["long_dropout"]),
         "正常", "42.49", "28.70", "29.01",
     ]  # fmt: skip
-
-
-def test_best_of_each_column_is_marked(study: Study) -> None:
-    marked = [
-        (row[0], place)
-        for row in tables.results(study).rows
-        for place, cell in enumerate(row)
-        if isinstance(cell, Strong)
-    ]
-    assert sorted(marked) == [
-        ("Shortbaseline+all", 2),
-        ("Shortbaseline+all", 3),
-        ("Shortbaseline+normalization", 1),
-    ]
+    rows = [(row[0], enumerate(row)) for row in table.rows]
+    marked = [(name, k) for name, row in rows for k, cell in row if isinstance(cell, Strong)]
+    assert marked == [
+        ("Shortbaseline+normalization", 1), ("Shortbaseline+all", 2), ("Shortbaseline+all", 3),
+    ]  # fmt: skip
 
 
 def test_results_of_several_seeds_show_their_spread(tmp_path: Path) -> None:
     fakes = [Fake("short_all", seed, (0.9, 0.8, test)) for seed, test in enumerate((0.7, 0.8))]
     write_runs(tmp_path, fakes)
-    row = _row(tables.results(load_study(tmp_path)), "Shortbaseline+all")
+    row = _row(tables.tabulate_results(load_study(tmp_path)), "Shortbaseline+all")
     assert row[3] == "75.00 ± 7.07"
 
 
-def test_missing_and_failed_variants_are_told(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all", Fake("short_residual", status="diverged")])
-    table = tables.results(load_study(tmp_path))
+def test_sections_and_results_say_what_is_missing_and_failed(tmp_path: Path) -> None:
+    good = Fake("short_all", epochs_run=4, accuracies=(0.9, 0.8, 0.5))
+    write_runs(tmp_path, [good, Fake("short_residual", status="diverged")])
+    study = load_study(tmp_path)
+    rows = tables.tabulate_section(study, ["short_all", "short_residual", "long_all"]).rows
+    assert list(rows[0]) == [
+        "short+全部", "90.00", "80.00", "50.00", "[46.91, 53.09]", "4 / 4", "2.0", "正常",
+    ]  # fmt: skip
+    assert [row[-1] for row in rows] == ["正常", "发散", "未完成"]
+    table = tables.tabulate_results(study)
     assert _row(table, "Midbaseline+all")[1:5] == ["—", "—", "—", "未完成"]
     assert _row(table, "Shortbaseline+residualblock")[4] == "发散"
 
 
-def test_parameters_are_the_recipes(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all"], parameters={"batch_size": 32, "learning_rate": 0.025})
-    values = _pairs(tables.parameters(load_study(tmp_path)))
-    assert values["批大小"] == "32"
-    assert values["初始学习率"] == "0.025"
+@pytest.mark.parametrize("optimizer", get_args(Recipe.model_fields["optimizer"].annotation))
+def test_parameters_are_the_recipes(optimizer: str, tmp_path: Path) -> None:
+    given = {"optimizer": optimizer, "momentum": 0.75, "nesterov": False}
+    given |= {"batch_size": 32, "learning_rate": 0.025}
+    write_runs(tmp_path, ["short_all"], parameters=given)
+    values = _pairs(tmp_path, "2.1-parameters")
+    assert values["优化器"].lower().startswith(optimizer)
+    assert "0.75" in values["优化器"]
+    assert (values["批大小"], values["初始学习率"]) == ("32", "0.025")
     assert "测试集 1,000" in values["图像数"]
 
 
-@pytest.mark.parametrize("optimizer", get_args(Recipe.model_fields["optimizer"].annotation))
-def test_every_optimizer_has_words(optimizer: str, tmp_path: Path) -> None:
-    given = {"optimizer": optimizer, "momentum": 0.75, "nesterov": False}
-    write_runs(tmp_path, ["short_all"], parameters=given)
-    shown = _pairs(tables.parameters(load_study(tmp_path)))["优化器"]
-    assert shown.lower().startswith(optimizer)
-    assert "0.75" in shown
-
-
-def test_networks_are_the_runs(study: Study) -> None:
-    rows = {tuple(row[:2]): list(row[2:]) for row in tables.networks(study).rows}
+def test_networks_and_names_are_the_variants(study: Study) -> None:
+    rows = {tuple(row[:2]): list(row[2:]) for row in tables.tabulate_networks(study).rows}
     assert rows["long", "—"] == ["3", "0.980", "60.0"]
     assert ("mid", "—") not in rows
+    shorts = [v for v in VARIANTS if v.startswith("short")]
+    names = _cells(Facts(study, []).text("2.2-variants"))
+    assert [row[:2] for row in names] == [(short_name(v), label(v)) for v in shorts]
+    assert names[0][2] == "无"
+    assert names[-1][2] == "学习率衰减、批归一化、Dropout、残差连接"
 
 
-def test_claims_table_shows_effects_beside_the_originals(study: Study) -> None:
-    rows = tables.claims(evaluate(study)).rows
+def test_claims_table_shows_effects_beside_the_originals(study: Study, tmp_path: Path) -> None:
+    rows = tables.tabulate_claims(evaluate(study)).rows
     assert len([row for row in rows if row[0]]) == 15
-    assert list(rows[0][:4]) == ["3.1 越浅准确率越高", "short 与 mid", rows[0][2], "+6.85"]
-    assert rows[0][2].startswith("+7.00 [")
-
-
-def test_claims_without_any_run_keep_their_row(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["mid_baseline", "short_all"])
-    verdicts = evaluate(load_study(tmp_path))
-    assert len([row for row in tables.claims(verdicts).rows if row[0]]) == 15
-    assert "未完成" in prose.judged(verdicts[0])
+    assert list(rows[0][:2]) == ["3.1 越浅准确率越高", "short 与 mid"]
+    assert rows[0][2].startswith("+7.00 \\[")
+    assert rows[0][3] == "+6.85"
+    compared = [row[1] for row in rows]
+    for name in ("首末比：long+全部", "首末比：比 short 基线", "梯度比：比基线", "轮数：long"):
+        assert name in compared
+    write_runs(tmp_path / "few", ["mid_baseline", "short_all"])
+    rows = tables.tabulate_claims(evaluate(load_study(tmp_path / "few"))).rows
+    assert len([row for row in rows if row[0]]) == 15
+    assert (rows[0][2], rows[0][4]) == ("mid+全部未完成", "—")
 
 
 def test_command_repeats_the_experiment(tmp_path: Path) -> None:
     parameters = {"dataset": "tiny-imagenet-200", "fraction": 0.1, "epochs": 5, "width": 8}
-    write_runs(tmp_path, ["short_all"], seeds=(0, 1), parameters=parameters)
+    write_runs(tmp_path, ["long_all", "short_all"], seeds=(0, 1), parameters=parameters)
     assert reproduction.command(load_study(tmp_path)) == (
         'make report DATASET=tiny-imagenet-200 FRACTION=0.1 EPOCHS=5 PARAMS="width=8" SEEDS="0 1"'
-        ' VARIANTS="short_all"'
+        ' VARIANTS="short_all long_all"'
     )
 
 
@@ -118,79 +133,18 @@ def test_reproduction_shows_differing_values(tmp_path: Path) -> None:
     (first, _) = write_runs(tmp_path, ["short_all", "long_all"])
     path = first.path / "result.json"
     text = path.read_text(encoding="utf-8").replace('"threads": 1', '"threads": 2')
-    path.write_text(text, encoding="utf-8")
-    values = _pairs(reproduction.table(load_study(tmp_path)))
+    path.write_text(text.replace('"git_dirty": false', '"git_dirty": true'), encoding="utf-8")
+    values = _pairs(tmp_path, "6-provenance")
     assert values["线程数"] == "1、2"
-
-
-def test_text_from_outside_is_no_markup() -> None:
-    table = Table(("x",), [(HOSTILE,), (Strong(HOSTILE),)], "l")
-    plain = " ".join(HOSTILE.split())
-    made = pypandoc.convert_text(table._repr_markdown_(), "html", "markdown", ["--wrap=none"])
-    made = made.replace("“", '"').replace("”", '"')
-    assert html.escape(plain, quote=False) in made.replace("&quot;", '"')
-    assert "<script" not in made
-    assert "<a " not in made
-    assert "<script" not in table._repr_html_()
-
-
-def test_escaped_text_survives_pandoc() -> None:
-    made = pypandoc.convert_text(escape(HOSTILE), "plain", "markdown", ["--wrap=none"])
-    assert made.strip() == " ".join(HOSTILE.split())
-
-
-def test_a_hostile_reason_stays_text(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all"])
-    study = load_study(tmp_path)
-    object.__setattr__(study, "problems", (HOSTILE,))
-    text = prose.completeness(study).text
-    made = pypandoc.convert_text(text, "html", "markdown")
-    assert "<script" not in made
-
-
-def test_failed_runs_are_named_with_their_reason_and_without_a_path(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all"])
-    folder = tmp_path / "shapes"
-    for text in (HOSTILE, "OSError: /home/ann/my/data.npy: cut", r"OSError: C:\\Users\\ann\\x: no"):
-        RunFolder(folder / "long_all" / "seed3").write_failure("died", text, 2)
-        RunFolder(folder / "short_all" / "seed0").write_failure("error", "of an old attempt", 1)
-        study = load_study(tmp_path)
-        shown = prose.completeness(study).text
-        made = pypandoc.convert_text(shown, "html", "markdown")
-        assert "long+全部，种子 3：内核中止（第 2 次尝试）" in made
-        assert "old attempt" not in made
-        assert "<script" not in made
-        assert "ann" not in made.replace("channel", "")
-    assert "OSError: x: no" in " ".join(made.split())
-
-
-def test_runs_of_other_data_are_left_out_and_other_code_is_said(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all"], seeds=[0, 1])
-    (folder,) = write_runs(tmp_path, ["short_all"], seeds=[2], fingerprint="beef" * 16)
-    old = folder.result()
-    dated = old.provenance.model_copy(update={"finished": "2023-05-01T10:01:00+00:00"})
-    text = old.model_copy(update={"provenance": dated}).model_dump_json()
-    (folder.path / "result.json").write_text(text, encoding="utf-8")
-    study = load_study(tmp_path)
-    assert study.seeds("short_all") == [0, 1]
-    assert study.problems == ("shapes/short_all/seed2/result.json: made from other data",)
-    assert "代码不一致" not in prose.completeness(study).text
-    older = write_runs(tmp_path, ["short_norm"], numerics=0)
-    assert len(older) == 1
-    assert f"数值版本不同（0、{NUMERICS}）" in prose.completeness(load_study(tmp_path)).text
-
-
-def test_command_names_the_variants_that_there_are(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["long_all", "short_all"])
-    assert reproduction.command(load_study(tmp_path)) == (
-        'make report DATASET=shapes VARIANTS="short_all long_all"'
-    )
+    assert values["代码版本"] == "0123456789ab、0123456789ab（有未提交的改动）"
+    assert values["完成日期"] == "2024-05-01"
+    assert values["软件版本"] == "python 3.11.2，torch 2.14.1，numpy 2.3.4"
 
 
 def test_logs_are_linked_where_they_lie_beside_the_report(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"], seeds=(0, 3))
     study = load_study(tmp_path)
-    (row,) = reproduction.logs(study, "logs").rows
+    (row,) = reproduction.list_logs(study, "logs").rows
     links = row[1]
     assert isinstance(links, Links)
     assert [target for _, target in links.entries] == [
@@ -198,32 +152,44 @@ def test_logs_are_linked_where_they_lie_beside_the_report(tmp_path: Path) -> Non
     ]
     for _, target in links.entries:
         assert (tmp_path / target.removeprefix("logs/")).is_file()
-    assert list(reproduction.logs(study).rows[0][1:]) == ["shapes/short_all", "seed0、seed3"]
+    assert list(reproduction.list_logs(study).rows[0][1:]) == ["shapes/short_all", "seed0、seed3"]
 
 
-def test_links_of_odd_names_are_one_link() -> None:
-    table = Table(("x",), [(Links([("a]b", "x) <y>/é 1")]),)], "l")
+def test_text_from_outside_is_no_markup() -> None:
+    odd = Links([("a]b", "x) <y>/é 1")])
+    table = Table(("x",), [(HOSTILE,), (Strong(HOSTILE),), (odd,)], "l")
     made = pypandoc.convert_text(table._repr_markdown_(), "html", "markdown", ["--wrap=none"])
+    made = made.replace("“", '"').replace("”", '"')
+    plain = " ".join(HOSTILE.split())
+    assert html.escape(plain, quote=False) in made.replace("&quot;", '"')
+    assert "<script" not in made
     assert made.count("<a ") == 1
     assert 'href="x%29%20%3Cy%3E/%C3%A9%201"' in made
-    assert ">a]b</a>" in made
-    assert 'href="x%29%20%3Cy%3E/%C3%A9%201"' in table._repr_html_()
 
 
-def test_section_table_has_each_networks_interval_and_epochs(tmp_path: Path) -> None:
-    write_runs(tmp_path, [Fake("short_all", epochs_run=4, accuracies=(0.9, 0.8, 0.5))])
-    rows = tables.section(load_study(tmp_path), ["short_all", "long_all"]).rows
-    assert list(rows[0]) == [
-        "short+全部", "90.00", "80.00", "50.00", "[46.91, 53.09]", "4 / 4", "2.0", "正常",
-    ]  # fmt: skip
-    assert list(rows[1])[-1] == "未完成"
+def test_the_title_block_is_one_model() -> None:
+    """The notebook's cell, the options and the Makefile's variables are those of the table."""
+    notebook = nbformat.read(project_root() / "notebooks" / "analysis.ipynb", as_version=4)
+    (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    given = {
+        statement.targets[0].id: statement.value.value  # type: ignore[attr-defined]
+        for statement in ast.parse(cell.source).body
+        if isinstance(statement, ast.Assign)
+    }
+    assert {name: given[name] for name in LINES} == vars(TitleBlock())
+    assert [name for name in given if name in LINES] == list(LINES)
+    assert set(LINES) <= set(inspect.signature(report).parameters)
+    makefile = (project_root() / "Makefile").read_text(encoding="utf-8")
+    exported = re.findall(r"^export (\w+) = \$\(value (\w+)\)$", makefile, re.MULTILINE)
+    assert exported == [(variable(name), name.upper()) for name in LINES]
 
 
 def test_front_matter_is_strings() -> None:
-    bundle = FrontMatter(title="报告", student_number=2024001)._repr_mimebundle_()  # type: ignore[arg-type]
-    assert bundle[DOCUMENT]["student_number"] == "2024001"
-    assert bundle[DOCUMENT]["author"] == ""
-    assert set(bundle[DOCUMENT]) == {
-        "title", "subtitle", "author", "student_number", "course", "date", "notice",
-        "columns",
+    """papermill makes a number of ``-p student_number 2024001``."""
+    lines = TitleBlock.from_parameters({"title": "报告", "student_number": 2024001, "logs": "x"})
+    bundle = FrontMatter(lines, "演示")._repr_mimebundle_()
+    assert bundle[DOCUMENT] == {
+        "title": "报告", "subtitle": "", "author": "", "student_number": "2024001", "course": "",
+        "date": "", "notice": "演示", "columns": "1",
     }  # fmt: skip
+    assert bundle["text/plain"] == "报告\n2024001\n演示"

@@ -1,0 +1,129 @@
+"""What the notebook's cells display: text, tables, captioned figures, the title block."""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from matplotlib.figure import Figure
+
+from labreport.title_block import TitleBlock
+from labreport.words import SEPARATOR
+
+DOCUMENT = "application/vnd.labcnn.document+json"
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~^@&\"'])")
+
+
+def escape(text: str) -> str:
+    """Text from outside as plain Markdown: no character of it is markup, no line breaks."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+class Markdown(str):
+    """A table's cell that is marked up already."""
+
+
+class Strong(str):
+    """A table's cell to be marked, as the best of its column."""
+
+
+class Links(str):
+    """A table's cell of links: each entry is a text and a relative target."""
+
+    entries: tuple[tuple[str, str], ...]
+
+    def __new__(cls, entries: Sequence[tuple[str, str]]) -> "Links":
+        made = super().__new__(cls, SEPARATOR.join(text for text, _ in entries))
+        made.entries = tuple(entries)
+        return made
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Computed Markdown; the caller escapes what comes from outside."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of plain text or the classes above, shown as a pipe table.
+
+    ``align`` has a letter per column: ``l``, ``c`` or ``r``.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    align: str
+
+    def _repr_markdown_(self) -> str:
+        marks = {"l": ":{}-", "c": ":{}:", "r": "-{}:"}
+        rule = [marks[a].format("---") for a in self.align]
+        lines = [[escape(c) for c in self.columns], rule]
+        lines += [[_markdown(cell) for cell in row] for row in self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _markdown(cell: str) -> str:
+    if isinstance(cell, Markdown):
+        return cell
+    if isinstance(cell, Links):
+        return SEPARATOR.join(f"[{escape(text)}]({quote(target)})" for text, target in cell.entries)
+    return f"**{escape(cell)}**" if isinstance(cell, Strong) and cell else escape(cell)
+
+
+@dataclass(frozen=True)
+class FrontMatter:
+    """The title block, and what the exporters must know besides it.
+
+    ``notice`` is what every page says loudly, for a report that isn't the full experiment;
+    ``columns`` of the text on paper, 1 or 2.
+    """
+
+    lines: TitleBlock
+    notice: str = ""
+    columns: int = 1
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        shown = {**asdict(self.lines), "notice": self.notice}
+        return {
+            DOCUMENT: {**shown, "columns": str(self.columns)},
+            "text/plain": "\n".join(line for line in shown.values() if line),
+        }
+
+
+class CaptionedFigure:
+    """A figure with its label and caption, for a cell that may show a sentence instead.
+
+    A cell's ``#| label`` promises a figure in every report; this brings its own.
+
+    Parameters
+    ----------
+    label : what ``@fig-…`` refers to, with its ``fig-``.
+    caption : plain text, also the text for who can't see the figure.
+    """
+
+    def __init__(self, figure: Figure, label: str, caption: str) -> None:
+        self.figure, self.label, self.caption = figure, label, caption
+
+    def _repr_markdown_(self) -> str:
+        return f"![{escape(self.caption)}]({self._address}){{#{self.label}}}"
+
+    def _repr_html_(self) -> str:
+        caption = html.escape(self.caption)
+        image = f'<img src="{self._address}" alt="{caption}">'
+        return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+    @cached_property  # a figure without a layout has one, of the defaults, once it is saved
+    def _address(self) -> str:
+        picture = io.BytesIO()
+        self.figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
+        return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"

@@ -1,0 +1,246 @@
+"""Estimates with 95 % intervals and p-values: from one seed's images, or over several seeds."""
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special, stats
+from scipy.optimize import brentq
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import (
+    confint_proportions_2indep,
+    proportion_confint,
+    test_proportions_2indep,
+)
+
+ALPHA = 0.05
+Z = float(stats.norm.ppf(1 - ALPHA / 2))
+#: Logarithm of the smallest tail probability that is computed; relative error left by rounding.
+SMALLEST, ROUNDING = -200.0, 1e-6
+
+
+class Estimate(NamedTuple):
+    """An effect, its 95 % interval and the two-sided p-value against a threshold.
+
+    ``low``, ``high`` and ``p`` are NaN where the data say nothing of the uncertainty.
+    """
+
+    effect: float
+    low: float
+    high: float
+    p: float
+    threshold: float = 0.0
+
+    def p_beyond(self, *, above: bool) -> float:
+        """One-sided p-value for the effect lying above (or below) the threshold; 1 if unknown."""
+        if math.isnan(self.p):
+            return 1.0
+        agrees = (self.effect > self.threshold) == above
+        return self.p / 2 if agrees else 1 - self.p / 2
+
+
+@cache
+def wilson(successes: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of one proportion (Wilson 1927)."""
+    low, high = proportion_confint(successes, count, alpha=ALPHA, method="wilson")
+    return float(low), float(high)
+
+
+def proportion(successes: int, count: int, threshold: float) -> Estimate:
+    """One proportion against a threshold: Wilson's interval, exact binomial test."""
+    tails = (
+        stats.binom.cdf(successes, count, threshold),
+        stats.binom.sf(successes - 1, count, threshold),
+    )
+    p = min(1.0, 2 * float(min(tails)))
+    return Estimate(successes / count, *wilson(successes, count), p, threshold)
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Difference of two nets' accuracies on the same images.
+
+    Newcombe's square-and-add interval for paired proportions (Newcombe 1998, Statistics in
+    Medicine 17, 2635-2650, method 10) and McNemar's mid-p test (Fagerland,
+    Lydersen, Laake 2013, BMC Medical Research Methodology 13:91).
+
+    Parameters
+    ----------
+    first, second : booleans, one per image: was it classified correctly?
+    """
+    count = len(first)
+    both = int(np.count_nonzero(first & second))
+    only_first, only_second = (int(np.count_nonzero(x)) - both for x in (first, second))
+    neither = count - both - only_first - only_second
+    a, b = (both + only_first) / count, (both + only_second) / count
+    (a_low, a_high), (b_low, b_high) = (
+        wilson(both + only_first, count),
+        wilson(both + only_second, count),
+    )
+    margins = a * (1 - a) * b * (1 - b)
+    association: float = both * neither - only_first * only_second
+    if association > 0:  # Newcombe's correction for continuity
+        association = max(association - count / 2, 0.0)
+    phi = association / count**2 / math.sqrt(margins) if margins > 0 else 0.0
+
+    def spread(x: float, y: float) -> float:
+        return math.sqrt(max(0.0, x**2 - 2 * phi * x * y + y**2))
+
+    effect = (only_first - only_second) / count
+    low = effect - spread(a - a_low, b_high - b)
+    high = effect + spread(a_high - a, b - b_low)
+    p = _mcnemar_mid_p(only_first, only_second)
+    return Estimate(effect, low, high, p)
+
+
+def _mcnemar_mid_p(only_first: int, only_second: int) -> float:
+    discordant, smaller = only_first + only_second, min(only_first, only_second)
+    if discordant == 0:
+        return 1.0
+    # The exact p-value, 2 P(X <= smaller), less P(X = smaller).
+    below = special.bdtr(smaller - 1, discordant, 0.5) if smaller else 0.0
+    return float(min(1.0, special.bdtr(smaller, discordant, 0.5) + below))
+
+
+def unpaired_difference(
+    first: int, first_count: int, second: int, second_count: int, threshold: float = 0.0
+) -> Estimate:
+    """Difference of two independent proportions: Newcombe's interval, score test."""
+    counts = first, first_count, second, second_count
+    low, high = confint_proportions_2indep(*counts, compare="diff", method="newcomb", alpha=ALPHA)
+    effect = first / first_count - second / second_count
+    p = 1.0
+    if effect != threshold:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            test = test_proportions_2indep(
+                *counts, value=threshold, compare="diff", method="score", return_results=False
+            )
+        p = float(np.nan_to_num(test[1], nan=1.0))
+    return Estimate(effect, float(low), float(high), p, threshold)
+
+
+def difference_of(first: Estimate, second: Estimate) -> Estimate:
+    """``first - second`` of two independent estimates, their intervals combined by MOVER.
+
+    Method of variance estimates recovery (Donner, Zou 2012, Statistical Methods in Medical
+    Research 21, 347-359); the p-value is the normal one that goes with the interval.
+    """
+    effect = first.effect - second.effect
+    below = float(np.hypot(first.effect - first.low, second.high - second.effect))
+    above = float(np.hypot(first.high - first.effect, second.effect - second.low))
+    toward_zero = below if effect > 0 else above
+    p = 1.0 if effect == 0 else float(2 * stats.norm.sf(abs(effect) / toward_zero * Z))
+    return Estimate(effect, effect - below, effect + above, p)
+
+
+def over_seeds(values: np.ndarray, threshold: float = 0.0, resolution: float = 0.0) -> Estimate:
+    """Mean over seeds with Student's t interval; of one seed no interval, p is NaN.
+
+    Parameters
+    ----------
+    values : one per seed, already paired.
+    resolution : step of a counted quantity (1 for epochs, 1 / N for accuracy): equal counts don't
+        mean certainty, so the variance is at least that of rounding, ``resolution**2 / 12``.
+    """
+    seeds, unknown = len(values), float("nan")
+    if seeds < 2:
+        return Estimate(float(values[0]), unknown, unknown, unknown, threshold)
+    effect, spread = _mean_and_variance(values)
+    variance = max(spread, resolution**2 / 12) / seeds
+    half = -float(special.stdtrit(seeds - 1, ALPHA / 2)) * variance**0.5
+    p = p_of_sum(effect - threshold, variance, 0.0, seeds - 1)
+    return Estimate(effect, effect - half, effect + half, p, threshold)
+
+
+def seeds_by_images(
+    images: np.ndarray, effects: np.ndarray | None = None, threshold: float = 0.0
+) -> Estimate:
+    """Mean over seeds and images, both drawn at random, crossed.
+
+    The mean's variance has two parts: what differs between seeds (the rows' means tell it, with
+    one degree of freedom less than seeds) and what the images do to all seeds alike (by analysis of
+    variance, (MS_images - MS_rest) / (S N); Searle, Casella, McCulloch 1992, Variance Components,
+    chapter 4; its thousands of degrees of freedom count as infinite). How the two become an
+    interval and a p-value: :func:`margin` and :func:`p_of_sum`; how well: docs/statistics.md.
+
+    Parameters
+    ----------
+    images : seeds x images: each image's contribution to the effect (-1, 0 or 1 for a paired
+        difference of correctness).
+    effects : the effect per seed where it is more than the row's mean (a gap to the training
+        accuracy); None: the rows' means.
+    """
+    seeds, count = images.shape
+    rows, columns = images.sum(axis=1) / count, images.sum(axis=0) / seeds
+    mean = float(rows.sum()) / seeds
+    effects = rows if effects is None else effects
+    # Sums of squares around the mean: of all entries, the rows, the columns, and what is left.
+    total = np.vdot(images, images) - seeds * count * mean**2
+    by_seeds = count * (np.vdot(rows, rows) - seeds * mean**2)
+    by_images = seeds * (np.vdot(columns, columns) - count * mean**2)
+    rest = total - by_seeds - by_images
+    common = by_images / (count - 1) - rest / ((seeds - 1) * (count - 1))
+    of_images = max(float(common), 0.0) / (seeds * count)
+    # All seeds alike is no certainty: as in over_seeds, at least the variance of rounding.
+    effect, spread = _mean_and_variance(effects)
+    of_seeds, df = max(spread, 1 / (12 * count**2)) / seeds, seeds - 1
+    half = float(margin(ALPHA, of_seeds, of_images, df))
+    p = p_of_sum(effect - threshold, of_seeds, of_images, df)
+    return Estimate(effect, effect - half, effect + half, p, threshold)
+
+
+def _mean_and_variance(values: np.ndarray) -> tuple[float, float]:
+    mean = float(values.sum()) / len(values)
+    apart = values - mean
+    return mean, float(apart @ apart) / (len(values) - 1)
+
+
+def margin(
+    level: float, estimated: np.ndarray | float, known: np.ndarray | float, df: int
+) -> float:
+    """Half the width of a 1 - ``level`` interval around a mean of two independent errors.
+
+    Of the first error the variance is ``estimated`` with ``df`` degrees of freedom, of the second
+    it is ``known``. t is right for the first alone and z for the second alone; between them Welch's
+    series (Welch 1947, Biometrika 34, 28-35; Aspin 1948) to its first order. For two seeds that is
+    too rough: there the squares of both margins are added, which covers 95 % or more. How that
+    compares with Satterthwaite's degrees of freedom, the usual way: docs/statistics.md.
+    """
+    t, z = -special.stdtrit(df, level / 2), -special.ndtri(level / 2)
+    between = 1.0 if df == 1 else (z / t) ** 2
+    weight = (estimated + between * known) / (estimated + known)
+    return np.sqrt(t**2 * estimated * weight + z**2 * known)
+
+
+def p_of_sum(distance: float, estimated: float, known: float, df: int) -> float:
+    """Two-sided p-value: the level at which t^2 ``estimated`` + z^2 ``known`` = ``distance``^2.
+
+    Chance goes beyond that no more often than the level says, at every level and whatever the two
+    variances are. :func:`margin` is closer to 5 %, but too small far out in the tails, where the
+    correction over all claims looks. NaN where there is no variance.
+    """
+    distance = abs(distance)
+    if estimated + known == 0:
+        return float("nan") if distance else 1.0
+    if distance < ROUNDING * (estimated + known) ** 0.5:
+        return 1.0
+    if known == 0:
+        return 2 * float(special.stdtr(df, -distance / estimated**0.5))
+
+    def excess(log_tail: float) -> float:
+        tail = math.exp(log_tail)
+        squares = special.stdtrit(df, tail) ** 2 * estimated + special.ndtri(tail) ** 2 * known
+        return float(squares) - distance**2
+
+    # It lies between the levels of z alone and of t alone.
+    ratio = distance / (estimated + known) ** 0.5
+    lowest = max(float(special.log_ndtr(-ratio)), SMALLEST)
+    if excess(lowest) <= 0:
+        return 2 * math.exp(lowest)
+    highest = min(math.log(special.stdtr(df, -ratio)) + ROUNDING, math.log(0.5))
+    return 2 * math.exp(brentq(excess, lowest, highest, xtol=1e-3))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's step-down adjustment (Holm 1979): keeps the chance of any false verdict at 5 %."""
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []

@@ -1,0 +1,120 @@
+"""All that the report's texts may speak of, each computed when a text first asks for it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from labreport.classes import (
+    ClassAccuracies,
+    Confidence,
+    Pictures,
+    count_classes,
+    measure_confidence,
+)
+from labreport.costs import Costs, measure_costs
+from labreport.display import FrontMatter, Prose
+from labreport.measures import sampling_deviation, seed_deviation
+from labreport.prose import render
+from labreport.reproduction import Provenance, command, gather_provenance
+from labreport.study import Study, original
+from labreport.title_block import TitleBlock
+from labreport.verdicts import Verdict
+
+#: For a report without images.
+NO_PICTURES = Pictures(why="not wanted")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of the test accuracy (0-1) over the seeds of each variant.
+
+    Attributes
+    ----------
+    deviations : by variant, of those with several seeds.
+    beyond : variants whose deviation is over twice what the choice of test images explains.
+    """
+
+    deviations: dict[str, float]
+    beyond: list[str]
+
+    @property
+    def least(self) -> str:
+        return min(self.deviations, key=self.deviations.__getitem__)
+
+    @property
+    def most(self) -> str:
+        return max(self.deviations, key=self.deviations.__getitem__)
+
+
+def measure_spread(study: Study) -> Spread:
+    """Of the variants with at least two seeds."""
+    several = [variant for variant in study.present if len(study.seeds(variant)) > 1]
+    found = {variant: seed_deviation(study, variant) for variant in several}
+    return Spread(found, [v for v in several if found[v] > 2 * sampling_deviation(study, v)])
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One report: its study, the verdicts on the claims, the tuned net, the images to show."""
+
+    study: Study
+    verdicts: list[Verdict]
+    tuned: Study | None = None
+    pictures: Pictures = NO_PICTURES
+
+    @property
+    def claims(self) -> dict[str, Verdict]:
+        """The verdicts by their claims' ids."""
+        return {verdict.claim.id: verdict for verdict in self.verdicts}
+
+    @property
+    def notice(self) -> str:
+        """What every page says of a report that isn't the full experiment; empty for that."""
+        return render("notice", study=self.study)
+
+    @property
+    def original(self) -> dict[str, float]:
+        """The original's test accuracies (0-1) by variant, the best first."""
+        found = original()["test_accuracy"].dropna().sort_values(ascending=False)
+        return {str(variant): float(accuracy) for variant, accuracy in found.items()}
+
+    @property
+    def best(self) -> str:
+        """The variant with the highest mean test accuracy."""
+        return self.study.ranked[0]
+
+    @cached_property
+    def costs(self) -> Costs:
+        return measure_costs(self.study, self.tuned)
+
+    @cached_property
+    def classes(self) -> ClassAccuracies:
+        return count_classes(self.study, self.best)
+
+    @cached_property
+    def confidence(self) -> Confidence:
+        return measure_confidence(self.study, self.best)
+
+    @cached_property
+    def spread(self) -> Spread:
+        return measure_spread(self.study)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        return gather_provenance(self.study)
+
+    @property
+    def command(self) -> str:
+        """What makes these runs and this report again."""
+        return command(self.study)
+
+    @property
+    def tuned_command(self) -> str:
+        return command(self.tuned) if self.tuned is not None else ""
+
+    def front_matter(self, lines: TitleBlock, columns: int = 1) -> FrontMatter:
+        return FrontMatter(lines, self.notice, columns)
+
+    def text(self, template: str, **more: Any) -> Prose:
+        """A text in ``text/``, whose names are ``facts``, its ``study`` and what is given here."""
+        return Prose(render(template, facts=self, study=self.study, **more))

@@ -1,0 +1,1 @@
+"""The report's figures: facts in, a matplotlib figure out."""

@@ -1,0 +1,186 @@
+"""A network class by class, and the data set's images."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from labreport import style, words
+from labreport.classes import Confusion, Pictures, confident_mistakes
+from labreport.display import CaptionedFigure, Prose
+from labreport.estimates import ALPHA
+from labreport.facts import Facts
+from labreport.prose import phrase
+from labreport.study import Study
+from labreport.style import PALETTE, WIDTH
+
+#: Classes named at each end; pairs in the table; pairs and images of each class in the figure.
+ENDS, PAIRS, SHOWN, EACH = 8, 10, 6, 4
+#: Columns and rows of images.
+MISTAKES, SAMPLE_COLUMNS = (6, 2), 10
+#: In sides of a thumbnail: between two, and for one line of text.
+GAP, LINE = 0.06, 0.17
+
+
+def plot_classes(facts: Facts) -> Figure:
+    """Accuracy of every class in ascending order (left), the ends by name (right)."""
+    matrix, found, pictures = facts.classes.matrix, facts.classes.accuracies, facts.pictures
+    order = np.argsort(found, kind="stable")[: int(np.isfinite(found).sum())]
+    figure, [[left, right]] = style.new_figure(1, 2, height=3.0, width_ratios=[1, 1.1])
+    places = np.arange(1, len(order) + 1)
+    mean, images = float(np.nanmean(found)), matrix.sum(axis=1)[order]
+    low, high = (stats.binom.ppf(q, images, mean) / images for q in (ALPHA / 2, 1 - ALPHA / 2))
+    left.fill_between(places, low, high, color="#E3E3E3", linewidth=0, label=words.CLASSES_ALIKE)
+    left.axhline(mean, color=style.GREY, linestyle="--", linewidth=1, label=words.MEAN)
+    left.plot(
+        places, found[order], color=PALETTE[0], marker="o", markersize=2, linestyle="none",
+        label=words.CLASSES,
+    )  # fmt: skip
+    left.set(xlabel=words.CLASSES_BY_ACCURACY, ylabel=words.SPLIT_ACCURACY["test"], ylim=(0, None))
+    style.percent_axis(left.yaxis)
+    left.legend(loc="best")
+    ends = min(ENDS, len(order) // 2)
+    named = np.concatenate([order[:ends], order[len(order) - ends :]])[::-1]
+    rows = [*range(ends), *range(ends + 1, 2 * ends + 1)]  # a gap between best and worst
+    right.barh(rows, found[named], height=0.65, color=[PALETTE[0]] * ends + [PALETTE[1]] * ends)
+    for row, label in zip(rows, named, strict=True):
+        right.annotate(
+            f"{found[label] * 100:.0f}%", (found[label], row), xytext=(3, 0), va="center",
+            textcoords="offset points", fontsize=7,
+        )  # fmt: skip
+    right.set_yticks(rows, [shorten_name(pictures.name(k), 24, 1) for k in named], fontsize=7)
+    for text in right.get_yticklabels():
+        text.set_parse_math(False)
+    right.set_ylim(2 * ends + 0.6, -0.6)
+    style.start_at_zero(right, 1.15)
+    style.percent_axis(right.xaxis)
+    right.set_xlabel(words.SPLIT_ACCURACY["test"])
+    right.grid(axis="y", visible=False)
+    return figure
+
+
+def show_confusions(facts: Facts) -> CaptionedFigure | Prose:
+    """For the first pairs: images of one class taken for the other, beside images of that other."""
+    study, variant, pictures = facts.study, facts.best, facts.pictures
+    if pictures.data is None:
+        return Prose(phrase("no_images", pictures, "confusions"))
+    by_predicted: dict[int, Confusion] = {}
+    for pair in facts.classes.confusions(PAIRS):
+        by_predicted.setdefault(pair.predicted, pair)
+    pairs = list(by_predicted.values())[:SHOWN]
+    if not pairs:
+        return Prose(phrase("no_mistakes"))
+    columns = 2 * EACH + 0.25
+    figure, axes = _new_grid(len(pairs), columns, 1, extra=0.0)
+    for row, pair in enumerate(pairs):
+        groups = (0, _find_mistaken(study, variant, pair, pictures)), (
+            EACH + 0.25, pictures.training(pair.predicted, EACH),
+        )  # fmt: skip
+        for start, images in groups:
+            for k, image in enumerate(images):
+                _place_image(axes, image, row, start + k, lines=1)
+        texts = (0, words.MISTAKEN_IMAGES.format(name=pictures.name(pair.true))), (
+            EACH + 0.25, words.TRAINING_IMAGES.format(name=pictures.name(pair.predicted)),
+        )  # fmt: skip
+        for start, text in texts:
+            _write_line(axes, text, row, start, lines=1)
+    return CaptionedFigure(figure, "fig-confusions", phrase("confusions_caption", variant))
+
+
+def _find_mistaken(
+    study: Study, variant: str, pair: Confusion, pictures: Pictures
+) -> list[np.ndarray]:
+    """The most confidently mistaken test images of a pair, each image once."""
+    best: dict[int, float] = {}
+    for seed in study.seeds(variant):
+        true, predicted = study.test_labels(variant, seed), study.test_predicted(variant, seed)
+        probability = study.test_probability(variant, seed)
+        for row in np.flatnonzero((true == pair.true) & (predicted == pair.predicted)):
+            best[int(row)] = max(best.get(int(row), 0.0), float(probability[row]))
+    chosen = sorted(best, key=lambda row: -best[row])[:EACH]
+    return [pictures.test[row] for row in chosen]
+
+
+def show_mistakes(facts: Facts) -> CaptionedFigure | Prose:
+    """The most confident errors with their images; a sentence without the data."""
+    study, variant, pictures = facts.study, facts.best, facts.pictures
+    if pictures.data is None:
+        return Prose(phrase("no_images", pictures, "mistakes"))
+    columns, rows = MISTAKES
+    found = confident_mistakes(study, variant, study.seeds(variant)[0], columns * rows)
+    if not found:
+        return Prose(phrase("no_mistakes"))
+    texts = [
+        words.MISTAKE.format(
+            true=shorten_name(pictures.name(mistake.true), 14, 1),
+            predicted=shorten_name(pictures.name(mistake.predicted), 14, 1),
+            probability=mistake.probability,
+        )
+        for mistake in found
+    ]
+    figure = _show_grid([pictures.test[mistake.row] for mistake in found], texts, columns, 3)
+    return CaptionedFigure(figure, "fig-mistakes", phrase("mistakes_caption", variant))
+
+
+def show_samples(facts: Facts) -> CaptionedFigure | Prose:
+    """A training image of each of up to 40 classes, evenly spread; a sentence without the data."""
+    pictures = facts.pictures
+    if pictures.data is None:
+        return Prose(phrase("no_images", pictures, "samples"))
+    images = [pictures.training(label, 1)[0] for label in pictures.samples]
+    names = [shorten_name(pictures.name(label)) for label in pictures.samples]
+    figure = _show_grid(images, names, SAMPLE_COLUMNS, 2)
+    return CaptionedFigure(figure, "fig-samples", phrase("samples_caption"))
+
+
+def shorten_name(name: str, width: int = 13, lines: int = 2) -> str:
+    """A name wrapped to a thumbnail's width, cut with an ellipsis where it needs more lines."""
+    return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder="…"))
+
+
+def _new_grid(rows: float, columns: float, lines: int, extra: float = 0.0) -> tuple[Figure, Axes]:
+    """A figure for ``rows`` x ``columns`` thumbnails with ``lines`` of text below each.
+
+    One unit of its axes is a thumbnail's side; ``extra`` units are left free on the right.
+    """
+    width = columns * (1 + GAP) - GAP + extra
+    height = rows * (1 + GAP + lines * LINE)
+    figure = Figure(figsize=(WIDTH, WIDTH * height / width))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    axes.set_axis_off()
+    return figure, axes
+
+
+def _place_image(
+    axes: Axes, image: np.ndarray, row: float, column: float, text: str = "", lines: int = 2
+) -> None:
+    """Draw one image at a place of the grid, its text below; names are never read as formulas."""
+    x, y = column * (1 + GAP), row * (1 + GAP + lines * LINE)
+    axes.imshow(
+        image, extent=(x, x + 1, y + 1, y), aspect="auto", zorder=2, interpolation="none"
+    )  # stored as they are, not resampled: half the file
+    axes.text(
+        x + 0.5, y + 1.04, text, ha="center", va="top", fontsize=6.5, linespacing=1.05,
+        parse_math=False,
+    )  # fmt: skip
+
+
+def _show_grid(
+    images: Sequence[np.ndarray], texts: Sequence[str], columns: int, lines: int
+) -> Figure:
+    """Images in rows of ``columns``."""
+    figure, axes = _new_grid(-(-len(images) // columns), columns, lines)
+    for k, (image, text) in enumerate(zip(images, texts, strict=True)):
+        _place_image(axes, image, *divmod(k, columns), text, lines)
+    return figure
+
+
+def _write_line(axes: Axes, text: str, row: float, column: float, lines: int) -> None:
+    """A line below a row of thumbnails, from a column on."""
+    x, y = column * (1 + GAP), row * (1 + GAP + lines * LINE) + 1.04
+    axes.text(x, y, text, ha="left", va="top", fontsize=7, parse_math=False)

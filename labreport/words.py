@@ -1,0 +1,151 @@
+"""The report's words that are no sentences: names, heads of columns, labels of axes.
+
+Sentences are in ``text/``. Braces are filled in by ``str.format``.
+"""
+
+TITLE = "卷积神经网络图像分类的对照实验"
+SEPARATOR = "、"
+HOURS, MINUTES, SECONDS = "{0} 小时 {1} 分", "{0} 分 {1} 秒", "{0:.1f} 秒"
+
+#: What a variant's suffix is called, where it isn't called by its own name; ``all``: all four.
+SWITCHES = {
+    "baseline": "基线",
+    "lrdecay": "衰减",
+    "norm": "归一化",
+    "dropout": "Dropout",
+    "residual": "残差",
+    "all": "全部",
+}
+#: The fields of a variant.
+FIELDS = {
+    "lr_decay": "学习率衰减",
+    "norm": "批归一化",
+    "dropout": "Dropout",
+    "residual": "残差连接",
+}
+TUNED = "（tuned）"
+TUNED_RECIPE = "tuned 配方"
+DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "shapes": "shapes（内置演示数据）"}
+SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
+STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "missing": "未完成"}
+#: What kept a run from having a result.
+FAILURES = {"error": "出错", "died": "内核中止", "time limit": "超过时限"}
+NOTHING = "—"
+
+OUTCOMES = {"holds": "成立", "fails": "不成立", "undecided": "证据不足"}
+#: The original's claims: what each is called, and what it says (in brackets: how it is tested).
+CLAIMS = {
+    "depth-order": (
+        "越浅准确率越高",
+        "测试集准确率：short 高于 mid，mid 高于 long（均加全部模块）",
+    ),
+    "depth-underfit": (
+        "long 欠拟合",
+        "long 落后是因为欠拟合，而不是过拟合（训练集准确率也低于 short）",
+    ),
+    "depth-gradient": (
+        "深层梯度衰减",
+        "原因是梯度在深层网络中回传时衰减（首末阶段梯度范数之比小于 1，且小于 short）",
+    ),
+    "lrdecay-helps": ("学习率衰减有效", "学习率衰减提高测试集准确率（short 与 long）"),
+    "lrdecay-longer": ("训练轮数更多", "原因是学习率衰减使训练的轮数更多"),
+    "norm-helps": ("归一化有效", "归一化小幅提高测试集准确率（short 与 long；只检验方向）"),
+    "norm-faster": (
+        "归一化收敛快",
+        "归一化收敛更快、用时更少（达到两者都达到过的最高验证集准确率所需的轮数与时间）",
+    ),
+    "dropout-helps": (
+        "Dropout 有效",
+        "Dropout 明显提高测试集准确率（short 与 long；只检验方向）",
+    ),
+    "dropout-overfit": (
+        "Dropout 减轻过拟合",
+        "原因是 Dropout 减轻了过拟合（训练集与测试集准确率之差变小）",
+    ),
+    "residual-long": (
+        "残差改善 long",
+        "残差连接使 long 避免梯度问题（测试集准确率提高，且首末阶段梯度范数之比变大）",
+    ),
+    "residual-slower": ("残差更耗时", "残差连接使每轮用时变长"),
+    "residual-short": (
+        "short 残差发散",
+        "short 无归一化而学习率固定时，残差连接使训练发散，准确率停在随机水平",
+    ),
+    "best-worst": ("最好与最差", "13 个模型中 short+全部最好，short+残差最差"),
+    "shallow-better": (
+        "浅层整体更好",
+        "整体上 long 与 mid 的测试集准确率低于 short（逐对比较）",
+    ),
+    "no-overfit": (
+        "short+全部不过拟合",
+        "short+全部没有过拟合（训练集与测试集准确率之差小于 {tolerance:g} 个百分点）",
+    ),
+}
+#: What is compared, by measure: in a sentence, and in a table (where test accuracy goes unsaid).
+MEASURES = {
+    "test": ("测试集准确率", ""),
+    "train": ("训练集准确率", "训练集"),
+    "gap": ("训练集与测试集准确率之差", "训练减测试"),
+    "epochs": ("训练轮数", "轮数"),
+    "epochs_to_reach": ("所需轮数", "轮数"),
+    "seconds_to_reach": ("所需时间", "用时比"),
+    "seconds_per_epoch": ("每轮用时", "用时比"),
+    "fading": ("首末阶段梯度范数之比", "首末比"),
+    "gradient": ("梯度范数", "梯度比"),
+}
+OF_MEASURE, OF_CLAIM = "{0}：{1}", "{0}｜{1}"
+#: What two variants are called beside each other in a table, by :class:`labreport.claims.Role`.
+ROLES = {
+    "one": "{first}",
+    "depth": "{depth}",
+    "depths": "{depth} 与 {other_depth}",
+    "than": "比 {second}",
+    "than_baseline": "比基线",
+    "best": "最好：对 {second}",
+    "worst": "最差：对 {first}",
+    "matched": "{depth} 与 {second}",
+}
+
+SECTION_COLUMNS = (
+    "网络模型", *SPLITS.values(), "测试集 95% 区间", "最佳轮 / 总轮数", "每轮用时 / 秒", "状态",
+)  # fmt: skip
+RESULT_COLUMNS = ("网络模型", *SPLITS.values(), "状态", "原训练", "原验证", "原测试")
+NETWORK_COLUMNS = (
+    "深度", "附加模块", "每阶段双卷积数", "参数量 / 百万", "每幅图像前向 FLOPs / 百万",
+)  # fmt: skip
+NETWORK_SWITCHES = {"norm": "归一化", "residual": "残差连接"}
+CLAIM_COLUMNS = ("论断", "比较", "效应 [95% 区间]", "原报告", "p")
+NO_INTERVAL = "[无区间]"
+CLAIM_OUTCOME, CLAIM_OUTCOME_OF_ONE_SEED, OF_ONE_SEED = "结论", "单种子结论", "（单种子）"
+CONFUSION_COLUMNS = ("真实类别", "误判为", "次数 / 该类图像数", "比例", "反向误判次数")
+LOG_COLUMN, LOG_FOLDER, LOG_RUNS, SEED = "模型", "目录", "运行", "种子 {seed}"
+
+EPOCH, EPOCH_FROM_ZERO = "轮", "轮（0 为训练前）"
+LOSS, ACCURACY, LEARNING_RATE = "损失", "准确率", "学习率"
+SPLIT_ACCURACY = {split: f"{word}准确率" for split, word in SPLITS.items()}
+ACCURACY_WITH_GAP = "准确率（数字为训练集减测试集，百分点）"
+CHANCE, ORIGINAL = "随机猜测", "原报告（Tiny ImageNet）"
+GRADIENT_NORM, GRADIENT_RATIO = "梯度范数", "首末阶段梯度范数之比"
+STAGES = ("输入卷积", "阶段 1", "阶段 2", "阶段 3", "阶段 4", "线性层")
+#: An effect's axis, by the measure's unit.
+EFFECTS = {
+    "points": "准确率之差（单个模型：准确率）/ 百分点",
+    "ratio": "比值（对数坐标）",
+    "epochs": "轮数之差",
+}
+THRESHOLD, NO_COMPARISON = "界限，指向原报告所称的一侧", "没有可以比较的运行"
+TRAINING_MINUTES, FORWARD_FLOPS = "训练用时 / 分钟", "一幅图像的前向 FLOPs / 百万"
+FRONT = "前沿"
+CLASS, CLASSES, MEAN = "类别 {number}", "各类", "平均"
+CLASSES_BY_ACCURACY = "类别（按准确率从低到高）"
+CLASSES_ALIKE = "各类同样难时的 95% 范围"
+MISTAKEN_IMAGES, TRAINING_IMAGES = "{name}：被误判的测试图像", "{name}：训练图像"
+MISTAKE = "真实：{true}\n判为：{predicted}\n概率 {probability:.0%}"
+SEED_DISTANCE, SEED_DEVIATION = "与各种子均值之差 / 百分点", "测试集准确率的标准差 / 百分点"
+ONLY_SAMPLING = "只由测试图像的抽样引起"
+
+INPUT, CONVOLUTION = "输入 {size}×{size}×3", "3×3 卷积，{channels}"
+STRIDED = "3×3 卷积，步长 2，{channels}"
+POOLING, STAGE = "2×2 最大池化", "阶段 {number}（{size}×{size}）"
+GLOBAL_POOLING, DROPOUT, LINEAR = "全局平均池化", "Dropout", "线性层"
+IN_ALL, WITH_SWITCH, SHORTCUT = "所有模型都有", "启用相应模块时才有", "残差连接"
