@@ -4,7 +4,7 @@
 
 Trains baselines on part of the real Tiny ImageNet and looks at validation alone: the test set is
 not even loaded into a run. Writes a run's folder per candidate below `benchmarks/protocol/` (one
-that is finished isn't run again, one that was stopped goes on), and rewrites the table in
+that is finished there isn't run again, one that was stopped goes on), and rewrites the table in
 `benchmarks/protocol.md` and the curves in `benchmarks/protocol.svg`.
 """
 
@@ -58,7 +58,7 @@ def candidate(request: RunRequest, data: ImageData, initialisation: str) -> None
 def candidates() -> list[dict[str, Any]]:
     """What was tried, and each candidate's history, by net, optimiser, initialisation and rate."""
     found = []
-    for path in sorted(FOLDER.glob("*/*/seed*/history.csv")):
+    for path in sorted(FOLDER.glob("*-18000x*/*/seed*/history.csv")):
         optimiser, rest = path.parts[-4].split("-", 1)
         rate, initialisation, size = rest.rsplit("-", 2)  # a rate like 5e-05 has a hyphen itself
         images, epochs = size.split("x")
