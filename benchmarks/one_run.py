@@ -100,14 +100,14 @@ def middle(variant: str, dataset: str) -> dict[str, float]:
 
     def time_probe(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
         begin = time.perf_counter()
-        rows = layer_norms(*arguments, **options)
+        rows = gradient_norms(*arguments, **options)
         figures["probe"] = time.perf_counter() - begin
         return rows
 
-    train_epoch, layer_norms, save = Trainer.train_epoch, trainer.layer_norms, Checkpoint.save
+    train_epoch, gradient_norms, save = Trainer.train_epoch, trainer.gradient_norms, Checkpoint.save
     with (
         mock.patch.object(Trainer, "train_epoch", some_steps),
-        mock.patch.object(trainer, "layer_norms", time_probe),
+        mock.patch.object(trainer, "gradient_norms", time_probe),
         mock.patch.object(Checkpoint, "save", time_saving),
     ):
         begin_run(variant, dataset)

@@ -93,7 +93,7 @@ def data(context: typer.Context) -> None:
 
 @app.command()
 def variants() -> None:
-    """List the 18 networks with their switches, parameters and FLOPs."""
+    """List the networks with their switches, parameters and FLOPs."""
     from rich.console import Console
     from rich.table import Table
 
@@ -304,6 +304,10 @@ def main() -> None:
         app()
     except LabError as error:
         print(f"labcnn: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"labcnn: {where}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -36,8 +36,9 @@ class DoubleConv(nn.Module):
 
     The shortcut joins before the last ReLU and is a 1x1 projection where the width changes:
     the basic block of He et al. 2016 (arXiv:1512.03385), N x C x H x W to N x C' x H x W. With
-    ``pool``, 2x2 max-pooling follows. It is done before the last ReLU, which comes to the same
-    (the larger of two numbers stays the larger) and leaves the ReLU a quarter of the numbers.
+    ``pool``, 2x2 max-pooling follows. It is done before the last ReLU, which leaves the ReLU a
+    quarter of the numbers and comes to the same, as for every activation that never falls (the
+    larger of two numbers stays the larger). GELU and SiLU do fall: with them, pool after it.
     """
 
     def __init__(

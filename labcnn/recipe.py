@@ -73,14 +73,14 @@ class Recipe(BaseModel):
     dataset: Dataset = "shapes"
     protocol: Protocol = "course"
     fraction: Annotated[float, Field(gt=0, le=1), Choice("{:g}pct", 1.0)] = 1.0
-    epochs: Annotated[int, Field(ge=1, le=10_000), Choice("{}ep", 18, tuned=5, demo=6)]
+    epochs: Annotated[int, Field(ge=1, le=10_000), Choice("{}ep", 18, tuned=5, demo=4)]
     batch_size: Annotated[
         int, Field(ge=2, le=65_536), Choice("bs{}", 64, tuned=256, demo=32, cost=True)
     ]
     learning_rate: Annotated[
         float, Field(gt=0, le=100), Choice("lr{:g}", 0.01, tuned=0.1, demo_course=0.02)
     ]
-    width: Annotated[int, Field(ge=4, le=1024), Choice("w{}", 32, demo=16, cost=True)]
+    width: Annotated[int, Field(ge=4, le=1024), Choice("w{}", 32, demo=12, cost=True)]
     momentum: Annotated[float, Field(ge=0, lt=1), Choice("m{:g}", 0.9, tuned=0.6)]
     nesterov: Annotated[bool, Choice("nesterov-{}", False, tuned=True)]
     weight_decay: Annotated[float, Field(ge=0, le=1), Choice("wd{:g}", 0.0)]
@@ -94,10 +94,10 @@ class Recipe(BaseModel):
     optimizer: Annotated[Literal["sgd", "adamw", "muon"], Choice("{}", "sgd", tuned="muon")]
     whiten: Annotated[bool, Choice("whiten-{}", False, tuned=True)]
     first_size: Annotated[
-        int, Field(ge=16, le=64), Choice("from{}px", 64, tuned=32, demo=32, cost=True)
+        int, Field(ge=16, le=64), Choice("from{}px", 64, tuned=32, demo=24, cost=True)
     ]
     last_size: Annotated[
-        int, Field(ge=16, le=64), Choice("to{}px", 64, tuned=48, demo=32, cost=True)
+        int, Field(ge=16, le=64), Choice("to{}px", 64, tuned=48, demo=24, cost=True)
     ]
     test_views: Annotated[Literal[1, 2, 6], Choice("{}views", 1, tuned=6)]
 
@@ -108,10 +108,15 @@ class Recipe(BaseModel):
         return name
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> "Recipe":
+    def _fits_the_optimizer(self) -> "Recipe":
         if self.nesterov and not self.momentum:
             raise ParameterError(
                 "momentum=0.0 isn't valid with nesterov=True; it must be above 0, or nesterov False"
+            )
+        if self.optimizer == "muon" and self.weight_decay:
+            raise ParameterError(
+                f"weight_decay={self.weight_decay!r} isn't valid with optimizer='muon', which "
+                "keeps the weights' norms; it must be 0"
             )
         if self.nesterov and self.optimizer == "adamw":
             raise ParameterError(
@@ -135,6 +140,15 @@ class Recipe(BaseModel):
         get_variant(variant)
         usual = defaults(str(given.get("dataset", "shapes")), str(given.get("protocol", "course")))
         return validate(cls, {**usual, **given})
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> "Recipe":
+        """The recipe of a saved run.
+
+        A field that is younger than the run has the value of protocol ``course``, under which
+        training computes what it did without the field (golden trajectories hold that).
+        """
+        return cls(**complete(values))
 
     @property
     def network(self) -> Variant:
@@ -182,6 +196,11 @@ CHOICES: dict[str, Choice] = {
 def defaults(dataset: str, protocol: str) -> dict[str, Any]:
     """The values of a protocol on a data set when nothing is said."""
     return {name: choice.default(dataset, protocol) for name, choice in CHOICES.items()}
+
+
+def complete(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved recipe's values, with those of fields that came later: see `Recipe.from_saved`."""
+    return {name: choice.course for name, choice in CHOICES.items()} | dict(values)
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any] | list[str]) -> None:

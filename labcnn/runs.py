@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from labcnn.data import prepared_fingerprint
 from labcnn.errors import ParameterError, RunError
 from labcnn.files import write_text
-from labcnn.recipe import Recipe
-from labcnn.variants import label
+from labcnn.recipe import Recipe, complete
+from labcnn.variants import Variant, label
 
 if TYPE_CHECKING:  # half a second, which each job of a sweep would spend
     import pandas as pd
@@ -113,11 +113,15 @@ class Provenance(Machine):
 
 
 class RunResult(_Schema):
-    """Everything a finished run says of itself (``result.json``)."""
+    """Everything a finished run says of itself (``result.json``).
+
+    ``network`` is what the recipe's variant stood for; None in results that are older than it.
+    """
 
     format: int = FORMAT
     experiment: str
     recipe: Recipe
+    network: Variant | None = None
     status: Status
     reason: str
     train: SplitMetrics
@@ -131,6 +135,11 @@ class RunResult(_Schema):
     timing: Timing
     model: ModelSize
     provenance: Provenance
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _complete_an_older_recipe(cls, value: Any) -> Any:
+        return complete(value) if isinstance(value, dict) else value
 
 
 FailureKind = Literal["error", "died", "time limit"]
@@ -306,12 +315,11 @@ class RunState(NamedTuple):
     result: RunResult | None = None
 
 
-def state(run: RunFolder, wanted: Recipe | None = None, *, ask_lock: bool = True) -> RunState:
+def state(run: RunFolder, *, ask_lock: bool = True) -> RunState:
     """A run's state by what its folder holds, and whether a process trains it now.
 
     Parameters
     ----------
-    wanted : the recipe it should have; None takes its result's own.
     ask_lock : False: what is there counts, whether or not a process is at it.
     """
     if ask_lock and run.is_locked():
@@ -329,18 +337,15 @@ def state(run: RunFolder, wanted: Recipe | None = None, *, ask_lock: bool = True
         return RunState(State.DAMAGED, (str(error),))
     if run.lacks:
         return RunState(State.DAMAGED, (run.lacks,), result)
-    changed = tuple(changes(result, wanted))
+    changed = tuple(changes(result))
     return RunState(State.STALE if changed else State.DONE, changed, result)
 
 
-def changes(result: RunResult, wanted: Recipe | None = None) -> list[str]:
-    """Why a finished run would come out differently now: its recipe, the code or the data."""
-    theirs, mine = result.recipe.model_dump(), (wanted or result.recipe).model_dump()
-    lines = [
-        f"{name} was {theirs[name]!r}, is {value!r}"
-        for name, value in mine.items()
-        if theirs[name] != value
-    ]
+def changes(result: RunResult) -> list[str]:
+    """Why a finished run would come out differently now: its network, the code or the data."""
+    lines, network = [], result.recipe.network
+    if result.network not in (None, network):
+        lines.append(f"{result.recipe.variant} was {result.network}, is {network}")
     if (made := result.provenance.numerics) != NUMERICS:
         lines.append(f"made by code of numerics {made}, this is {NUMERICS}")
     before, now = result.provenance.data_fingerprint, prepared_fingerprint(result.recipe.dataset)

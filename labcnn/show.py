@@ -1,7 +1,5 @@
 """What the training notebook shows: the request, the images, the result. Pictures in English."""
 
-import re
-import sys
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from matplotlib.figure import Figure
 
 from labcnn.data.images import ImageData
 from labcnn.request import RunRequest
-from labcnn.runs import RunFolder, RunResult
+from labcnn.runs import RunFolder
 from labcnn.variants import label
 
 DEMO = (
@@ -37,7 +35,7 @@ def describe(request: RunRequest) -> Markdown:
 
 def sample_images(data: ImageData, count: int = 20) -> Figure:
     """The first training image of each of ``count`` classes, with its name."""
-    rows = np.arange(len(data.train.labels)) if data.train.rows is None else data.train.rows
+    rows = data.train.indices
     labels, first = np.unique(data.train.labels[rows], return_index=True)
     columns = 10
     figure, axes = plt.subplots(
@@ -61,7 +59,7 @@ def sample_images(data: ImageData, count: int = 20) -> Figure:
 def summary(folder: RunFolder) -> pd.DataFrame:
     """Accuracy and loss on the three splits: the best epoch's weights, or the last if none."""
     result = folder.result()
-    print(f"{result.status}: {_reason(result)}")
+    print(f"{result.status}: {result.reason}")
     best = "none" if result.best_epoch is None else result.best_epoch
     print(f"best epoch {best} of {result.epochs_run}, stopped by: {result.stopped}")
     splits = {"train": result.train, "validation": result.val, "test": result.test}
@@ -88,12 +86,6 @@ def curves(folder: RunFolder) -> Figure:
     figure.tight_layout()
     plt.close(figure)
     return figure
-
-
-def _reason(result: RunResult) -> str:
-    """Why a run has its status; a p-value too small for a float isn't 0."""
-    smallest = f"p < {sys.float_info.min:.0e}"
-    return re.sub(r"p = 0(?![.\d])", smallest, result.reason)
 
 
 def _cell(value: Any) -> str:

@@ -16,7 +16,7 @@ from labcnn.data import load_dataset
 from labcnn.errors import DataError, ParameterError, RunError
 from labcnn.recipe import CHOICES, Recipe
 from labcnn.runs import RunResult, find_runs
-from labsweep.launch import require_data_and_device
+from labsweep.launch import require_data_and_device, require_same_recipe
 from labsweep.monitor import duration
 from labsweep.sweep import Run, Sweep
 
@@ -56,7 +56,14 @@ class VariantPlan:
 
 
 def plan(sweep: Sweep) -> list[VariantPlan]:
-    """A line per variant, in the sweep's order."""
+    """A line per variant, in the sweep's order.
+
+    Raises
+    ------
+    RunError
+        The experiment has runs of another recipe, so that the sweep would be refused.
+    """
+    require_same_recipe(sweep)
     try:
         device, threads, precision = this_device(sweep.parameters)
     except ParameterError:  # it isn't on this machine, which may only send the runs to others

@@ -58,7 +58,7 @@ class Run:
     @property
     def state(self) -> RunState:
         """Whether it is up to date, by its files; another process may be training it."""
-        return state(self.folder, self.recipe, ask_lock=False)
+        return state(self.folder, ask_lock=False)
 
     @property
     def due(self) -> str:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from labcnn.data import tiny_imagenet
 from labcnn.data.commands import data_app
+from labcnn.errors import DataError
 
 
 @pytest.fixture
@@ -24,11 +25,10 @@ def labcnn_data(*arguments: str | Path) -> Result:
 
 
 def fails(*arguments: str | Path) -> str:
-    """The one line that the command says before it ends with 1."""
+    """The one line that `labcnn` says of the command's error."""
     result = labcnn_data(*arguments)
-    assert result.exit_code == 1
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
+    assert isinstance(result.exception, DataError)
+    (line,) = str(result.exception).splitlines()
     return line
 
 

@@ -8,17 +8,20 @@ from labcnn.errors import RunError
 from labcnn.files import write_atomically, write_text
 from labcnn.paths import project_root
 from labcnn.request import RunRequest
-from labcnn.runs import TABLE_COLUMNS, load_runs, read_result
+from labcnn.runs import TABLE_COLUMNS, State, load_runs, read_result, state
 from labcnn.training.trainer import fit
+
+
+def small_request(variant, seed):
+    small = {"dataset": "shapes", "width": 4, "epochs": 1}
+    return RunRequest.from_parameters(small | {"variant": variant, "seed": seed})
 
 
 @pytest.fixture
 def folders(small_data):
     made = []
     for variant, seed in (("short_norm", 0), ("short_baseline", 0), ("short_norm", 1)):
-        request = RunRequest.from_parameters(
-            {"variant": variant, "seed": seed, "dataset": "shapes", "width": 4, "epochs": 1}
-        )
+        request = small_request(variant, seed)
         fit(request, small_data)
         made.append(request.folder)
     return made
@@ -39,6 +42,36 @@ def test_all_runs_as_one_tidy_table(folders, logs):
     assert load_runs(logs, "another").table.empty
     assert load_runs(logs, "*").table.empty
     assert load_runs(logs / "nowhere").table.empty
+
+
+def rewrite(path, change):
+    """Change a JSON file's content in place."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_result_stays_good_when_the_recipe_gets_a_field(folders, small_data):
+    """As if `augment` and `whiten` had come after it: the course trains without them."""
+
+    def forget(values):
+        del values["augment"], values["whiten"]
+
+    for folder in folders:
+        rewrite(folder.path / "result.json", lambda content: forget(content["recipe"]))
+    rewrite(folders[0].path.parents[1] / "experiment.json", forget)
+    assert {state(folder).kind for folder in folders} == {State.DONE}
+    assert folders[0].result().recipe.augment is False
+    fit(small_request("short_residual", 0), small_data)  # joins them
+
+
+def test_a_variant_that_was_edited_makes_its_results_stale(folders):
+    rewrite(
+        folders[0].path / "result.json", lambda content: content["network"].update(residual=True)
+    )
+    found = state(folders[0])
+    assert found.kind is State.STALE
+    assert "short_norm was Variant(" in found.reasons[0] and "residual=True" in found.reasons[0]
 
 
 def test_files_that_are_cut_or_foreign_are_named_and_left_out(folders, logs):

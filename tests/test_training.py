@@ -18,9 +18,16 @@ from labcnn.data.batches import Batches, channel_statistics
 from labcnn.data.images import Split
 from labcnn.errors import ParameterError, RunError
 from labcnn.models import ConvNet
-from labcnn.runs import EXPERIMENT, GRADIENT_COLUMNS, HISTORY_COLUMNS, RunFolder, load_runs
+from labcnn.runs import (
+    EXPERIMENT,
+    GRADIENT_COLUMNS,
+    HISTORY_COLUMNS,
+    RunFolder,
+    SplitMetrics,
+    load_runs,
+)
 from labcnn.training import provenance
-from labcnn.training.evaluate import evaluate, judge, layer_norms, reestimate_norm
+from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge, reestimate_norm
 from labcnn.training.experiment import lock_run
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.journal import tag
@@ -173,18 +180,26 @@ def test_a_stuck_run_is_no_learning_and_one_that_learns_is_ok(small_data):
     assert result.status == "ok" and result.test.accuracy > 0.6
 
 
+def answers(correct):
+    """An evaluation of 10,000 images of 200 classes, so many of them right."""
+    label = np.repeat(np.arange(200), 50).astype(np.int16)
+    predicted = np.where(np.arange(10_000) < correct, label, (label + 1) % 200).astype(np.int16)
+    metrics = SplitMetrics(loss=1.0, accuracy=correct / 10_000, count=10_000)
+    return Evaluation(metrics, label, predicted, label, label)
+
+
 @pytest.mark.parametrize(("correct", "status"), [(50, "no_learning"), (100, "ok")])
 def test_chance_is_judged_by_an_exact_test(correct, status):
-    """10,000 images of 200 classes: always one class gives exactly 50 right."""
-    label = np.repeat(np.arange(200), 50).astype(np.int16)
-    predicted = np.where(np.arange(10_000) < correct, label, (label + 1) % 200)
-    metrics = type("M", (), {"count": 10_000})()
-    test = type("E", (), {"metrics": metrics, "label": label, "predicted": predicted})()
-    found, _, p_value = judge(False, test, 200)
+    """Always one class gives exactly 50 right."""
+    found, _, p_value = judge(False, answers(correct), 200)
     assert found == status
-    assert judge(True, test, 200)[0] == "diverged"
+    assert judge(True, answers(correct), 200)[0] == "diverged"
     tail = 1 - sum(math.comb(10_000, k) * 0.005**k * 0.995 ** (10_000 - k) for k in range(correct))
     assert p_value == pytest.approx(tail, rel=1e-3, abs=1e-9)
+
+
+def test_a_p_value_below_every_float_is_not_said_to_be_zero():
+    assert "9000 of 10000 test images right, p < 2e-308" in judge(False, answers(9000), 200)[1]
 
 
 def test_a_finished_run_is_not_trained_again(small_data, capsys):
@@ -379,7 +394,7 @@ def test_probing_gradients_does_not_move_the_training(small_data):
     batches = Batches(small_data.train, *channel_statistics(small_data.train), CPU)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random = torch.get_rng_state()
-    rows = layer_norms(model, *batches.take(batches.spread(32)), epoch=1)
+    rows = gradient_norms(model, *batches.take(batches.spread(32)), epoch=1)
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())

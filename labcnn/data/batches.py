@@ -23,7 +23,7 @@ def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
     Taken from at most :data:`STATISTICS_IMAGES` images, evenly spaced over the split. Counts how
     often each of the 256 values occurs: a tenth of the time and memory of pixels as float64.
     """
-    rows = np.arange(len(split.labels)) if split.rows is None else split.rows
+    rows = split.indices
     rows = rows[:: max(1, -(-len(rows) // STATISTICS_IMAGES))]
     counts = np.zeros((3, 256), np.int64)
     for some in np.array_split(rows, -(-len(rows) // 250)):
@@ -46,7 +46,7 @@ class Batches:
     """
 
     def __init__(self, split: Split, mean: Tensor, std: Tensor, device: torch.device) -> None:
-        rows = np.arange(len(split.labels)) if split.rows is None else split.rows
+        rows = split.indices
         images, labels = split.images, split.labels
         if device.type != "cpu":
             images, labels, rows = images[rows], labels[rows], np.arange(len(rows))

@@ -1,25 +1,13 @@
 """``labcnn data fetch`` and ``labcnn data status``."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from labcnn.data import tiny_imagenet
-from labcnn.errors import LabError
 
 data_app = typer.Typer(help="Get Tiny ImageNet-200, or see what is there.", no_args_is_help=True)
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    try:
-        yield
-    except (LabError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 @data_app.command()
@@ -37,9 +25,8 @@ def fetch(
 ) -> None:
     """Download, check and decode Tiny ImageNet-200 (1.35 GB on disk; for research only)."""
     start = time.monotonic()
-    with _one_line():
-        new = tiny_imagenet.fetch(source, force=force)
-        data = tiny_imagenet.load()
+    new = tiny_imagenet.fetch(source, force=force)
+    data = tiny_imagenet.load()
     state = f"prepared in {time.monotonic() - start:.0f} s" if new else "already prepared"
     typer.echo(f"{tiny_imagenet.NAME}: {state}: {tiny_imagenet.describe(data)}")
     typer.echo(f"in {tiny_imagenet.folder()}" + ("" if new else "; --force does it again"))
@@ -52,12 +39,11 @@ def status() -> None:
     """Say which data sets are there."""
     typer.echo(f"{tiny_imagenet.NAME}: ", nl=False)
     if tiny_imagenet.prepared():
-        with _one_line():
-            data = tiny_imagenet.load()
-            typer.echo(f"prepared: {tiny_imagenet.describe(data)}")
-            typer.echo(f"  fingerprint {data.fingerprint}")
-            size = data.train.images.nbytes + data.test.images.nbytes
-            typer.echo(f"  {size / 1e9:.2f} GB in {tiny_imagenet.folder()}")
+        data = tiny_imagenet.load()
+        typer.echo(f"prepared: {tiny_imagenet.describe(data)}")
+        typer.echo(f"  fingerprint {data.fingerprint}")
+        size = data.train.images.nbytes + data.test.images.nbytes
+        typer.echo(f"  {size / 1e9:.2f} GB in {tiny_imagenet.folder()}")
     else:
         typer.echo(f"absent from {tiny_imagenet.folder()}: run `labcnn data fetch`")
     for path in sorted(tiny_imagenet.downloads_folder().glob("*")):

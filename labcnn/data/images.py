@@ -22,7 +22,12 @@ class Split:
     rows: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.labels if self.rows is None else self.rows)
+        return len(self.indices)
+
+    @property
+    def indices(self) -> np.ndarray:
+        """The rows of ``images`` that belong to the split."""
+        return np.arange(len(self.labels)) if self.rows is None else self.rows
 
 
 class OfficialData(NamedTuple):

@@ -13,7 +13,7 @@ SPLIT_SEED = 200
 
 def first_of_each_class(split: Split, count: int) -> Split:
     """The first ``count`` images of each class, or all where a class has fewer; always the same."""
-    rows = np.arange(len(split.labels)) if split.rows is None else split.rows
+    rows = split.indices
     labels = split.labels[rows]
     kept = [rows[labels == label][:count] for label in np.unique(labels)]
     return Split(split.images, split.labels, np.sort(np.concatenate(kept)))

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -86,7 +87,8 @@ def judge(diverged: bool, test: Evaluation, classes: int) -> tuple[Status, str, 
     count = test.metrics.count
     correct = int((test.label == test.predicted).sum())
     p_value = float(binomtest(correct, count, 1 / classes, alternative="greater").pvalue)
-    reason = f"{correct} of {count} test images right, p = {p_value:.3g} against chance"
+    p = f"p = {p_value:.3g}" if p_value else f"p < {sys.float_info.min:.0e}"
+    reason = f"{correct} of {count} test images right, {p} against chance"
     if diverged:
         return "diverged", f"the training loss wasn't finite; {reason}", p_value
     return "ok" if p_value <= SIGNIFICANCE else "no_learning", reason, p_value
@@ -152,7 +154,7 @@ def mean_log_probability(
     return torch.stack(logs).logsumexp(0) - math.log(sum(weight for weight, _ in views))
 
 
-def layer_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
+def gradient_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
     """Euclidean norms of each convolution's and the head's weights and their gradients.
 
     Works in the weights' own type, on a copy in training mode: neither the model's statistics nor

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from labcnn.errors import LockedError, RunError
 from labcnn.files import remove_leftovers, write_text
+from labcnn.recipe import complete
 from labcnn.request import RunRequest
 from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, find_runs, lock_path, new_path
 
@@ -61,7 +62,7 @@ def join_experiment(request: RunRequest, fingerprint: str) -> None:
             write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
             return
         try:
-            theirs = dict(json.loads(path.read_bytes()))
+            theirs = complete(json.loads(path.read_bytes()))
         except (ValueError, TypeError):
             raise RunError(
                 f"{path}: cut or foreign; delete it, the next run writes it anew"

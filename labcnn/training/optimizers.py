@@ -50,6 +50,7 @@ def make_optimizer(model: ConvNet, recipe: Recipe) -> Optimizer:
             "params": [w for name, w in trained.items() if name in names],
             "lr": lr,
             "momentum": momentum,
+            "nesterov": recipe.nesterov,
             "orthogonal": orthogonal,
         }
         for names, lr, momentum, orthogonal in groups
@@ -57,7 +58,7 @@ def make_optimizer(model: ConvNet, recipe: Recipe) -> Optimizer:
 
 
 class Muon(Optimizer):
-    """Nesterov momentum whose step, for a convolution, is the nearest orthogonal matrix to it.
+    """Momentum whose step, for a convolution, is the nearest orthogonal matrix to it.
 
     Jordan et al. 2024 (kellerjordan.github.io/posts/muon). A convolution's weights, O x I x K x K,
     count as a matrix O x IKK. They are kept at the norm that an orthogonal matrix of that shape
@@ -66,8 +67,9 @@ class Muon(Optimizer):
 
     Parameters
     ----------
-    groups : each with ``params``, ``lr``, ``momentum`` in (0, 1), and ``orthogonal``: whether it
-        is of convolutions that are trained so; others get the plain Nesterov step.
+    groups : each with ``params``, ``lr``, ``momentum`` in (0, 1), ``nesterov``, and
+        ``orthogonal``: whether it is of convolutions that are trained so; others get the plain step
+        of momentum.
     """
 
     def __init__(self, groups: Any) -> None:
@@ -84,7 +86,7 @@ class Muon(Optimizer):
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(weight)
                 momentum = state["momentum"].mul_(beta).add_(weight.grad)
-                step = weight.grad.add(momentum, alpha=beta)
+                step = weight.grad.add(momentum, alpha=beta) if group["nesterov"] else momentum
                 if group["orthogonal"]:
                     weight.mul_(math.sqrt(len(weight)) / weight.norm())
                     step = orthogonal(step.flatten(1)).view_as(step)

@@ -29,7 +29,7 @@ from labcnn.runs import (
     Timing,
 )
 from labcnn.training.checkpoint import Checkpoint, random_state, set_random_state
-from labcnn.training.evaluate import Evaluation, evaluate, judge, layer_norms
+from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
 from labcnn.training.experiment import (
     join_experiment,
     lock_run,
@@ -134,7 +134,7 @@ class Trainer:
         if is_finite(row):
             self.best.update(row["epoch"], row["val_accuracy"], self.model)
             self.decay.after_epoch(row["val_accuracy"])
-        self.journal.add(row, layer_norms(self.model, *self.probe, epoch=row["epoch"]))
+        self.journal.add(row, gradient_norms(self.model, *self.probe, epoch=row["epoch"]))
         self.totals.reset(self.learning_rate)
         self.checkpoint.save(self)
 
@@ -220,6 +220,7 @@ class Trainer:
         return RunResult(
             experiment=self.request.experiment_name,
             recipe=recipe,
+            network=recipe.network,
             status=status,
             reason=reason,
             train=evaluations["train"].metrics,
@@ -266,7 +267,7 @@ class Trainer:
             self.clock.interruptions += 1
             print(f"Resuming after epoch {self.epoch - 1} and {self.totals.steps} steps.")
         else:
-            self.journal.gradients = layer_norms(self.model, *self.probe, epoch=0)
+            self.journal.gradients = gradient_norms(self.model, *self.probe, epoch=0)
             self.totals.reset(self.recipe.learning_rate)
         self.journal.open_events()
 
