@@ -3,17 +3,20 @@
 Known to training and sweeps (which write) and to the report (which reads); needs no torch.
 """
 
+import csv
 import glob
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from labcnn.data import prepared_fingerprint
 from labcnn.errors import ParameterError, RunError
@@ -45,6 +48,20 @@ GRADIENT_COLUMNS = ("epoch", "layer", "stage", "gradient_norm", "weight_norm")
 Status = Literal["ok", "diverged", "no_learning"]
 
 
+def _require_time(text: str) -> str:
+    """A time in ISO 8601 with its zone, of this century."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None or not 2000 <= time.year < 2100:
+        raise ValueError(f"{text!r} isn't a time of this century with its zone")
+    return text
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Time = Annotated[str, AfterValidator(_require_time)]
+
+
 class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -52,25 +69,25 @@ class _Schema(BaseModel):
 class SplitMetrics(_Schema):
     """Mean loss (nats; None where it isn't finite), top-1 accuracy (0-1) and number of images."""
 
-    loss: float | None
-    accuracy: float
-    count: int
+    loss: Annotated[float, Field(ge=0)] | None
+    accuracy: Fraction
+    count: Count
 
 
 class Timing(_Schema):
     """Wall-clock seconds; ``train_seconds`` is the epochs, without set-up and final evaluation."""
 
-    train_seconds: float
-    total_seconds: float
-    seconds_per_epoch: float
-    images_per_second: float
+    train_seconds: Seconds
+    total_seconds: Seconds
+    seconds_per_epoch: Seconds
+    images_per_second: Annotated[float, Field(ge=0)]
 
 
 class ModelSize(_Schema):
     """Trainable parameters, and FLOPs (2 per multiply-add) of one image's forward pass."""
 
-    parameters: int
-    flops: int
+    parameters: Count
+    flops: Count
 
 
 class Machine(_Schema):
@@ -100,8 +117,8 @@ class Provenance(Machine):
     git_commit: str | None
     git_dirty: bool | None
     versions: dict[str, str]
-    started: str
-    finished: str
+    started: Time
+    finished: Time
     interruptions: int = 0
     earlier: tuple[Machine, ...] = ()
 
@@ -127,11 +144,11 @@ class RunResult(_Schema):
     train: SplitMetrics
     val: SplitMetrics
     test: SplitMetrics
-    classes: int
-    best_epoch: int | None
-    epochs_run: int
+    classes: Annotated[int, Field(ge=2)]
+    best_epoch: Count | None
+    epochs_run: Count
     stopped: Literal["cap", "early", "diverged"]
-    chance_p_value: float
+    chance_p_value: Fraction
     timing: Timing
     model: ModelSize
     provenance: Provenance
@@ -187,12 +204,6 @@ class RunFolder:
     def finished(self) -> bool:
         return (self.path / RESULT).exists()
 
-    @property
-    def lacks(self) -> str:
-        """What is missing beside the result, as a line; empty for a whole run."""
-        names = [n for n in (HISTORY, GRADIENTS, PREDICTIONS) if not (self.path / n).exists()]
-        return f"{', '.join(names)} missing" if names else ""
-
     def result(self) -> RunResult:
         """The saved result; a :class:`RunError` names a file that is cut or foreign."""
         return read_result(self.path / RESULT)
@@ -242,7 +253,7 @@ class RunFolder:
 
     def _there(self, name: str) -> Path:
         path = self.path / name
-        if not path.exists():
+        if not path.is_file():
             raise RunError(f"{path} is missing; overwrite=True trains the run anew")
         return path
 
@@ -335,8 +346,8 @@ def state(run: RunFolder, *, ask_lock: bool = True) -> RunState:
         result = run.result()
     except RunError as error:
         return RunState(State.DAMAGED, (str(error),))
-    if run.lacks:
-        return RunState(State.DAMAGED, (run.lacks,), result)
+    if damage := find_damage(run, result):
+        return RunState(State.DAMAGED, (damage,), result)
     changed = tuple(changes(result))
     return RunState(State.STALE if changed else State.DONE, changed, result)
 
@@ -352,6 +363,92 @@ def changes(result: RunResult) -> list[str]:
     if now not in (None, before):
         lines.append(f"made from other data: {before[:8]}, here is {now[:8]}")
     return lines
+
+
+def find_damage(run: RunFolder, result: RunResult) -> str:
+    """What in a run's other files contradicts its result: a line with the file; empty for none.
+
+    They are read without pandas, whose import takes longer than the check of many runs.
+    """
+    checks: dict[str, Callable[[Path, RunResult], str]] = {
+        HISTORY: _check_history,
+        GRADIENTS: _check_gradients,
+        PREDICTIONS: _check_predictions,
+    }
+    for name, check in checks.items():
+        path = run.path / name
+        if not path.is_file():
+            return f"{path}: missing"
+        try:
+            fault = check(path, result)
+        except (OSError, ValueError, TypeError, KeyError, EOFError, csv.Error, zlib.error,
+                zipfile.BadZipFile, NotImplementedError):  # fmt: skip
+            fault = "cut or foreign, can't be read"
+        if fault:
+            return f"{path}: {fault}"
+    return ""
+
+
+def _read_columns(path: Path, columns: Iterable[str]) -> dict[str, np.ndarray]:
+    """Columns of numbers of a CSV file; NaN where nothing stands."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
+
+
+def _check_history(path: Path, result: RunResult) -> str:
+    table = _read_columns(path, HISTORY_COLUMNS)
+    if table["epoch"].tolist() != list(range(1, result.epochs_run + 1)):
+        return f"its epochs aren't 1 to {result.epochs_run}, as {RESULT} says"
+    for name, values in table.items():
+        limit = 1 if name.endswith("_accuracy") else np.inf
+        if (values < 0).any() or (values > limit).any():
+            return f"{name} out of range"
+    best = result.best_epoch
+    accuracy = np.where(np.isnan(table["val_loss"]), -1, table["val_accuracy"])
+    if best is not None and best != int(accuracy.argmax()) + 1:
+        return f"its best epoch isn't {best}, as {RESULT} says"
+    return ""
+
+
+def _check_gradients(path: Path, result: RunResult) -> str:
+    """Every layer in every epoch, but perhaps the last of a run that diverged in it."""
+    names = [name for name in GRADIENT_COLUMNS if name != "layer"]
+    table = _read_columns(path, names)
+    epochs = table["epoch"]
+    if not set(epochs) <= set(range(result.epochs_run + 1)):
+        return f"has other epochs than 0 to {result.epochs_run}"
+    counts = np.unique(epochs, return_counts=True)[1]
+    if len(set(counts)) != 1 or epochs.max() < result.epochs_run - 1:
+        return "cut: a layer or an epoch is missing"
+    if any((table[name] < 0).any() for name in names):
+        return "a norm is negative"
+    return ""
+
+
+def _check_predictions(path: Path, result: RunResult) -> str:
+    most = max(result.val.count, result.test.count)
+    with zipfile.ZipFile(path) as archive:
+        if any(member.file_size > 8 * most + 1024 for member in archive.infolist()):
+            return "an array in it is larger than its split"
+    with np.load(path, allow_pickle=False) as arrays:
+        for name, metrics in (("val", result.val), ("test", result.test)):
+            label, predicted, probability = (
+                arrays[f"{name}_{column}"] for column in ("label", "predicted", "probability")
+            )
+            if {len(label), len(predicted), len(probability)} != {metrics.count}:
+                return f"{name} has not the {metrics.count} images that {RESULT} says"
+            for classes in (label, predicted):
+                if classes.dtype.kind != "i" or (classes < 0).any():
+                    return f"{name} has a class that isn't a number from 0 on"
+                if (classes >= result.classes).any():
+                    return f"{name} has a class of {result.classes} or more"
+            if (probability < 0).any() or (probability > 1).any():
+                return f"{name} has a probability out of range"
+            right = float((label == predicted).mean())
+            if abs(right - metrics.accuracy) > 1e-9:
+                return f"{name} gives {right:.2%} accuracy, {RESULT} says {metrics.accuracy:.2%}"
+    return ""
 
 
 class Runs(NamedTuple):
@@ -399,8 +496,8 @@ def load_runs(logs: Path, experiment: str | None = None) -> Runs:
             is_of = RunFolder.of(logs, result.experiment, result.recipe).path.relative_to(logs)
             problems.append(f"{path}: holds the run {is_of}, not the one its folder names")
             continue
-        if folder.lacks:
-            problems.append(f"{folder.path}: {folder.lacks}")
+        if damage := find_damage(folder, result):
+            problems.append(damage)
             continue
         rows.append(_row(result, folder))
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))

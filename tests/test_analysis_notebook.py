@@ -32,9 +32,9 @@ def _run(tmp: Path, **parameters: Any) -> nbformat.NotebookNode:
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
     tmp = tmp_path_factory.mktemp("完整 的 实验")
-    write_runs(tmp / "logs", seeds=(0, 1), images=300, parameters={"epochs": 4})
+    write_runs(tmp / "logs", seeds=(0, 1), images=300, parameters={"epochs": 3})
     write_runs(tmp / "logs", ["short_all"], images=300, parameters={"protocol": "tuned"})
-    return _run(tmp, author="张三", student_number=7, experiment="shapes-4ep", log_links="logs")
+    return _run(tmp, author="张三", student_number=7, experiment="shapes-3ep", log_links="logs")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def incomplete(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNod
         for v in REPORT_VARIANTS
         if v != "mid_all"
     ]
-    write_runs(tmp / "logs", fakes, images=300, parameters={"epochs": 4})
+    write_runs(tmp / "logs", fakes, images=300, parameters={"epochs": 3})
     return _run(tmp)
 
 
@@ -122,7 +122,7 @@ def test_what_is_given_reaches_title_and_links(complete: nbformat.NotebookNode) 
     assert (front["author"], front["student_number"], front["date"]) == ("张三", "7", "")
     assert "演示数据" in front["notice"]
     links = "\n".join(_outputs(complete, "text/markdown"))
-    assert "(logs/shapes-4ep/mid_all/seed1/history.csv)" in links
+    assert "(logs/shapes-3ep/mid_all/seed1/history.csv)" in links
     assert "(logs/shapes-tuned/short_all/seed0/result.json)" in links
 
 

@@ -1,7 +1,9 @@
 import json
+import os
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
 from labcnn.errors import RunError
@@ -101,8 +103,90 @@ def test_a_run_with_a_missing_file_or_another_format_is_named(folders, logs):
     path.write_text(json.dumps(text | {"format": 99}), encoding="utf-8")
     runs = load_runs(logs)
     assert len(runs.table) == 1
-    assert any("predictions.npz missing" in problem for problem in runs.problems)
+    assert any("predictions.npz: missing" in problem for problem in runs.problems)
     assert any("format 99" in problem for problem in runs.problems)
+
+
+def set_field(*names, value):
+    """A change of one field of ``result.json``."""
+
+    def change(folder):
+        def put(content):
+            for name in names[:-1]:
+                content = content[name]
+            content[names[-1]] = value
+
+        rewrite(folder.path / "result.json", put)
+
+    return change
+
+
+def set_text(name, old, new):
+    def change(folder):
+        text = (folder.path / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder.path / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return change
+
+
+def set_array(name, make):
+    """A change of an array of ``predictions.npz``; None leaves it out."""
+
+    def change(folder):
+        arrays = folder.predictions()
+        made = make(arrays.pop(name))
+        np.savez(
+            folder.path / "predictions.npz", **arrays, **({} if made is None else {name: made})
+        )
+
+    return change
+
+
+CONTRADICTIONS = {
+    "accuracy above 1": (set_field("test", "accuracy", value=1e308), "result.json"),
+    "accuracy below 0": (set_field("val", "accuracy", value=-0.5), "result.json"),
+    "another accuracy": (set_field("test", "accuracy", value=0.06), "predictions.npz"),
+    "no images": (set_field("test", "count", value=0), "result.json"),
+    "other classes": (set_field("classes", value=2), "predictions.npz"),
+    "time without zone": (
+        set_field("provenance", "finished", value="2026-01-01T00:00:00"), "result.json",
+    ),
+    "no time": (set_field("provenance", "finished", value="yesterday"), "result.json"),
+    "year 20000": (
+        set_field("provenance", "finished", value="20000-01-01T00:00:00+00:00"), "result.json",
+    ),
+    "more epochs": (set_field("epochs_run", value=3), "history.csv"),
+    "text in the history": (set_text("history.csv", "\n1,", "\nabc,"), "history.csv"),
+    "a column is missing": (set_text("history.csv", "val_loss", "loss"), "history.csv"),
+    "text in the gradients": (set_text("gradients.csv", "\n0,", "\nabc,"), "gradients.csv"),
+    "no test labels": (set_array("test_label", lambda a: None), "predictions.npz"),
+    "fewer predictions": (set_array("test_predicted", lambda a: a[1:]), "predictions.npz"),
+    "labels are text": (set_array("val_label", lambda a: a.astype(str)), "predictions.npz"),
+    "probabilities above 1": (set_array("val_probability", lambda a: a + 2), "predictions.npz"),
+    "a huge array": (
+        set_array("val_probability", lambda a: np.zeros(10**6, np.float32)), "predictions.npz",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_a_contradiction_is_left_out_and_named(folders, logs, case):
+    """A result must follow from its own predictions and history."""
+    change, file = CONTRADICTIONS[case]
+    change(folders[1])
+    runs = load_runs(logs)
+    (problem,) = runs.problems
+    assert str(folders[1].path / file) in problem and "\n" not in problem
+    assert len(runs.table) == 2
+    assert state(folders[1]).kind is State.DAMAGED
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(folders, logs):
+    path = folders[0].path / "history.csv"
+    path.unlink()
+    os.mkfifo(path)
+    assert "history.csv: missing" in load_runs(logs).problems[0]
 
 
 def test_git_takes_a_runs_results_and_nothing_else(tmp_path):
