@@ -112,8 +112,8 @@ class Facts:
     def tuned_command(self) -> str:
         return command(self.tuned) if self.tuned is not None else ""
 
-    def front_matter(self, lines: TitleBlock, columns: int = 1) -> FrontMatter:
-        return FrontMatter(lines, self.notice, columns)
+    def front_matter(self, block: TitleBlock, columns: int = 1) -> FrontMatter:
+        return FrontMatter(block, self.notice, columns)
 
     def text(self, template: str, **more: Any) -> Prose:
         """A text in ``text/``, whose names are ``facts``, its ``study`` and what is given here."""

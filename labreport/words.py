@@ -4,6 +4,8 @@ Sentences are in ``text/``. Braces are filled in by ``str.format``.
 """
 
 TITLE = "卷积神经网络图像分类的对照实验"
+#: Before the lines of the title block.
+COURSE, AUTHOR, STUDENT_NUMBER, DATE = "课程", "姓名", "学号", "日期"
 SEPARATOR = "、"
 HOURS, MINUTES, SECONDS = "{0} 小时 {1} 分", "{0} 分 {1} 秒", "{0:.1f} 秒"
 

@@ -10,7 +10,7 @@ from fake_runs import Fake, write_runs
 
 from labcnn.paths import project_root
 from labcnn.variants import REPORT_VARIANTS, label
-from labreport.display import DOCUMENT
+from labreport.export import DOCUMENT
 
 pytestmark = pytest.mark.system
 
@@ -119,7 +119,7 @@ def test_headings_follow_the_outline(complete: nbformat.NotebookNode) -> None:
 
 def test_what_is_given_reaches_title_and_links(complete: nbformat.NotebookNode) -> None:
     (front,) = _outputs(complete, DOCUMENT)
-    assert (front["author"], front["student_number"], front["date"]) == ("张三", "7", "")
+    assert front["lines"] == [["姓名", "张三"], ["学号", "7"]]
     assert "演示数据" in front["notice"]
     links = "\n".join(_outputs(complete, "text/markdown"))
     assert "(logs/shapes-4ep/mid_all/seed1/history.csv)" in links

@@ -17,7 +17,8 @@ from labcnn.paths import project_root
 from labcnn.recipe import Recipe
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 from labreport import reproduction, tables
-from labreport.display import DOCUMENT, FrontMatter, Links, Prose, Strong, Table
+from labreport.display import FrontMatter, Links, Prose, Strong, Table
+from labreport.export import DOCUMENT
 from labreport.facts import Facts
 from labreport.formats import short_name
 from labreport.study import Study, load_study
@@ -189,7 +190,7 @@ def test_front_matter_is_strings() -> None:
     lines = TitleBlock.from_parameters({"title": "报告", "student_number": 2024001, "logs": "x"})
     bundle = FrontMatter(lines, "演示")._repr_mimebundle_()
     assert bundle[DOCUMENT] == {
-        "title": "报告", "subtitle": "", "author": "", "student_number": "2024001", "course": "",
-        "date": "", "notice": "演示", "columns": "1",
+        "title": "报告", "subtitle": "", "lines": [["学号", "2024001"]], "author": "", "date": "",
+        "notice": "演示", "columns": "1",
     }  # fmt: skip
-    assert bundle["text/plain"] == "报告\n2024001\n演示"
+    assert bundle["text/plain"] == "报告\n学号 2024001\n演示"
