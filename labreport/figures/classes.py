@@ -15,10 +15,12 @@ from labreport.estimates import ALPHA
 from labreport.facts import Facts
 from labreport.prose import phrase
 from labreport.study import Study
-from labreport.style import PALETTE, WIDTH
+from labreport.style import WIDTH
 
 #: Classes named at each end; pairs in the table; pairs and images of each class in the figure.
 ENDS, PAIRS, SHOWN, EACH = 8, 10, 6, 4
+#: Colours: of the classes, and of the hardest ones beside the easiest.
+EASY, HARD = "#004488", "#D2601A"
 #: Columns and rows of images.
 MISTAKES, SAMPLE_COLUMNS = (6, 2), 10
 #: In sides of a thumbnail: between two, and for one line of text.
@@ -36,7 +38,7 @@ def plot_classes(facts: Facts) -> Figure:
     left.fill_between(places, low, high, color="#E3E3E3", linewidth=0, label=words.CLASSES_ALIKE)
     left.axhline(mean, color=style.GREY, linestyle="--", linewidth=1, label=words.MEAN)
     left.plot(
-        places, found[order], color=PALETTE[0], marker="o", markersize=2, linestyle="none",
+        places, found[order], color=EASY, marker="o", markersize=2, linestyle="none",
         label=words.CLASSES,
     )  # fmt: skip
     left.set(xlabel=words.CLASSES_BY_ACCURACY, ylabel=words.SPLIT_ACCURACY["test"], ylim=(0, None))
@@ -45,7 +47,7 @@ def plot_classes(facts: Facts) -> Figure:
     ends = min(ENDS, len(order) // 2)
     named = np.concatenate([order[:ends], order[len(order) - ends :]])[::-1]
     rows = [*range(ends), *range(ends + 1, 2 * ends + 1)]  # a gap between best and worst
-    right.barh(rows, found[named], height=0.65, color=[PALETTE[0]] * ends + [PALETTE[1]] * ends)
+    right.barh(rows, found[named], height=0.65, color=[EASY] * ends + [HARD] * ends)
     for row, label in zip(rows, named, strict=True):
         right.annotate(
             f"{found[label] * 100:.0f}%", (found[label], row), xytext=(3, 0), va="center",
