@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from labreport.classes import (
-    ClassAccuracies,
-    Confidence,
-    Pictures,
-    count_classes,
-    measure_confidence,
-)
+from labreport.class_images import NO_IMAGES, ClassImages
+from labreport.classes import ClassAccuracies, count_classes
+from labreport.confidence import Confidence, measure_confidence
 from labreport.costs import Costs, measure_costs
 from labreport.display import FrontMatter, Prose
 from labreport.measures import sampling_deviation, seed_deviation
@@ -19,9 +15,6 @@ from labreport.reproduction import Provenance, command, gather_provenance
 from labreport.study import Study, original
 from labreport.title_block import TitleBlock
 from labreport.verdicts import Verdict
-
-#: For a report without images.
-NO_PICTURES = Pictures(why="not wanted")
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Facts:
     study: Study
     verdicts: list[Verdict]
     tuned: Study | None = None
-    pictures: Pictures = NO_PICTURES
+    images: ClassImages = NO_IMAGES
 
     @property
     def claims(self) -> dict[str, Verdict]:

@@ -73,7 +73,7 @@ CLAIMS = {
         "short 残差发散",
         "short 无归一化而学习率固定时，残差连接使训练发散，准确率停在随机水平",
     ),
-    "best-worst": ("最好与最差", "13 个模型中 short+全部最好，short+残差最差"),
+    "best-worst": ("最好与最差", "{variants} 个模型中 short+全部最好，short+残差最差"),
     "shallow-better": (
         "浅层整体更好",
         "整体上 long 与 mid 的测试集准确率低于 short（逐对比较）",

@@ -128,7 +128,7 @@ def test_what_is_given_reaches_title_and_links(complete: nbformat.NotebookNode) 
 
 def test_no_number_of_a_result_is_typed() -> None:
     texts = project_root() / "labreport" / "text"
-    typed = [re.sub(r"95%|标准差 0\.01|0\.999", "", p.read_text("utf-8")) for p in texts.iterdir()]
+    typed = [p.read_text("utf-8").replace("95%", "") for p in texts.iterdir()]
     assert [found for text in typed for found in re.findall(r"\d+\.\d{2}|\d\s*%(?!})", text)] == []
 
 

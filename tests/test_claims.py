@@ -17,7 +17,7 @@ from labreport import words
 from labreport.claims import CLAIMS, Part, Role
 from labreport.measures import MEASURES, Reason, Why
 from labreport.study import load_study, original
-from labreport.verdicts import Outcome, Verdict, compare, evaluate
+from labreport.verdicts import Outcome, Verdict, compare, judge_claims
 
 HOLDS, FAILS, UNDECIDED = Outcome
 
@@ -30,7 +30,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     fakes = [Fake(v, accuracies=tuple(table.loc[v, columns])) for v in REPORT_VARIANTS]
     tiny = {"dataset": "tiny-imagenet-200", "epochs": 12}
     write_runs(logs, fakes, images=10_000, parameters=tiny)
-    return {v.claim.id: v for v in evaluate(load_study(logs))}
+    return {v.claim.id: v for v in judge_claims(load_study(logs))}
 
 
 def test_fifteen_claims_that_name_what_exists() -> None:
@@ -69,7 +69,7 @@ def test_verdicts_on_the_original_numbers(verdicts: dict[str, Verdict]) -> None:
 
 def _verdict(tmp_path: Path, claim: str, fakes: list[Fake | str], **options: Any) -> Verdict:
     write_runs(tmp_path, fakes, **options)
-    (verdict,) = evaluate(load_study(tmp_path), tuple(c for c in CLAIMS if c.id == claim))
+    (verdict,) = judge_claims(load_study(tmp_path), tuple(c for c in CLAIMS if c.id == claim))
     return verdict
 
 
@@ -136,7 +136,7 @@ def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
     arrays = folders[0].predictions()
     arrays["test_label"] = arrays["test_label"][::-1]
     np.savez(folders[0].path / "predictions.npz", **arrays)  # type: ignore[arg-type]
-    found = {v.claim.id: v for v in evaluate(load_study(tmp_path))}["norm-helps"]
+    found = {v.claim.id: v for v in judge_claims(load_study(tmp_path))}["norm-helps"]
     assert Reason(Why.OTHER_IMAGES) in found.reasons
 
 
@@ -150,7 +150,7 @@ def test_one_training_under_two_names_is_no_comparison(tmp_path: Path) -> None:
     study = load_study(tmp_path)
     finding = compare(study, Part("test", "short_lrdecay", "short_baseline"))
     assert (finding.estimate, finding.reason) == (None, Reason(Why.IDENTICAL))
-    verdict = next(v for v in evaluate(study) if v.claim.id == "lrdecay-helps")
+    verdict = next(v for v in judge_claims(study) if v.claim.id == "lrdecay-helps")
     assert (verdict.outcome, verdict.tested) == (UNDECIDED, False)
 
 

@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from labreport.study import load_study
-from labreport.verdicts import Verdict, evaluate
+from labreport.verdicts import Verdict, judge_claims
 
 LOGS = Path(__file__).parents[1] / "report" / "logs"
 FILES = ("result.json", "history.csv", "gradients.csv", "predictions.npz")
@@ -152,7 +152,7 @@ def _value(files: Files, measure: str, variant: str, seed: int) -> float:
 
 
 def _verdicts(logs: Path, experiment: str) -> dict[str, Verdict]:
-    return {v.claim.id: v for v in evaluate(load_study(logs, experiment))}
+    return {v.claim.id: v for v in judge_claims(load_study(logs, experiment))}
 
 
 def test_there_are_runs_to_compute_from() -> None:

@@ -12,7 +12,7 @@ from labreport.display import Strong
 from labreport.facts import Facts
 from labreport.figures import comparison
 from labreport.study import Study, load_study, load_tuned
-from labreport.verdicts import evaluate
+from labreport.verdicts import judge_claims
 
 TUNED = {"protocol": "tuned"}
 
@@ -54,7 +54,7 @@ def test_tuned_run_is_the_fourteenth_row(tmp_path: Path) -> None:
     write_runs(tmp_path, [Fake("short_all", accuracies=(1.0, 0.9, 0.9))], parameters=TUNED)
     study, tuned = _studies(tmp_path)
     assert tuned is not None
-    facts = Facts(study, evaluate(study), tuned)
+    facts = Facts(study, judge_claims(study), tuned)
     rows = tables.tabulate_results(study, tuned).rows
     assert len(rows) == 14
     assert list(rows[-1][:5]) == [
