@@ -170,11 +170,19 @@ def test_the_experiment_is_the_newest_or_the_named_one(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"])
     with pytest.raises(ReportError, match=r"'shape'.*shapes"):
         load_study(tmp_path, "shape")
-    (newer,) = write_runs(tmp_path, ["short_all"], parameters={"epochs": 3})
-    path = newer.path / "result.json"
-    text = path.read_text(encoding="utf-8").replace("T10:01:00", "T11:01:00")
-    path.write_text(text, encoding="utf-8")
-    assert load_study(tmp_path).experiment == "shapes-3ep"
+    cut = tmp_path / "other" / "mid_all" / "seed0" / "result.json"
+    cut.parent.mkdir(parents=True)
+    cut.write_text("{}", encoding="utf-8")
+    assert load_study(tmp_path).experiment == "shapes"
+    for hour, given in ((11, {"epochs": 3}), (12, {"protocol": "tuned"})):
+        (newer,) = write_runs(tmp_path, ["short_all"], parameters=given)
+        path = newer.path / "result.json"
+        text = path.read_text(encoding="utf-8").replace("T10:01:00", f"T{hour}:01:00")
+        path.write_text(text, encoding="utf-8")
+        assert load_study(tmp_path).experiment == "shapes-3ep"  # tuned is another's last row
+    for name in ("shapes", "shapes-3ep"):
+        shutil.rmtree(tmp_path / name)
+    assert load_study(tmp_path).experiment == "shapes-tuned"
 
 
 @pytest.mark.parametrize("name", ["history.csv", "predictions.npz"])
