@@ -349,12 +349,7 @@ def _find_tuned_fault(study: Study, found: Study) -> str:
 
 @cache
 def original() -> pd.DataFrame:
-    """The original report's table by variant: accuracies 0-1, epochs where its text names them.
-
-    NaN where it has no such variant.
-    """
+    """The original report's accuracies (0-1) by variant; NaN where it has no such variant."""
     with files(__package__).joinpath("original.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file, index_col="variant")
-    accuracies = [f"{split}_accuracy" for split in ("train", "val", "test")]
-    table[accuracies] /= 100
-    return table.reindex(list(VARIANTS))
+    return table.reindex(list(VARIANTS)) / 100

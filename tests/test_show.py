@@ -17,7 +17,7 @@ def test_demo_data_is_named_without_a_claim_about_what_is_prepared():
     assert "Demo data" not in real
 
 
-def test_a_run_without_a_best_epoch_says_so(small_data, capsys, monkeypatch):
+def test_a_run_without_a_best_epoch_says_so(small_data, capsys):
     wanted = RunRequest.from_parameters(
         {"variant": "short_baseline", "dataset": "shapes", "width": 4, "learning_rate": 100.0,
          "batch_size": 2, "epochs": 1}

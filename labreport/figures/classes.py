@@ -78,7 +78,7 @@ def show_confusions(facts: Facts) -> CaptionedFigure | Prose:
     if not pairs:
         return Prose(phrase("no_mistakes"))
     columns = 2 * EACH + 0.25
-    figure, axes = _new_grid(len(pairs), columns, 1, extra=0.0)
+    figure, axes = _new_grid(len(pairs), columns, 1)
     for row, pair in enumerate(pairs):
         groups = (0, _find_mistaken(study, variant, pair, images)), (
             EACH + 0.25, images.training(pair.predicted, EACH),
@@ -145,12 +145,12 @@ def shorten_name(name: str, width: int = 13, lines: int = 2) -> str:
     return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder="…"))
 
 
-def _new_grid(rows: float, columns: float, lines: int, extra: float = 0.0) -> tuple[Figure, Axes]:
+def _new_grid(rows: float, columns: float, lines: int) -> tuple[Figure, Axes]:
     """A figure for ``rows`` x ``columns`` thumbnails with ``lines`` of text below each.
 
-    One unit of its axes is a thumbnail's side; ``extra`` units are left free on the right.
+    One unit of its axes is a thumbnail's side.
     """
-    width = columns * (1 + GAP) - GAP + extra
+    width = columns * (1 + GAP) - GAP
     height = rows * (1 + GAP + lines * LINE)
     figure = Figure(figsize=(WIDTH, WIDTH * height / width))
     figure.set_layout_engine("none")
