@@ -16,9 +16,9 @@ PROFILE ?=
 # Whose report it is
 TITLE ?=
 SUBTITLE ?=
+COURSE ?=
 AUTHOR ?=
 STUDENT_NUMBER ?=
-COURSE ?=
 DATE ?=
 FORMATS ?= html pdf docx
 REPORT_OPTIONS ?=
@@ -42,9 +42,9 @@ HOW = $(call option,JOBS,--jobs=) $(call option,MINUTES,--minutes=) \
 # Texts for people go through the environment: no shell reads their quotes, dollars and backticks.
 export LABCNN_TITLE = $(value TITLE)
 export LABCNN_SUBTITLE = $(value SUBTITLE)
+export LABCNN_COURSE = $(value COURSE)
 export LABCNN_AUTHOR = $(value AUTHOR)
 export LABCNN_STUDENT_NUMBER = $(value STUDENT_NUMBER)
-export LABCNN_COURSE = $(value COURSE)
 export LABCNN_DATE = $(value DATE)
 
 .DEFAULT_GOAL := help
@@ -59,7 +59,7 @@ help: ## what there is (this)
 	@echo '    JOBS=2 (one per GPU, else per core)   MINUTES=90 (time limit of a run: none)'
 	@echo '    RETRIES=1   PROFILE=slurm (this machine)'
 	@echo '    PARAMS="learning_rate=0.02 width=16": any other parameter of notebooks/train.ipynb'
-	@echo '  With report: TITLE, SUBTITLE, AUTHOR, STUDENT_NUMBER, COURSE, DATE, FORMATS="html pdf docx"'
+	@echo '  With report: TITLE, SUBTITLE, COURSE, AUTHOR, STUDENT_NUMBER, DATE, FORMATS="html pdf docx"'
 	@echo '    REPORT_OPTIONS="--columns 2 --no-images --tuned EXPERIMENT"'
 
 setup: $(INSTALLED) ## create .venv with what runs, reports and JupyterLab need (again when its lock has changed)

@@ -14,7 +14,7 @@ from labcnn.variants import REPORT_VARIANTS
 from labreport.claims import CLAIMS, Part
 from labreport.measures import MEASURES, Measure, average_over_epochs, measure_efforts
 from labreport.study import Study
-from labreport.verdicts import Outcome, Verdict, evaluate
+from labreport.verdicts import Outcome, Verdict, judge_claims
 
 #: How alike nets find the images: of the variance of "is it right?" what all nets share, and what a
 #: variant's seeds share beyond that.
@@ -169,7 +169,7 @@ def judge(study: Study) -> list[Verdict]:
 
     drawn = dict.fromkeys(("fading", "gradient"), Measure(average_over_epochs(series), "ratio"))
     with patch.dict(MEASURES, drawn):
-        return evaluate(study)
+        return judge_claims(study)
 
 
 def truth(world: World, part: Part, nets: Nets | None) -> float:

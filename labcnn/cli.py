@@ -258,9 +258,9 @@ def report(
         REPORTED,
         build_report,
         list_stale,
-        newest_experiment,
         require_finished,
     )
+    from labreport.study import newest_experiment
     from labsweep import Run, Sweep
 
     if columns not in (None, 1, 2):
@@ -275,7 +275,11 @@ def report(
         experiment = chosen.experiment
         expected = chosen.runs
     experiment = experiment or newest_experiment(results)
-    texts = {name: value for name, value in {**lines, "tuned": tuned}.items() if value}
+    texts = {
+        name: value
+        for name, value in {**lines, "tuned": tuned, "columns": columns}.items()
+        if value
+    }
     require_finished(results, experiment)
     print(f"experiment {experiment}")
     exported = build_report(
@@ -284,7 +288,6 @@ def report(
         output or project_root() / "report",
         texts | ({} if images else {"images": False}),
         formats.split(),
-        columns=columns,
     )
     for path in exported or ():
         print(path)

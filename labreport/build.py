@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from labcnn.data import tiny_imagenet
-from labcnn.errors import ReportError, RunError
+from labcnn.errors import ReportError
 from labcnn.notebook import execute
 from labcnn.paths import project_root
 from labcnn.runs import (
@@ -20,7 +20,7 @@ from labcnn.runs import (
     find_runs,
     state,
 )
-from labreport.export import ExportError
+from labreport.export import ExportError, export_report
 
 STEM = "report"
 DIGEST = ".report.sha256"
@@ -35,20 +35,18 @@ def build_report(
     logs: Path,
     experiment: str,
     folder: Path,
-    parameters: Mapping[str, str | bool],
-    formats: Iterable[str] = FORMATS,
+    parameters: Mapping[str, str | int],
+    formats: Sequence[str] = FORMATS,
     notebook: Path | None = None,
-    columns: int | None = None,
 ) -> list[Path] | None:
     """Write ``report.ipynb`` and its exports into ``folder``.
 
     Parameters
     ----------
     logs : folder of results; ``experiment`` is the folder in it that the report is about.
-    parameters : further ones of the notebook: lines of the title block, tuned, images.
+    parameters : further ones of the notebook: lines of the title block, tuned, images, columns.
     formats : ``html``, ``pdf``, ``docx``.
     notebook : None is ``notebooks/analysis.ipynb``.
-    columns : of the text on paper, 1 or 2; None: as the notebook says, else 1.
 
     Returns
     -------
@@ -64,16 +62,12 @@ def build_report(
     """
     require_finished(logs, experiment)
     notebook = notebook or project_root() / "notebooks" / "analysis.ipynb"
-    formats = tuple(formats)
-    layout = {} if columns is None else {"columns": columns}
     own = {"experiment": experiment, "logs": str(logs), "log_links": link_to_logs(folder, logs)}
     given = {**own, **parameters}
+    read = list_inputs(logs, experiment, str(parameters.get("tuned", "")))
     # Where the data is prepared, there are images to show.
-    settings = (given, formats, layout, tiny_imagenet.prepared())
-    tuned = parameters.get("tuned")
-    beside = [logs / str(tuned)] if tuned else logs.glob("*-tuned")
-    read = [file for part in (logs / experiment, *beside) for file in list_results(part)]
-    digest = fingerprint([notebook, *list_sources(), *sorted(read)], settings)
+    settings = given, list(formats), tiny_imagenet.prepared()
+    digest = fingerprint([notebook, *read], settings)
     stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
     if all(path.exists() for path in [stamp, *exports]):
         if stamp.read_text(encoding="utf-8") == digest:
@@ -82,11 +76,8 @@ def build_report(
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / f"{STEM}.ipynb"
     execute(notebook, executed, given)
-
-    from labreport.export import export_report
-
     try:
-        export_report(executed, folder, formats=formats, stem=STEM, **layout)
+        export_report(executed, folder, formats, STEM)
     except ExportError as error:
         raise ReportError(str(error)) from None
     stamp.write_text(digest, encoding="utf-8")
@@ -118,6 +109,13 @@ def link_to_logs(folder: Path, logs: Path) -> str:
     return "" if path.startswith("..") or Path(path).is_absolute() else path
 
 
+def list_inputs(logs: Path, experiment: str, tuned: str = "") -> list[Path]:
+    """The code, and the results of the experiment and of the tuned one that may be its last row."""
+    beside = [logs / tuned] if tuned else logs.glob("*-tuned")
+    results = [file for part in (logs / experiment, *beside) for file in list_results(part)]
+    return [*list_sources(), *sorted(results)]
+
+
 def list_results(folder: Path) -> list[Path]:
     """The files below an experiment's folder that the report is made from."""
     names = (RESULT, HISTORY, GRADIENTS, PREDICTIONS, FAILURE)
@@ -140,21 +138,3 @@ def fingerprint(files: Iterable[Path], settings: object) -> str:
         digest.update(str(path).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def newest_experiment(logs: Path) -> str:
-    """The experiment that finished a run last; a :class:`ReportError` where there is no run.
-
-    One of protocol ``tuned`` is a row in others' reports: it is taken only where there is no other.
-    """
-    finished: dict[tuple[bool, str], str] = {}
-    for run in find_runs(logs):
-        try:
-            result = run.result()
-        except RunError:  # the report names what can't be read
-            continue
-        own = result.recipe.protocol != "tuned"
-        finished[own, result.provenance.finished] = result.experiment
-    if not finished:
-        raise ReportError(f"no finished run in {logs}; run a sweep first")
-    return finished[max(finished)]

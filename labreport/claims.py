@@ -80,7 +80,7 @@ _WORST = tuple(
     if v not in {"short_all", "short_residual"}
 )
 _MATCHED = tuple(
-    Part("test", f"short_{v.split('_')[1]}", v, role=Role.MATCHED)
+    Part("test", f"short_{v.split('_', 1)[1]}", v, role=Role.MATCHED)
     for v in REPORT_VARIANTS
     if not v.startswith("short")
 )

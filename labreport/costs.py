@@ -53,7 +53,7 @@ def points(study: Study, column: str, tuned: Study | None = None) -> list[Point]
 
 
 def front(found: Sequence[Point]) -> list[Point]:
-    """The points than which none is both cheaper and as good, or as cheap and better; by cost."""
+    """The Pareto front in order of cost: each point beats all that cost no more."""
     kept: list[Point] = []
     for point in sorted(found, key=lambda p: (p.cost, -p.accuracy)):
         if not kept or point.accuracy > kept[-1].accuracy:

@@ -5,17 +5,17 @@ import html
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
+from labreport.export import DOCUMENT
 from labreport.title_block import TitleBlock
 from labreport.words import SEPARATOR
 
-DOCUMENT = "application/vnd.labcnn.document+json"
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~^@&\"'])")
 
 
@@ -88,15 +88,25 @@ class FrontMatter:
     ``columns`` of the text on paper, 1 or 2.
     """
 
-    lines: TitleBlock
+    block: TitleBlock
     notice: str = ""
     columns: int = 1
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        shown = {**asdict(self.lines), "notice": self.notice}
+        block = self.block
+        lines = [f"{word} {value}" for word, value in block.lines]
+        shown = [block.title, block.subtitle, *lines, self.notice]
         return {
-            DOCUMENT: {**shown, "columns": str(self.columns)},
-            "text/plain": "\n".join(line for line in shown.values() if line),
+            DOCUMENT: {
+                "title": block.title,
+                "subtitle": block.subtitle,
+                "lines": [list(line) for line in block.lines],
+                "author": block.author,  # of the file, beside the line that shows it; so the date
+                "date": block.date,
+                "notice": self.notice,
+                "columns": str(self.columns),
+            },
+            "text/plain": "\n".join(line for line in shown if line),
         }
 
 

@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from labreport.classes import (
-    ClassAccuracies,
-    Confidence,
-    Pictures,
-    count_classes,
-    measure_confidence,
-)
+from labreport.class_images import NO_IMAGES, ClassImages
+from labreport.classes import ClassAccuracies, count_classes
+from labreport.confidence import Confidence, measure_confidence
 from labreport.costs import Costs, measure_costs
 from labreport.display import FrontMatter, Prose
 from labreport.measures import sampling_deviation, seed_deviation
@@ -19,9 +15,6 @@ from labreport.reproduction import Provenance, command, gather_provenance
 from labreport.study import Study, original
 from labreport.title_block import TitleBlock
 from labreport.verdicts import Verdict
-
-#: For a report without images.
-NO_PICTURES = Pictures(why="not wanted")
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Facts:
     study: Study
     verdicts: list[Verdict]
     tuned: Study | None = None
-    pictures: Pictures = NO_PICTURES
+    images: ClassImages = NO_IMAGES
 
     @property
     def claims(self) -> dict[str, Verdict]:
@@ -112,8 +105,8 @@ class Facts:
     def tuned_command(self) -> str:
         return command(self.tuned) if self.tuned is not None else ""
 
-    def front_matter(self, lines: TitleBlock, columns: int = 1) -> FrontMatter:
-        return FrontMatter(lines, self.notice, columns)
+    def front_matter(self, block: TitleBlock, columns: int = 1) -> FrontMatter:
+        return FrontMatter(block, self.notice, columns)
 
     def text(self, template: str, **more: Any) -> Prose:
         """A text in ``text/``, whose names are ``facts``, its ``study`` and what is given here."""

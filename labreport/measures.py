@@ -180,7 +180,8 @@ def measure_efforts(first: History, second: History, column: str) -> tuple[float
 
     That is the second's (the baseline's) best if the first comes so far. Taken as the target always
     it would favour the second, which reaches it by definition: of two runs of the same variant the
-    first would then seem slower.
+    first would then seem slower. An epoch's seconds are the run's median: one in which the computer
+    slept doesn't count for more.
 
     Parameters
     ----------
@@ -191,14 +192,11 @@ def measure_efforts(first: History, second: History, column: str) -> tuple[float
     target = min(float(np.max(a, where=np.isfinite(a), initial=-np.inf)) for a in accuracies)
     if not np.isfinite(target):
         raise NotComparableError(Why.NOT_FINITE_ACCURACY)
-    places = [int(np.flatnonzero(a >= target)[0]) for a in accuracies]
+    epochs = [int(np.flatnonzero(a >= target)[0]) + 1 for a in accuracies]
     if column == "epochs":
-        return float(places[0] + 1), float(places[1] + 1)
-    one, other = (
-        float(np.asarray(history["seconds"])[: place + 1].sum())
-        for history, place in zip((first, second), places, strict=True)
-    )
-    return one, other
+        return float(epochs[0]), float(epochs[1])
+    one, other = (float(np.median(history["seconds"])) for history in (first, second))
+    return epochs[0] * one, epochs[1] * other
 
 
 def _compare_efforts(column: str) -> Compare:

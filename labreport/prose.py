@@ -16,9 +16,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from labcnn.data.images import IMAGE_SHAPE
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 from labreport import formats, words
 from labreport.claims import GAP_TOLERANCE
+from labreport.class_images import Absence
 from labreport.display import escape
 from labreport.estimates import ALPHA
 from labreport.export.pandoc import without_paths
@@ -71,7 +73,9 @@ def _title(claim: str) -> str:
 
 
 def _says(claim: str) -> str:
-    return words.CLAIMS[claim][1].format(tolerance=GAP_TOLERANCE * 100)
+    return words.CLAIMS[claim][1].format(
+        tolerance=GAP_TOLERANCE * 100, variants=len(REPORT_VARIANTS)
+    )
 
 
 def _escaping(function: Callable[..., object]) -> Callable[..., str]:
@@ -92,7 +96,8 @@ def _environment() -> Environment:
     }  # fmt: skip
     made.filters |= {name: _escaping(function) for name, function in plain.items()}
     made.filters |= {"escape": escape, "p_value": _p_value, "spaced": _spaced}
-    made.globals |= {"Outcome": Outcome, "Why": Why, "words": words, "ALPHA": ALPHA}
+    made.globals |= {"Absence": Absence, "Outcome": Outcome, "Why": Why}
+    made.globals |= {"words": words, "ALPHA": ALPHA, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}
     made.globals["phrases"] = made.get_template("phrases.md.j2").module
     return made

@@ -45,7 +45,8 @@ class Study:
     ----------
     experiment : the experiment's name.
     table : a row per run, with the columns of :data:`labcnn.runs.TABLE_COLUMNS`.
-    results : each run's result by variant and seed.
+    results : each run's result by variant and seed. In both, the seconds of training and of an
+        epoch are by the run's median epoch: see :func:`without_pauses`.
     problems : a line per file that was left out, paths relative to the folder of logs.
     failures : what the sweep recorded of runs that have no result, by variant and seed.
     """
@@ -195,46 +196,68 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
         No run, no such experiment, or runs that may not be compared.
     """
     folder = logs_folder(logs)
+    experiment = newest_experiment(folder) if experiment is None else experiment
     table, problems = load_runs(folder, experiment)
-    if table.empty and experiment is not None:  # what is there instead?
-        table, problems = load_runs(folder)
     if table.empty:
-        left_out = f"; left out: {'; '.join(_strip_folder(problems, folder))}" if problems else ""
-        raise ReportError(f"no finished run in {folder}{left_out}; first run: {HOW_TO_RUN}")
-    known = sorted(set(table["experiment"]))
-    if experiment is not None and experiment not in known:
+        known = sorted(set(_load_all(folder)["experiment"]))
         raise ReportError(f"experiment={experiment!r} has no finished run; valid: {known}")
     results = [run.result() for run in table["folder"]]
-    if experiment is None:
-        # One of protocol tuned is a row beside another, where there is another.
-        own = [r for r in results if r.recipe.protocol != "tuned"] or results
-        finished = pd.to_datetime([r.provenance.finished for r in own], utc=True)
-        experiment = own[int(np.argmax(finished))].experiment
-    chosen = {(r.recipe.variant, r.recipe.seed): r for r in results if r.experiment == experiment}
-    _refuse_mixture(list(chosen.values()))
-    ours = [p for p in problems if p.startswith(str(folder / experiment))]
-    kept = table[table["experiment"] == experiment]
-    newest = max(chosen.values(), key=lambda r: pd.Timestamp(r.provenance.finished))
-    other = kept["data_fingerprint"] != newest.provenance.data_fingerprint
-    ours += [f"{run.path / RESULT}: made from other data" for run in kept.loc[other, "folder"]]
-    kept = kept[~other]
+    _refuse_mixture(results)
+    newest = max(results, key=_finished)
+    other = table["data_fingerprint"] != newest.provenance.data_fingerprint
+    problems += [f"{run.path / RESULT}: made from other data" for run in table.loc[other, "folder"]]
+    kept = table[~other]
     damage = {row: find_damage(run) for row, run in kept["folder"].items()}
-    ours += [line for line in damage.values() if line]
+    problems += [line for line in damage.values() if line]
     kept = kept[[not line for line in damage.values()]].reset_index(drop=True)
     if kept.empty:
-        raise ReportError(f"no whole run; left out: {'; '.join(_strip_folder(ours, folder))}")
+        raise ReportError(f"no whole run; left out: {'; '.join(_strip_folder(problems, folder))}")
     if not set(kept["variant"]) & set(REPORT_VARIANTS):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only "
             f"{', '.join(sorted(set(kept['variant'])))}; train one of: {', '.join(REPORT_VARIANTS)}"
         )
-    whole = {(v, s): chosen[v, s] for v, s in zip(kept["variant"], kept["seed"], strict=True)}
+    whole = {(run.variant, run.seed): without_pauses(run) for run in kept["folder"]}
+    for column in ("train_seconds", "seconds_per_epoch"):
+        kept[column] = [getattr(result.timing, column) for result in whole.values()]
     failures = {
         (run.variant, run.seed): failure
         for run in find_runs(folder, experiment, [FAILURE])
         if not run.finished and (failure := run.failure())
     }
-    return Study(experiment, kept, whole, tuple(_strip_folder(ours, folder)), failures)
+    return Study(experiment, kept, whole, tuple(_strip_folder(problems, folder)), failures)
+
+
+def newest_experiment(logs: Path) -> str:
+    """The experiment that finished a run last; a :class:`ReportError` where there is no run.
+
+    One of protocol ``tuned`` is a row in others' reports: it is taken only where there is no other.
+    """
+    results = [run.result() for run in _load_all(logs)["folder"]]
+    own = [result for result in results if result.recipe.protocol != "tuned"]
+    return max(own or results, key=_finished).experiment
+
+
+def _load_all(logs: Path) -> pd.DataFrame:
+    table, problems = load_runs(logs)
+    if table.empty:
+        left_out = f"; left out: {'; '.join(_strip_folder(problems, logs))}" if problems else ""
+        raise ReportError(f"no finished run in {logs}{left_out}; first run: {HOW_TO_RUN}")
+    return table
+
+
+def _finished(result: RunResult) -> pd.Timestamp:
+    return pd.Timestamp(result.provenance.finished)
+
+
+def without_pauses(run: RunFolder) -> RunResult:
+    """A run's result with the seconds that it took by its median epoch.
+
+    A computer that sleeps, or a process that is stopped for a while, leaves an epoch of hours.
+    """
+    result, median = run.result(), float(run.history()["seconds"].median())
+    seconds = {"seconds_per_epoch": median, "train_seconds": median * result.epochs_run}
+    return result.model_copy(update={"timing": result.timing.model_copy(update=seconds)})
 
 
 def _strip_folder(problems: Iterable[str], folder: Path) -> list[str]:
@@ -326,12 +349,7 @@ def _find_tuned_fault(study: Study, found: Study) -> str:
 
 @cache
 def original() -> pd.DataFrame:
-    """The original report's table by variant: accuracies 0-1, epochs where its text names them.
-
-    NaN where it has no such variant.
-    """
+    """The original report's accuracies (0-1) by variant; NaN where it has no such variant."""
     with files(__package__).joinpath("original.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file, index_col="variant")
-    accuracies = [f"{split}_accuracy" for split in ("train", "val", "test")]
-    table[accuracies] /= 100
-    return table.reindex(list(VARIANTS))
+    return table.reindex(list(VARIANTS)) / 100

@@ -1,10 +1,10 @@
 """The look of every figure: theme, fonts, and how a variant is drawn.
 
-Colour and marker say the depth, the line the switch.
+Colour and marker say the depth; the baseline's line is dashed. Where the colour alone says the
+depth, the marker says the switch.
 """
 
 import math
-from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,11 +12,11 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from labcnn.variants import ABLATIONS, BLOCKS_PER_STAGE, VARIANTS
+from labcnn.variants import VARIANTS
 from labreport import words
 from labreport.export.fonts import fonts
 
-#: Six colours that every kind of colour vision tells apart; see ``tests/test_style.py``.
+#: For plots that name no colour: six that every kind of colour vision tells apart.
 PALETTE: tuple[str, ...] = ("#004488", "#D2601A", "#6CB0E6", "#8C2D5A", "#E8B030", "#8F8F8F")
 #: A line never depends on its colour alone: grey printing keeps the dashes and the markers.
 LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
@@ -27,20 +27,23 @@ LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
     (0, (8, 2)),
     (0, (3, 1)),
 )
-MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P")
 #: Inches. The text of an A4 page is 6.3 wide, so that 9 pt in a figure prints as 9 pt.
 WIDTH, HEIGHT, DPI = 6.3, 3.4, 150
-DEPTH_COLOURS = dict(zip(BLOCKS_PER_STAGE, cycle([PALETTE[k] for k in (0, 3, 1, 2, 4)])))
-DEPTH_MARKERS = dict(zip(BLOCKS_PER_STAGE, cycle("oDs^v")))
-#: Where depth is said by the colour alone, the marker says the switch.
-SWITCH_MARKERS = dict(zip(ABLATIONS, cycle(MARKERS)))
+DEPTH_COLOURS = {"short": "#004488", "mid": "#8C2D5A", "long": "#D2601A"}
+DEPTH_MARKERS = {"short": "o", "mid": "D", "long": "s"}
+#: By the suffix of a variant's name.
+SWITCH_MARKERS = {
+    "baseline": "o", "lrdecay": "s", "norm": "^", "dropout": "D", "residual": "v", "all": "P",
+}  # fmt: skip
+#: Of a depth or a switch that isn't named above.
+OTHER_COLOUR, OTHER_DEPTH_MARKER, OTHER_SWITCH_MARKER = "#6CB0E6", "^", "X"
 GREY = "#666666"
 #: A logarithmic axis from a to less than this times a has round steps, not powers.
 SHORT_STRETCH = 8
 TUNED: dict[str, Any] = {
     "marker": "*",
     "markersize": 9,
-    "color": PALETTE[4],
+    "color": "#E8B030",
     "markeredgecolor": "black",
     "markeredgewidth": 0.5,
     "linestyle": "none",
@@ -134,16 +137,20 @@ def plain_log_axis(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, position: f"{value:g}")
 
 
+def depth_colour(depth: str) -> str:
+    return DEPTH_COLOURS.get(depth, OTHER_COLOUR)
+
+
 def colour(variant: str) -> str:
-    return DEPTH_COLOURS[VARIANTS[variant].depth]
+    return depth_colour(VARIANTS[variant].depth)
 
 
 def marker(variant: str) -> str:
-    return DEPTH_MARKERS[VARIANTS[variant].depth]
+    return DEPTH_MARKERS.get(VARIANTS[variant].depth, OTHER_DEPTH_MARKER)
 
 
-def switch_marker(variant: str) -> str:
-    return SWITCH_MARKERS[variant.split("_")[1]]
+def switch_marker(suffix: str) -> str:
+    return SWITCH_MARKERS.get(suffix, OTHER_SWITCH_MARKER)
 
 
 def is_baseline(variant: str) -> bool:

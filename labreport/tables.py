@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from labcnn.runs import ModelSize
 from labcnn.variants import BLOCKS_PER_STAGE, VARIANTS, label
 from labreport import words
+from labreport.classes import PAIRS
 from labreport.display import Markdown, Strong, Table, escape
 from labreport.facts import Facts
 from labreport.formats import (
@@ -21,9 +22,6 @@ from labreport.measures import accuracy_interval, seed_deviation
 from labreport.prose import phrase
 from labreport.study import Study, original
 from labreport.verdicts import Finding, Outcome, Verdict
-
-#: Pairs of classes that are listed.
-PAIRS = 10
 
 
 def tabulate_networks(study: Study) -> Table:
@@ -142,7 +140,7 @@ def _original_cell(finding: Finding) -> str:
 
 def tabulate_confusions(facts: Facts) -> Table:
     """The pairs that are confused most often, and how often the other way round."""
-    name = facts.pictures.name
+    name = facts.images.name
     rows = [
         (
             name(pair.true), name(pair.predicted), f"{pair.count} / {pair.images}",

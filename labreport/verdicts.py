@@ -124,7 +124,7 @@ def _closeness(finding: Finding) -> float:
     return -finding.estimate.effect if finding.part.above else finding.estimate.effect
 
 
-def evaluate(study: Study, claims: tuple[Claim, ...] = CLAIMS) -> list[Verdict]:
+def judge_claims(study: Study, claims: tuple[Claim, ...] = CLAIMS) -> list[Verdict]:
     """Test every claim; missing runs leave it undecided unless what is there refutes it."""
     drafts = [_draft(study, claim) for claim in claims]
     # An untestable claim counts too: the correction doesn't depend on what happened to be there.

@@ -4,6 +4,8 @@ Sentences are in ``text/``. Braces are filled in by ``str.format``.
 """
 
 TITLE = "卷积神经网络图像分类的对照实验"
+#: Before the lines of the title block.
+COURSE, AUTHOR, STUDENT_NUMBER, DATE = "课程", "姓名", "学号", "日期"
 SEPARATOR = "、"
 HOURS, MINUTES, SECONDS = "{0} 小时 {1} 分", "{0} 分 {1} 秒", "{0:.1f} 秒"
 
@@ -71,7 +73,7 @@ CLAIMS = {
         "short 残差发散",
         "short 无归一化而学习率固定时，残差连接使训练发散，准确率停在随机水平",
     ),
-    "best-worst": ("最好与最差", "13 个模型中 short+全部最好，short+残差最差"),
+    "best-worst": ("最好与最差", "{variants} 个模型中 short+全部最好，short+残差最差"),
     "shallow-better": (
         "浅层整体更好",
         "整体上 long 与 mid 的测试集准确率低于 short（逐对比较）",

@@ -13,15 +13,15 @@ from nbconvert.exporters import get_exporter
 from nbformat import NotebookNode
 
 from labreport import style
-from labreport.export.cells import DOCUMENT
+from labreport.export import DOCUMENT
 
 META = {
     "title": "卷积网络的消融实验",
     "author": "张三 <script>alert(1)</script>",
     "date": "2025-06-01",
-    "course": "",
     "notice": "演示数据 #panic()",
 }
+LINES = [["课程", ""], ["姓名", META["author"]], ["日期", META["date"]]]
 HOSTILE = (
     "<script>alert(1)</script> #panic() \\input{x} `<b>`{=html} <img src=http://evil.example/x>"
 )
@@ -75,7 +75,7 @@ def notebook(*more: NotebookNode) -> NotebookNode:
     cells = [
         v4.new_markdown_cell("# 笔记本的标题"),
         code("epochs = 'secret-parameter'", {"text/plain": "never"}, tags=("parameters",)),
-        code("display(meta)", {DOCUMENT: META}),
+        code("display(meta)", {DOCUMENT: {**META, "lines": LINES}}),
         v4.new_markdown_cell("## 1 实验要求\n\n见@tbl-results与 @fig-curve 所示，\n换行。$x^2$"),
         v4.new_markdown_cell("## 2 实验分析\n\n### 2.1 曲线 {#sec-curve}\n\n见@sec-curve。"),
         code(

@@ -17,7 +17,7 @@ from labreport import words
 from labreport.claims import CLAIMS, Part, Role
 from labreport.measures import MEASURES, Reason, Why
 from labreport.study import load_study, original
-from labreport.verdicts import Outcome, Verdict, compare, evaluate
+from labreport.verdicts import Outcome, Verdict, compare, judge_claims
 
 HOLDS, FAILS, UNDECIDED = Outcome
 
@@ -30,7 +30,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     fakes = [Fake(v, accuracies=tuple(table.loc[v, columns])) for v in REPORT_VARIANTS]
     tiny = {"dataset": "tiny-imagenet-200", "epochs": 12}
     write_runs(logs, fakes, images=10_000, parameters=tiny)
-    return {v.claim.id: v for v in evaluate(load_study(logs))}
+    return {v.claim.id: v for v in judge_claims(load_study(logs))}
 
 
 def test_fifteen_claims_that_name_what_exists() -> None:
@@ -69,7 +69,7 @@ def test_verdicts_on_the_original_numbers(verdicts: dict[str, Verdict]) -> None:
 
 def _verdict(tmp_path: Path, claim: str, fakes: list[Fake | str], **options: Any) -> Verdict:
     write_runs(tmp_path, fakes, **options)
-    (verdict,) = evaluate(load_study(tmp_path), tuple(c for c in CLAIMS if c.id == claim))
+    (verdict,) = judge_claims(load_study(tmp_path), tuple(c for c in CLAIMS if c.id == claim))
     return verdict
 
 
@@ -136,7 +136,7 @@ def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
     arrays = folders[0].predictions()
     arrays["test_label"] = arrays["test_label"][::-1]
     np.savez(folders[0].path / "predictions.npz", **arrays)  # type: ignore[arg-type]
-    found = {v.claim.id: v for v in evaluate(load_study(tmp_path))}["norm-helps"]
+    found = {v.claim.id: v for v in judge_claims(load_study(tmp_path))}["norm-helps"]
     assert Reason(Why.OTHER_IMAGES) in found.reasons
 
 
@@ -150,7 +150,7 @@ def test_one_training_under_two_names_is_no_comparison(tmp_path: Path) -> None:
     study = load_study(tmp_path)
     finding = compare(study, Part("test", "short_lrdecay", "short_baseline"))
     assert (finding.estimate, finding.reason) == (None, Reason(Why.IDENTICAL))
-    verdict = next(v for v in evaluate(study) if v.claim.id == "lrdecay-helps")
+    verdict = next(v for v in judge_claims(study) if v.claim.id == "lrdecay-helps")
     assert (verdict.outcome, verdict.tested) == (UNDECIDED, False)
 
 
@@ -170,11 +170,19 @@ def test_the_experiment_is_the_newest_or_the_named_one(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"])
     with pytest.raises(ReportError, match=r"'shape'.*shapes"):
         load_study(tmp_path, "shape")
-    (newer,) = write_runs(tmp_path, ["short_all"], parameters={"epochs": 3})
-    path = newer.path / "result.json"
-    text = path.read_text(encoding="utf-8").replace("T10:01:00", "T11:01:00")
-    path.write_text(text, encoding="utf-8")
-    assert load_study(tmp_path).experiment == "shapes-3ep"
+    cut = tmp_path / "other" / "mid_all" / "seed0" / "result.json"
+    cut.parent.mkdir(parents=True)
+    cut.write_text("{}", encoding="utf-8")
+    assert load_study(tmp_path).experiment == "shapes"
+    for hour, given in ((11, {"epochs": 3}), (12, {"protocol": "tuned"})):
+        (newer,) = write_runs(tmp_path, ["short_all"], parameters=given)
+        path = newer.path / "result.json"
+        text = path.read_text(encoding="utf-8").replace("T10:01:00", f"T{hour}:01:00")
+        path.write_text(text, encoding="utf-8")
+        assert load_study(tmp_path).experiment == "shapes-3ep"  # tuned is another's last row
+    for name in ("shapes", "shapes-3ep"):
+        shutil.rmtree(tmp_path / name)
+    assert load_study(tmp_path).experiment == "shapes-tuned"
 
 
 @pytest.mark.parametrize("name", ["history.csv", "predictions.npz"])

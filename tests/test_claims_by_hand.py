@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from labreport.study import load_study
-from labreport.verdicts import Verdict, evaluate
+from labreport.verdicts import Verdict, judge_claims
 
 LOGS = Path(__file__).parents[1] / "report" / "logs"
 FILES = ("result.json", "history.csv", "gradients.csv", "predictions.npz")
@@ -133,7 +133,8 @@ def _of_seed(files: Files, measure: str, variants: list[str], seed: int) -> floa
         until = [h.loc[: (h["val_accuracy"] >= target).idxmax()] for h in histories]
         if measure.startswith("epochs"):
             return float(len(until[0]) - len(until[1]))
-        return float(np.log(until[0]["seconds"].sum() / until[1]["seconds"].sum()))
+        each = [len(u) * h["seconds"].median() for u, h in zip(until, histories, strict=True)]
+        return float(np.log(each[0] / each[1]))
     values = [_value(files, measure, v, seed) for v in variants]
     return values[0] - values[1] if values[1:] else values[0]
 
@@ -147,12 +148,12 @@ def _value(files: Files, measure: str, variant: str, seed: int) -> float:
         "train": train,
         "gap": train - test,
         "epochs": float(len(history)),
-        "seconds_per_epoch": float(np.log(history["seconds"].mean())),
+        "seconds_per_epoch": float(np.log(history["seconds"].median())),
     }[measure]
 
 
 def _verdicts(logs: Path, experiment: str) -> dict[str, Verdict]:
-    return {v.claim.id: v for v in evaluate(load_study(logs, experiment))}
+    return {v.claim.id: v for v in judge_claims(load_study(logs, experiment))}
 
 
 def test_there_are_runs_to_compute_from() -> None:

@@ -9,13 +9,10 @@ from fake_runs import Fake, write_runs
 
 from labcnn.data import ImageData, Split
 from labcnn.errors import DataError
-from labreport import classes, style
-from labreport.classes import (
-    confident_mistakes,
-    count_classes,
-    find_pictures,
-    measure_confidence,
-)
+from labreport import class_images, style
+from labreport.class_images import find_images
+from labreport.classes import count_classes
+from labreport.confidence import confident_mistakes, measure_confidence
 from labreport.display import CaptionedFigure, Prose
 from labreport.facts import Facts
 from labreport.figures.classes import (
@@ -85,8 +82,8 @@ def _facts(
             raise DataError("/home/ann/data isn't prepared")
         return data
 
-    monkeypatch.setattr(classes, "load_dataset", load)
-    return Facts(study, [], None, find_pictures(study, wanted))
+    monkeypatch.setattr(class_images, "load_dataset", load)
+    return Facts(study, [], None, find_images(study, wanted))
 
 
 def _texts(facts: Facts) -> str:

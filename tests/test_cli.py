@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from labcnn.cli import app
 from labcnn.doctor import findings
-from labcnn.errors import ReportError, RunError
+from labcnn.errors import RunError
 from labcnn.paths import project_root
 from labcnn.runs import PREDICTIONS, RESULT, RunFolder
 from labcnn.variants import VARIANTS
-from labreport.build import build_report, newest_experiment
+from labreport.build import build_report
 
 
 def labcnn(*arguments: str, home: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -159,29 +159,6 @@ def test_a_report_gets_its_options_and_says_what_is_stale_and_missing(tmp_path: 
     assert f"stale results: 1, for example {numerics}" in answer.stderr
     lacks = "short_norm seed 0 (damaged), mid_all seed 0 (failed), long_all seed 0 (not begun)"
     assert f"the report lacks {lacks}" in answer.stderr
-
-
-def test_the_report_is_about_the_newest_experiment(tmp_path: Path) -> None:
-    (folder,) = write_runs(tmp_path, ["mid_all"])
-    text = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))
-    other = tmp_path / "other" / "mid_all" / "seed0" / RESULT
-    other.parent.mkdir(parents=True)
-    other.write_text("{}", encoding="utf-8")
-    assert newest_experiment(tmp_path) == "shapes"
-    text["experiment"] = "other"
-    text["provenance"]["finished"] = "2999-01-01T00:00:00+00:00"
-    other.write_text(json.dumps(text), encoding="utf-8")
-    assert newest_experiment(tmp_path) == "other"
-    (tuned,) = write_runs(tmp_path, ["short_all"], parameters={"protocol": "tuned"})
-    text = json.loads((tuned.path / RESULT).read_text(encoding="utf-8"))
-    text["provenance"]["finished"] = "3999-01-01T00:00:00+00:00"
-    (tuned.path / RESULT).write_text(json.dumps(text), encoding="utf-8")
-    assert newest_experiment(tmp_path) == "other"  # a tuned one is another's last row
-    for name in ("shapes", "other"):
-        shutil.rmtree(tmp_path / name)
-    assert newest_experiment(tmp_path) == "shapes-tuned"
-    with pytest.raises(ReportError, match="sweep"):
-        newest_experiment(tmp_path / "nowhere")
 
 
 def test_make_passes_texts_on_as_they_are(tmp_path: Path) -> None:

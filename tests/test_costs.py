@@ -1,18 +1,21 @@
 """Costs with their Pareto fronts, and the tuned net beside the others."""
 
+import math
 from pathlib import Path
 
 import pytest
 from fake_runs import Fake, write_runs
 
 from labcnn.errors import ReportError
+from labcnn.runs import HISTORY, PREDICTIONS, RESULT
 from labreport import reproduction, tables
+from labreport.claims import Part
 from labreport.costs import Point, front, measure_costs, points
 from labreport.display import Strong
 from labreport.facts import Facts
 from labreport.figures import comparison
 from labreport.study import Study, load_study, load_tuned
-from labreport.verdicts import evaluate
+from labreport.verdicts import compare, judge_claims
 
 TUNED = {"protocol": "tuned"}
 
@@ -33,15 +36,33 @@ def test_times_of_different_machines_or_of_one_training_are_no_measure(tmp_path:
     path = first.path / "result.json"
     text = path.read_text(encoding="utf-8").replace('"a CPU"', '"another CPU"')
     path.write_text(text, encoding="utf-8")
-    for name in ("history.csv", "predictions.npz"):
-        (second.path / name).write_bytes((first.path / name).read_bytes())
+    history = first.history()  # the same epochs on a busier machine
+    history.assign(seconds=1.1 * history["seconds"]).to_csv(second.path / HISTORY, index=False)
+    (second.path / PREDICTIONS).write_bytes((first.path / PREDICTIONS).read_bytes())
     facts = Facts(load_study(tmp_path), [])
-    seconds = [r.timing.seconds_per_epoch for r in facts.study.results.values()]
-    assert facts.costs.noise
-    assert facts.costs.noise == pytest.approx(max(seconds) / min(seconds) - 1)
+    assert facts.costs.noise == pytest.approx(0.1)
     shown = facts.text("5.1-fronts").text
     assert "只供参考" in shown
     assert f"相差可达 {facts.costs.noise:.0%}" in shown
+
+
+def test_an_epoch_in_which_the_computer_slept_is_no_cost(tmp_path: Path) -> None:
+    (run, _) = write_runs(tmp_path, ["short_norm", "short_baseline"], parameters={"epochs": 5})
+    history = run.history().assign(seconds=[370.0, 371.0, 6920.0, 369.0, 372.0])
+    history.to_csv(run.path / HISTORY, index=False)
+    result = run.result()
+    paused = result.timing.model_copy(update={"train_seconds": 8402.0, "seconds_per_epoch": 1680.4})
+    text = result.model_copy(update={"timing": paused}).model_dump_json()
+    (run.path / RESULT).write_text(text, encoding="utf-8")
+    facts = Facts(load_study(tmp_path), [])
+    costs = {point.variant: point.cost for point in points(facts.study, "train_seconds")}
+    assert costs["short_norm"] == 5 * 371
+    assert tables.tabulate_section(facts.study, ["short_norm"]).rows[0][6] == "371.0"
+    assert 1850 < facts.provenance.train_seconds < 1880
+    part = Part("seconds_to_reach", "short_norm", "short_baseline")
+    estimate = compare(facts.study, part).estimate
+    assert estimate is not None and math.exp(estimate.effect) < 5 * 371 / 2
+    assert "中位数" in facts.text("5.1-costs").text
 
 
 def _studies(tmp_path: Path) -> tuple[Study, Study | None]:
@@ -54,7 +75,7 @@ def test_tuned_run_is_the_fourteenth_row(tmp_path: Path) -> None:
     write_runs(tmp_path, [Fake("short_all", accuracies=(1.0, 0.9, 0.9))], parameters=TUNED)
     study, tuned = _studies(tmp_path)
     assert tuned is not None
-    facts = Facts(study, evaluate(study), tuned)
+    facts = Facts(study, judge_claims(study), tuned)
     rows = tables.tabulate_results(study, tuned).rows
     assert len(rows) == 14
     assert list(rows[-1][:5]) == [

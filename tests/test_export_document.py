@@ -1,17 +1,23 @@
 """What all formats share: what is shown of a notebook, numbers, references, errors."""
 
 import base64
+import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docx
 import nbformat
 import nbformat.v4 as v4
+import pypdfium2
 import pytest
 from nbconvert.exporters import get_export_names, get_exporter
 from nbformat import NotebookNode
 from report_notebook import META, code, export, notebook, parse_html, picture, text
 
+from labreport.display import FrontMatter
 from labreport.export import ExportError, export_report
+from labreport.title_block import TitleBlock, line
 
 
 def markdown(words: str) -> NotebookNode:
@@ -44,6 +50,33 @@ def test_title_block_comes_from_the_output_then_the_metadata_then_the_heading() 
     assert "笔记本的标题" not in text(shown)
     assert text(page(markdown("# 标题\n\n## 一")).find(".//h1")) == "标题"
     assert text(page(markdown("文字")).find(".//h1")) == "my-notebook"
+
+
+@dataclass(frozen=True)
+class WithTutor(TitleBlock):
+    tutor: str = line(about="tutor", word="导师")
+
+
+def test_a_new_line_of_the_table_is_in_every_format() -> None:
+    block = WithTutor.from_parameters({"title": "题目", "author": "张三", "tutor": "李四 <b>&"})
+    bundle = FrontMatter(block)._repr_mimebundle_()
+    given = v4.new_notebook(cells=[code("", bundle), markdown("文字")])
+    shown = parse_html(export("html", given))
+    terms = {text(d.find("dt")): text(d.find("dd")) for d in shown.findall(".//header/dl/div")}
+    assert terms == {"姓名": "张三", "导师": "李四 <b>&"}
+    with pypdfium2.PdfDocument(export("pdf", given)) as pdf:
+        assert "导师 李四 <b>&" in pdf[0].get_textpage().get_text_range()
+    paragraphs = docx.Document(io.BytesIO(export("docx", given))).paragraphs
+    assert [p.text for p in paragraphs if p.style and p.style.name == "Author"] == [
+        "姓名\u2002张三\u3000\u3000导师\u2002李四 <b>&"
+    ]
+
+
+def test_a_notebook_may_have_its_lines_in_its_metadata() -> None:
+    given = {"title": "题目", "date": "2026-01-31", "author": "张三", "course": ""}
+    shown = page(markdown("文字"), labcnn=given)
+    terms = [(text(d.find("dt")), text(d.find("dd"))) for d in shown.findall(".//header/dl/div")]
+    assert terms == [("姓名", "张三"), ("日期", "2026-01-31")]
 
 
 def test_figures_and_tables_are_numbered_and_referred_to() -> None:

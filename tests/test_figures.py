@@ -18,7 +18,7 @@ from labreport.figures import classes, comparison, costs, curves, forest, networ
 from labreport.formats import short_name
 from labreport.measures import accuracy_interval, first_to_last
 from labreport.study import Study, load_study
-from labreport.verdicts import evaluate
+from labreport.verdicts import judge_claims
 
 PAIRS = [f"{depth}_{switch}" for depth in ("short", "long") for switch in ("baseline", "residual")]
 
@@ -58,7 +58,7 @@ FIGURES: dict[str, Callable[[Study], Figure]] = {
     "ranking": comparison.plot_ranking,
     "gaps": lambda study: comparison.plot_gaps(study, REPORT_VARIANTS),
     "networks": lambda study: networks.plot_networks(study.recipe.width),
-    "claims": lambda study: forest.plot_claims(evaluate(study)),
+    "claims": lambda study: forest.plot_claims(judge_claims(study)),
     "costs": costs.plot_costs,
     "classes": lambda study: classes.plot_classes(Facts(study, [])),
 }
@@ -186,7 +186,7 @@ def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
 
 def test_forest_has_a_row_for_each_estimate_in_its_verdicts_colour(tmp_path: Path) -> None:
     write_runs(tmp_path, images=2000)
-    verdicts = evaluate(load_study(tmp_path))
+    verdicts = judge_claims(load_study(tmp_path))
     shown = [(v, f) for v in verdicts for f in v.shown if f.estimate]
     figure = forest.plot_claims(verdicts)
     rows = forest.group_rows(verdicts)
@@ -205,7 +205,7 @@ def test_forest_has_a_row_for_each_estimate_in_its_verdicts_colour(tmp_path: Pat
 def test_long_intervals_are_cut_so_that_the_others_stay_readable(tmp_path: Path) -> None:
     """Two seeds of gradients give intervals of many powers of ten."""
     write_runs(tmp_path, seeds=(0, 1), images=500)
-    verdicts = evaluate(load_study(tmp_path))
+    verdicts = judge_claims(load_study(tmp_path))
     (verdict,) = (v for v in verdicts if v.claim.id == "depth-gradient")
     estimates = [f.estimate for f in verdict.findings if f.estimate]
     first, *others = verdict.findings

@@ -13,7 +13,7 @@ from labcnn.paths import project_root
 
 pytestmark = pytest.mark.system
 
-ROW = '    "thrifty": ("+thrifty", {"norm": True, "dropout": True}),\n'
+ROW = '    "thrifty_v2": ("+thrifty2", {"norm": True, "dropout": True}),\n'
 
 
 def test_a_variant_is_one_row(tmp_path: Path) -> None:
@@ -34,13 +34,13 @@ def test_a_variant_is_one_row(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert "mid_thrifty" in labcnn("variants")
+    assert "mid_thrifty_v2" in labcnn("variants")
     small = ["dataset=shapes", "epochs=1", "width=4", "fraction=0.1"]
-    chosen = ["--variants", "short_norm short_thrifty", "--logs", str(tmp_path / "logs")]
+    chosen = ["--variants", "short_norm short_thrifty_v2", "--logs", str(tmp_path / "logs")]
     labcnn("sweep", *small, *chosen)
     labcnn("report", *small, *chosen, "--formats", "html", "--output", str(tmp_path / "made"))
     page = (tmp_path / "made" / "report.html").read_text(encoding="utf-8")
-    row = re.search(r"<tr[^>]*>\s*<td[^>]*>Shortbaseline\+thrifty</td>(.*?)</tr>", page, re.DOTALL)
+    row = re.search(r"<tr[^>]*>\s*<td[^>]*>Shortbaseline\+thrifty2</td>(.*?)</tr>", page, re.DOTALL)
     assert row
     accuracies = re.findall(r">(\d+\.\d\d)<", row[1])
     assert len(accuracies) == 3

@@ -11,7 +11,7 @@ from labcnn.paths import project_root
 from labcnn.runs import load_runs
 from labcnn.variants import REPORT_VARIANTS, label
 from labreport.study import load_study, original
-from labreport.verdicts import Outcome, evaluate
+from labreport.verdicts import Outcome, judge_claims
 
 ROOT = project_root()
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
@@ -42,7 +42,8 @@ def test_the_table_of_results_is_that_of_the_runs(readme: Path) -> None:
 
 
 def test_the_count_of_verdicts_is_that_of_the_report() -> None:
-    found = [verdict.outcome for verdict in evaluate(load_study(ROOT / "report/logs", EXPERIMENT))]
+    study = load_study(ROOT / "report" / "logs", EXPERIMENT)
+    found = [verdict.outcome for verdict in judge_claims(study)]
     counts = [found.count(outcome) for outcome in Outcome]
     english = r"confirms (\d+), contradicts (\d+), and calls (\d+) undecided"
     chinese = r"判定 (\d+) 条成立、(\d+) 条不成立、(\d+) 条证据不足"

@@ -69,10 +69,10 @@ def test_fonts_are_the_published_ones() -> None:
         assert hashlib.sha256(font.path.read_bytes()).hexdigest() == FONT_HASHES[kind]
 
 
-def lightness_and_colours(linear: np.ndarray) -> np.ndarray:
+def lightness_and_colours(rgb: np.ndarray) -> np.ndarray:
     """CIELAB of linear sRGB."""
     to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-    xyz = np.array(to_xyz) @ linear.clip(0, 1) / np.array([0.9505, 1, 1.089])
+    xyz = np.array(to_xyz) @ rgb.clip(0, 1) / np.array([0.9505, 1, 1.089])
     x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
@@ -89,17 +89,24 @@ VISION = {
 }  # fmt: skip
 
 
+def linear(colour: str) -> np.ndarray:
+    srgb = np.array(mpl.colors.to_rgb(colour))
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
 def test_colours_stay_apart() -> None:
-    colours = [np.array(mpl.colors.to_rgb(c)) for c in style.PALETTE]
-    linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in colours]
-    for vision, matrix in VISION.items():
-        seen = [lightness_and_colours(np.array(matrix) @ c) for c in linear]
-        closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
-        assert closest > 15, vision
-    greys = [lightness_and_colours(c)[0] for c in linear[:3]]  # printed in grey
+    of_depths = (*style.DEPTH_COLOURS.values(), style.OTHER_COLOUR)
+    for colours in (style.PALETTE, of_depths):
+        for vision, matrix in VISION.items():
+            seen = [lightness_and_colours(np.array(matrix) @ linear(c)) for c in colours]
+            closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+            assert closest > 15, vision
+    greys = [lightness_and_colours(linear(c))[0] for c in style.PALETTE[:3]]  # printed in grey
     assert min(abs(a - b) for a, b in itertools.combinations(greys, 2)) > 12
     # Where there is no colour, lines and markers tell.
-    assert len({str(line) for line in style.LINES}) == len(set(style.MARKERS)) == len(style.PALETTE)
+    assert len({str(line) for line in style.LINES}) == len(style.PALETTE)
+    assert len({*style.DEPTH_MARKERS.values(), style.OTHER_DEPTH_MARKER}) == 4
+    assert len({*style.SWITCH_MARKERS.values(), style.OTHER_SWITCH_MARKER}) == 7
 
 
 def test_a_notebook_keeps_figures_as_svg() -> None:

@@ -3,6 +3,7 @@
 import ast
 import html
 import inspect
+import math
 import re
 from pathlib import Path
 from typing import get_args
@@ -10,19 +11,24 @@ from typing import get_args
 import nbformat
 import pypandoc
 import pytest
+import torch
 from fake_runs import ACCURACIES, Fake, write_runs
+from torch.optim import AdamW
 
 from labcnn.cli import report
+from labcnn.models import ConvNet
 from labcnn.paths import project_root
 from labcnn.recipe import Recipe
+from labcnn.training.optimizers import make_optimizer
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 from labreport import reproduction, tables
-from labreport.display import DOCUMENT, FrontMatter, Links, Prose, Strong, Table
+from labreport.display import FrontMatter, Links, Prose, Strong, Table
+from labreport.export import DOCUMENT
 from labreport.facts import Facts
 from labreport.formats import short_name
 from labreport.study import Study, load_study
 from labreport.title_block import LINES, TitleBlock, variable
-from labreport.verdicts import evaluate
+from labreport.verdicts import judge_claims
 
 HOSTILE = 'a|b*c*_d_ <script>x</script> $e^2$ `f` [g](http://h) # @fig-i \\ ~~k~~ "q"\nnext'
 
@@ -91,7 +97,21 @@ def test_parameters_are_the_recipes(optimizer: str, tmp_path: Path) -> None:
     assert values["优化器"].lower().startswith(optimizer)
     assert "0.75" in values["优化器"]
     assert (values["批大小"], values["初始学习率"]) == ("32", "0.025")
+    assert "64×64" in values["数据集"]
     assert "测试集 1,000" in values["图像数"]
+
+
+def test_what_the_parameters_say_without_a_number_is_so() -> None:
+    """The report is made without torch, so it can't ask; and nothing else says these."""
+    made = make_optimizer(
+        ConvNet(VARIANTS["short_norm"], 16, 20),
+        Recipe.from_parameters({"variant": "short_norm", "optimizer": "adamw"}),
+    )
+    usual = AdamW([torch.zeros(1)]).defaults
+    assert (made.defaults["betas"][1], made.defaults["eps"]) == (usual["betas"][1], usual["eps"])
+    net = ConvNet(VARIANTS["short_norm"], 16, 20, seed=1).eval()
+    logits = net(torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert -logits.log_softmax(1).mean().item() == pytest.approx(math.log(20), abs=0.05)
 
 
 def test_networks_and_names_are_the_variants(study: Study) -> None:
@@ -106,7 +126,7 @@ def test_networks_and_names_are_the_variants(study: Study) -> None:
 
 
 def test_claims_table_shows_effects_beside_the_originals(study: Study, tmp_path: Path) -> None:
-    rows = tables.tabulate_claims(evaluate(study)).rows
+    rows = tables.tabulate_claims(judge_claims(study)).rows
     assert len([row for row in rows if row[0]]) == 15
     assert list(rows[0][:2]) == ["3.1 越浅准确率越高", "short 与 mid"]
     assert rows[0][2].startswith("+7.00 \\[")
@@ -115,7 +135,7 @@ def test_claims_table_shows_effects_beside_the_originals(study: Study, tmp_path:
     for name in ("首末比：long+全部", "首末比：比 short 基线", "梯度比：比基线", "轮数：long"):
         assert name in compared
     write_runs(tmp_path / "few", ["mid_baseline", "short_all"])
-    rows = tables.tabulate_claims(evaluate(load_study(tmp_path / "few"))).rows
+    rows = tables.tabulate_claims(judge_claims(load_study(tmp_path / "few"))).rows
     assert len([row for row in rows if row[0]]) == 15
     assert (rows[0][2], rows[0][4]) == ("mid+全部未完成", "—")
 
@@ -189,7 +209,7 @@ def test_front_matter_is_strings() -> None:
     lines = TitleBlock.from_parameters({"title": "报告", "student_number": 2024001, "logs": "x"})
     bundle = FrontMatter(lines, "演示")._repr_mimebundle_()
     assert bundle[DOCUMENT] == {
-        "title": "报告", "subtitle": "", "author": "", "student_number": "2024001", "course": "",
-        "date": "", "notice": "演示", "columns": "1",
+        "title": "报告", "subtitle": "", "lines": [["学号", "2024001"]], "author": "", "date": "",
+        "notice": "演示", "columns": "1",
     }  # fmt: skip
-    assert bundle["text/plain"] == "报告\n2024001\n演示"
+    assert bundle["text/plain"] == "报告\n学号 2024001\n演示"

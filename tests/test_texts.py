@@ -23,7 +23,7 @@ from labreport.measures import Reason, Why
 from labreport.prose import phrase, render
 from labreport.study import load_study
 from labreport.tables import tabulate_claims
-from labreport.verdicts import Outcome, evaluate
+from labreport.verdicts import Outcome, judge_claims
 
 HOSTILE = 'a|b*c*_d_ <script>x</script> $e^2$ `f` [g](http://h) # @fig-i \\ ~~k~~ "q"\nnext'
 PACKAGE = Path(labreport.__file__).parent
@@ -38,7 +38,7 @@ def _facts(tmp_path: Path, *fakes: str | Fake, images: int = 2000) -> Facts:
 
 def _read(tmp_path: Path) -> Facts:
     study = load_study(tmp_path)
-    return Facts(study, evaluate(study))
+    return Facts(study, judge_claims(study))
 
 
 def test_every_sentence_is_in_a_template_and_every_template_in_the_report() -> None:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from labreport.export.document import Document
 
+#: The kind of a notebook's output that says what the document is: title, lines, notice, columns.
+DOCUMENT = "application/vnd.labcnn.document+json"
+
 
 class ExportError(Exception):
     """What is wrong in a notebook, and what is valid; people see it as one line."""

@@ -9,9 +9,9 @@ from typing import Any
 import panflute as pf
 from nbconvert.filters import strip_ansi
 
+from labreport.export import DOCUMENT
 from labreport.export.pandoc import Passages, Pictures, add_picture, printable, without_paths
 
-DOCUMENT = "application/vnd.labcnn.document+json"
 #: What an output may be shown as, best first; PNG is kept beside SVG for formats without SVG.
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif")
 #: Marked-up text, best first, and what reads it.
@@ -33,13 +33,15 @@ class Cells:
     blocks : in their order. A ``Div`` holds what pandoc has read in one text; a ``Figure`` of class
         ``fig`` or ``tbl`` holds what a captioned cell shows.
     pictures : that images in ``blocks`` name.
-    meta : what the notebook says of itself: lines of the title block, number of columns.
+    meta : what the notebook says of itself: title, author, date, number of columns and so on.
+    lines : of the title block, each a word and a value; None: not given, they are in ``meta``.
     ours : whether it says so; then its text outputs are remarks for its author.
     """
 
     blocks: list[pf.Block] = field(default_factory=list)
     pictures: Pictures = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
+    lines: list[tuple[str, str]] | None = None
     ours: bool = False
 
 
@@ -52,7 +54,9 @@ def read_cells(notebook: Any, folder: Path) -> Cells:
     given += [o.data[DOCUMENT] for o in outputs if DOCUMENT in o.get("data", {})]
     cells.ours = any(given)
     for meta in given:  # the last one wins
-        cells.meta |= {key: printable(str(value)).strip() for key, value in meta.items()}
+        if "lines" in meta:
+            cells.lines = [(_clean(word), _clean(value)) for word, value in meta["lines"]]
+        cells.meta |= {key: _clean(value) for key, value in meta.items() if key != "lines"}
     for cell in notebook.cells:
         if DROPPED_TAGS & set(cell.metadata.get("tags", [])):
             continue
@@ -64,6 +68,10 @@ def read_cells(notebook: Any, folder: Path) -> Cells:
             cells.blocks += _raw(cell, passages)
     passages.read()
     return cells
+
+
+def _clean(value: Any) -> str:
+    return printable(str(value)).strip()
 
 
 def read_options(source: str) -> dict[str, str]:

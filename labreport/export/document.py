@@ -15,8 +15,10 @@ from labreport.export import ExportError
 from labreport.export.cells import read_cells
 from labreport.export.pandoc import Pictures, find, plain, printable
 
-#: Lines of the title block, as a notebook may give them; an empty one is left out.
-TITLE_BLOCK = ("title", "subtitle", "author", "student_number", "course", "date", "notice")
+#: What a notebook says of itself; ``author`` and ``date`` are the file's.
+META = ("title", "subtitle", "author", "date", "notice")
+#: The words for a title block that stands in a notebook's metadata, by its keys there.
+METADATA_WORDS = {"course": "课程", "author": "姓名", "student_number": "学号", "date": "日期"}
 _REFERENCE = re.compile(r"@((?:fig|tbl|sec)-[A-Za-z0-9_-]*[A-Za-z0-9])")
 _WORDS = {"fig": ("图", "figure"), "tbl": ("表", "table")}
 
@@ -36,7 +38,8 @@ class Document:
 
     Attributes
     ----------
-    meta : the strings named in :data:`TITLE_BLOCK`; ``""`` where not given.
+    meta : the strings named in :data:`META`; ``""`` where not given.
+    lines : of the title block, below title and subtitle: each a word and a value, none is empty.
     tree : pandoc's; the highest heading is level 1, the title isn't among the headings.
     headings : all of them, in their order.
     pictures : that images in ``tree`` name.
@@ -45,6 +48,7 @@ class Document:
     """
 
     meta: dict[str, str]
+    lines: list[tuple[str, str]]
     tree: pf.Doc
     headings: list[Heading]
     pictures: Pictures
@@ -90,7 +94,11 @@ def read_document(
     columns_given = str(columns or cells.meta.get("columns") or 1)
     if columns_given not in {"1", "2"}:
         raise ExportError(f"columns={columns_given!r}: 1 or 2")
-    meta = {key: cells.meta.get(key, "") for key in TITLE_BLOCK}
+    meta = {key: cells.meta.get(key, "") for key in META}
+    lines = cells.lines
+    if lines is None:
+        lines = [(word, cells.meta.get(key, "")) for key, word in METADATA_WORDS.items()]
+    lines = [(word, value) for word, value in lines if value]
     tree = pf.Doc(*cells.blocks).walk(_unwrap)
     heading = _pop_title(tree)
     meta["title"] = meta["title"] or heading or printable(name)
@@ -98,7 +106,9 @@ def read_document(
     _number_headings(tree, labels)
     _number_captions(tree, labels)
     _link_references(tree, labels)
-    return Document(meta, tree, labels.headings, cells.pictures, int(columns_given), cells.ours)
+    return Document(
+        meta, lines, tree, labels.headings, cells.pictures, int(columns_given), cells.ours
+    )
 
 
 def count_sections(levels: Iterable[int]) -> Iterator[list[int]]:

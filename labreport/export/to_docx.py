@@ -67,7 +67,7 @@ def to_docx(document: Document) -> bytes:
         _set_widths(table)
     if document.columns > 1:
         tree.walk(_let_break)
-    front = _title_block(document.meta)
+    front = _title_block(document)
     tree.content = [*front, *tree.content]
 
     word = _write(tree)
@@ -159,15 +159,14 @@ def share_width(rows: list[list[str]], count: int) -> list[float]:
     return [(m + scale * lack) / PAGE_WIDTH for m, lack in zip(least, lacking, strict=True)]
 
 
-def _title_block(meta: dict[str, str]) -> list[pf.Div]:
-    words = (("课程", "course"), ("姓名", "author"), ("学号", "student_number"), ("日期", "date"))
-    given = [f"{word}\u2002{meta[key]}" for word, key in words if meta[key]]
-    lines = {"Title": meta["title"], "Subtitle": meta["subtitle"]}
-    lines = {style: line for style, line in lines.items() if line}
-    lines["Author"] = "\u3000\u3000".join(given)  # its style has the rule below the block
+def _title_block(document: Document) -> list[pf.Div]:
+    paragraphs = {"Title": document.meta["title"], "Subtitle": document.meta["subtitle"]}
+    paragraphs = {style: text for style, text in paragraphs.items() if text}
+    lines = [f"{word}\u2002{value}" for word, value in document.lines]
+    paragraphs["Author"] = "\u3000\u3000".join(lines)  # its style has the rule below the block
     return [
-        pf.Div(pf.Para(pf.Str(line)), attributes={"custom-style": style})
-        for style, line in lines.items()
+        pf.Div(pf.Para(pf.Str(text)), attributes={"custom-style": style})
+        for style, text in paragraphs.items()
     ]
 
 

@@ -26,6 +26,7 @@ def to_html(document: Document) -> bytes:
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     filled = page.get_template("report.html").render(
         meta=document.meta,
+        lines=document.lines,
         columns=document.columns,
         letters=math.ceil(text_width(document.meta["title"]) / 2),
         headings=[heading for heading in document.headings if heading.level <= 2],

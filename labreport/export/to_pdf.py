@@ -82,6 +82,7 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     tree = document.with_targets(targets)
     given = {
         **document.meta,
+        "lines": document.lines,
         "columns": document.columns,
         "fonts": {kind: font.family for kind, font in fonts().items()},
         "alternatives": {image.url: plain(image) for image in find(tree, pf.Image)},

@@ -9,16 +9,20 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from labreport import style, words
-from labreport.classes import Confusion, Pictures, confident_mistakes
+from labreport.class_images import ClassImages
+from labreport.classes import PAIRS, Confusion
+from labreport.confidence import confident_mistakes
 from labreport.display import CaptionedFigure, Prose
 from labreport.estimates import ALPHA
 from labreport.facts import Facts
 from labreport.prose import phrase
 from labreport.study import Study
-from labreport.style import PALETTE, WIDTH
+from labreport.style import WIDTH
 
-#: Classes named at each end; pairs in the table; pairs and images of each class in the figure.
-ENDS, PAIRS, SHOWN, EACH = 8, 10, 6, 4
+#: Classes named at each end; pairs of classes with images, and images of each class.
+ENDS, SHOWN, EACH = 8, 6, 4
+#: Colours: of the classes, and of the hardest ones beside the easiest.
+EASY, HARD = "#004488", "#D2601A"
 #: Columns and rows of images.
 MISTAKES, SAMPLE_COLUMNS = (6, 2), 10
 #: In sides of a thumbnail: between two, and for one line of text.
@@ -27,16 +31,16 @@ GAP, LINE = 0.06, 0.17
 
 def plot_classes(facts: Facts) -> Figure:
     """Accuracy of every class in ascending order (left), the ends by name (right)."""
-    matrix, found, pictures = facts.classes.matrix, facts.classes.accuracies, facts.pictures
+    matrix, found = facts.classes.matrix, facts.classes.accuracies
     order = np.argsort(found, kind="stable")[: int(np.isfinite(found).sum())]
     figure, [[left, right]] = style.new_figure(1, 2, height=3.0, width_ratios=[1, 1.1])
     places = np.arange(1, len(order) + 1)
-    mean, images = float(np.nanmean(found)), matrix.sum(axis=1)[order]
-    low, high = (stats.binom.ppf(q, images, mean) / images for q in (ALPHA / 2, 1 - ALPHA / 2))
+    mean, counts = float(np.nanmean(found)), matrix.sum(axis=1)[order]
+    low, high = (stats.binom.ppf(q, counts, mean) / counts for q in (ALPHA / 2, 1 - ALPHA / 2))
     left.fill_between(places, low, high, color="#E3E3E3", linewidth=0, label=words.CLASSES_ALIKE)
     left.axhline(mean, color=style.GREY, linestyle="--", linewidth=1, label=words.MEAN)
     left.plot(
-        places, found[order], color=PALETTE[0], marker="o", markersize=2, linestyle="none",
+        places, found[order], color=EASY, marker="o", markersize=2, linestyle="none",
         label=words.CLASSES,
     )  # fmt: skip
     left.set(xlabel=words.CLASSES_BY_ACCURACY, ylabel=words.SPLIT_ACCURACY["test"], ylim=(0, None))
@@ -45,13 +49,13 @@ def plot_classes(facts: Facts) -> Figure:
     ends = min(ENDS, len(order) // 2)
     named = np.concatenate([order[:ends], order[len(order) - ends :]])[::-1]
     rows = [*range(ends), *range(ends + 1, 2 * ends + 1)]  # a gap between best and worst
-    right.barh(rows, found[named], height=0.65, color=[PALETTE[0]] * ends + [PALETTE[1]] * ends)
+    right.barh(rows, found[named], height=0.65, color=[EASY] * ends + [HARD] * ends)
     for row, label in zip(rows, named, strict=True):
         right.annotate(
             f"{found[label] * 100:.0f}%", (found[label], row), xytext=(3, 0), va="center",
             textcoords="offset points", fontsize=7,
         )  # fmt: skip
-    right.set_yticks(rows, [shorten_name(pictures.name(k), 24, 1) for k in named], fontsize=7)
+    right.set_yticks(rows, [shorten_name(facts.images.name(k), 24, 1) for k in named], fontsize=7)
     for text in right.get_yticklabels():
         text.set_parse_math(False)
     right.set_ylim(2 * ends + 0.6, -0.6)
@@ -64,9 +68,9 @@ def plot_classes(facts: Facts) -> Figure:
 
 def show_confusions(facts: Facts) -> CaptionedFigure | Prose:
     """For the first pairs: images of one class taken for the other, beside images of that other."""
-    study, variant, pictures = facts.study, facts.best, facts.pictures
-    if pictures.data is None:
-        return Prose(phrase("no_images", pictures, "confusions"))
+    study, variant, images = facts.study, facts.best, facts.images
+    if images.data is None:
+        return Prose(phrase("no_images", images, "confusions"))
     by_predicted: dict[int, Confusion] = {}
     for pair in facts.classes.confusions(PAIRS):
         by_predicted.setdefault(pair.predicted, pair)
@@ -74,16 +78,16 @@ def show_confusions(facts: Facts) -> CaptionedFigure | Prose:
     if not pairs:
         return Prose(phrase("no_mistakes"))
     columns = 2 * EACH + 0.25
-    figure, axes = _new_grid(len(pairs), columns, 1, extra=0.0)
+    figure, axes = _new_grid(len(pairs), columns, 1)
     for row, pair in enumerate(pairs):
-        groups = (0, _find_mistaken(study, variant, pair, pictures)), (
-            EACH + 0.25, pictures.training(pair.predicted, EACH),
+        groups = (0, _find_mistaken(study, variant, pair, images)), (
+            EACH + 0.25, images.training(pair.predicted, EACH),
         )  # fmt: skip
-        for start, images in groups:
-            for k, image in enumerate(images):
+        for start, group in groups:
+            for k, image in enumerate(group):
                 _place_image(axes, image, row, start + k, lines=1)
-        texts = (0, words.MISTAKEN_IMAGES.format(name=pictures.name(pair.true))), (
-            EACH + 0.25, words.TRAINING_IMAGES.format(name=pictures.name(pair.predicted)),
+        texts = (0, words.MISTAKEN_IMAGES.format(name=images.name(pair.true))), (
+            EACH + 0.25, words.TRAINING_IMAGES.format(name=images.name(pair.predicted)),
         )  # fmt: skip
         for start, text in texts:
             _write_line(axes, text, row, start, lines=1)
@@ -91,7 +95,7 @@ def show_confusions(facts: Facts) -> CaptionedFigure | Prose:
 
 
 def _find_mistaken(
-    study: Study, variant: str, pair: Confusion, pictures: Pictures
+    study: Study, variant: str, pair: Confusion, images: ClassImages
 ) -> list[np.ndarray]:
     """The most confidently mistaken test images of a pair, each image once."""
     best: dict[int, float] = {}
@@ -101,38 +105,38 @@ def _find_mistaken(
         for row in np.flatnonzero((true == pair.true) & (predicted == pair.predicted)):
             best[int(row)] = max(best.get(int(row), 0.0), float(probability[row]))
     chosen = sorted(best, key=lambda row: -best[row])[:EACH]
-    return [pictures.test[row] for row in chosen]
+    return [images.test[row] for row in chosen]
 
 
 def show_mistakes(facts: Facts) -> CaptionedFigure | Prose:
     """The most confident errors with their images; a sentence without the data."""
-    study, variant, pictures = facts.study, facts.best, facts.pictures
-    if pictures.data is None:
-        return Prose(phrase("no_images", pictures, "mistakes"))
+    study, variant, images = facts.study, facts.best, facts.images
+    if images.data is None:
+        return Prose(phrase("no_images", images, "mistakes"))
     columns, rows = MISTAKES
     found = confident_mistakes(study, variant, study.seeds(variant)[0], columns * rows)
     if not found:
         return Prose(phrase("no_mistakes"))
     texts = [
         words.MISTAKE.format(
-            true=shorten_name(pictures.name(mistake.true), 14, 1),
-            predicted=shorten_name(pictures.name(mistake.predicted), 14, 1),
+            true=shorten_name(images.name(mistake.true), 14, 1),
+            predicted=shorten_name(images.name(mistake.predicted), 14, 1),
             probability=mistake.probability,
         )
         for mistake in found
     ]
-    figure = _show_grid([pictures.test[mistake.row] for mistake in found], texts, columns, 3)
+    figure = _show_grid([images.test[mistake.row] for mistake in found], texts, columns, 3)
     return CaptionedFigure(figure, "fig-mistakes", phrase("mistakes_caption", variant))
 
 
 def show_samples(facts: Facts) -> CaptionedFigure | Prose:
     """A training image of each of up to 40 classes, evenly spread; a sentence without the data."""
-    pictures = facts.pictures
-    if pictures.data is None:
-        return Prose(phrase("no_images", pictures, "samples"))
-    images = [pictures.training(label, 1)[0] for label in pictures.samples]
-    names = [shorten_name(pictures.name(label)) for label in pictures.samples]
-    figure = _show_grid(images, names, SAMPLE_COLUMNS, 2)
+    images = facts.images
+    if images.data is None:
+        return Prose(phrase("no_images", images, "samples"))
+    first = [images.training(label, 1)[0] for label in images.samples]
+    names = [shorten_name(images.name(label)) for label in images.samples]
+    figure = _show_grid(first, names, SAMPLE_COLUMNS, 2)
     return CaptionedFigure(figure, "fig-samples", phrase("samples_caption"))
 
 
@@ -141,12 +145,12 @@ def shorten_name(name: str, width: int = 13, lines: int = 2) -> str:
     return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder="…"))
 
 
-def _new_grid(rows: float, columns: float, lines: int, extra: float = 0.0) -> tuple[Figure, Axes]:
+def _new_grid(rows: float, columns: float, lines: int) -> tuple[Figure, Axes]:
     """A figure for ``rows`` x ``columns`` thumbnails with ``lines`` of text below each.
 
-    One unit of its axes is a thumbnail's side; ``extra`` units are left free on the right.
+    One unit of its axes is a thumbnail's side.
     """
-    width = columns * (1 + GAP) - GAP + extra
+    width = columns * (1 + GAP) - GAP
     height = rows * (1 + GAP + lines * LINE)
     figure = Figure(figsize=(WIDTH, WIDTH * height / width))
     figure.set_layout_engine("none")

@@ -49,7 +49,8 @@ def _draw_panel(axes: Axes, study: Study, tuned: Study | None, column: str, scal
         good = study.bad_status(variant) is None
         axes.plot(
             study.mean(variant, column) * scale, study.mean(variant, "test_accuracy"),
-            color=style.colour(variant), marker=style.switch_marker(variant), markersize=6,
+            color=style.colour(variant), markersize=6,
+            marker=style.switch_marker(variant.split("_", 1)[1]),
             markerfacecolor=style.colour(variant) if good else "white", linestyle="none",
         )  # fmt: skip
     for variant in tuned.present if tuned is not None else ():
@@ -82,13 +83,13 @@ def _keep_apart(axes: Axes, found: list[Point], scale: float) -> list[Point]:
 def _make_key(study: Study, tuned: Study | None) -> list[Line2D]:
     depths = list(dict.fromkeys(VARIANTS[v].depth for v in study.present))
     handles = [
-        Line2D([], [], color=style.DEPTH_COLOURS[d], linewidth=4, linestyle="-", label=d)
+        Line2D([], [], color=style.depth_colour(d), linewidth=4, linestyle="-", label=d)
         for d in depths
     ]
-    suffixes = list(dict.fromkeys(v.split("_")[1] for v in study.present))
+    suffixes = list(dict.fromkeys(v.split("_", 1)[1] for v in study.present))
     handles += [
         Line2D(
-            [], [], color=style.GREY, marker=style.SWITCH_MARKERS[s], linestyle="none",
+            [], [], color=style.GREY, marker=style.switch_marker(s), linestyle="none",
             label=words.SWITCHES.get(s, s),
         )
         for s in suffixes

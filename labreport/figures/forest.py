@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from labreport import style, words
 from labreport.formats import compared_name
-from labreport.style import PALETTE, WIDTH
+from labreport.style import WIDTH
 from labreport.verdicts import Finding, Outcome, Verdict
 
 #: From an estimate's scale to the axis's.
@@ -22,8 +22,8 @@ SCALES: dict[str, Callable[[Any], Any]] = {
     "epochs": np.asarray,
 }
 STYLES: dict[Outcome, dict[str, Any]] = {
-    Outcome.HOLDS: {"color": PALETTE[0], "marker": "o"},
-    Outcome.FAILS: {"color": PALETTE[1], "marker": "s"},
+    Outcome.HOLDS: {"color": "#004488", "marker": "o"},
+    Outcome.FAILS: {"color": "#D2601A", "marker": "s"},
     Outcome.UNDECIDED: {"color": style.GREY, "marker": "D", "markerfacecolor": "white"},
 }
 #: Inches: a row, and what a panel has besides its rows.

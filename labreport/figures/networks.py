@@ -10,12 +10,12 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
 from labcnn.data.images import IMAGE_SHAPE
 from labcnn.variants import BLOCKS_PER_STAGE
 from labreport import style, words
-from labreport.style import PALETTE, WIDTH
+from labreport.style import WIDTH
 
 STAGES = 4
 FILLS = {"conv": "#DCE8F4", "pool": "#FBE6D8", "end": "#EDEDED", "option": "white"}
-EDGES = {"conv": PALETTE[0], "pool": PALETTE[1], "end": style.GREY, "option": style.GREY}
-SHORTCUT = PALETTE[3]
+EDGES = {"conv": "#004488", "pool": "#D2601A", "end": style.GREY, "option": style.GREY}
+SHORTCUT = "#8C2D5A"
 ORDER = ("short", "long", "mid")
 #: In units of the drawing: a box, from box to box, more between two double convolutions.
 HEIGHT, STEP, BREAK = 0.72, 1.0, 0.46

@@ -1,0 +1,85 @@
+"""The data set's images, where the report can show them."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import numpy as np
+
+from labcnn.data import ImageData, load_dataset
+from labcnn.errors import DataError
+from labreport import words
+from labreport.study import Study
+
+#: Classes of which an image is shown.
+SAMPLES = 40
+
+
+class Absence(Enum):
+    """Why there are no images to show."""
+
+    NOT_WANTED = auto()
+    NOT_PREPARED = auto()  # on this machine
+    OTHER_DATA = auto()  # than the runs'
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """The data set's images by class; where they can't be shown, ``data`` is None.
+
+    ``absence`` then says why.
+    """
+
+    data: ImageData | None = None
+    absence: Absence | None = None
+
+    def name(self, label: int) -> str:
+        """A class's first name, as ``goldfish``; without the data its number, counted from 1."""
+        if self.data is None:
+            return words.CLASS.format(number=label + 1)
+        return " ".join(self.data.class_names[label].split(",")[0].split())
+
+    @property
+    def samples(self) -> list[int]:
+        """Up to 40 classes, evenly spread."""
+        assert self.data is not None
+        count = min(SAMPLES, self.data.classes)
+        return [int(k) for k in np.linspace(0, self.data.classes - 1, count).round()]
+
+    @property
+    def test(self) -> np.ndarray:
+        """The test images in the order of the predictions, uint8, N x 64 x 64 x 3."""
+        assert self.data is not None
+        return self.data.test.images
+
+    def training(self, label: int, count: int) -> list[np.ndarray]:
+        """The first ``count`` training images of a class."""
+        assert self.data is not None
+        split = self.data.train
+        rows = np.arange(len(split.labels)) if split.rows is None else split.rows
+        return [split.images[row] for row in rows[split.labels[rows] == label][:count]]
+
+
+#: For a report without images.
+NO_IMAGES = ClassImages(absence=Absence.NOT_WANTED)
+
+
+def find_images(study: Study, wanted: bool = True) -> ClassImages:
+    """Images whose fingerprint and test labels are those of the study's runs.
+
+    Parameters
+    ----------
+    wanted : False leaves them out, for a report that is made public.
+    """
+    if not wanted:
+        return NO_IMAGES
+    recipe = study.recipe
+    try:
+        data = load_dataset(recipe.dataset, recipe.fraction)
+    except DataError:
+        return ClassImages(absence=Absence.NOT_PREPARED)
+    run = next(iter(study.results.values()))
+    labels = study.test_labels(run.recipe.variant, run.recipe.seed)
+    same = data.fingerprint == run.provenance.data_fingerprint
+    if not same or not np.array_equal(data.test.labels, labels):
+        return ClassImages(absence=Absence.OTHER_DATA)
+    return ClassImages(data)

@@ -1,0 +1,65 @@
+"""How sure a network is of its answers: on average, and where it is wrong."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from labreport.estimates import Z
+from labreport.study import Study
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure a network is of its answers, and how often it is right.
+
+    Attributes
+    ----------
+    mean : probability of the predicted class, averaged over the test images.
+    error : standard error of ``mean - accuracy``.
+    sure : images whose prediction has a probability above 1/2; ``sure_mean`` and ``sure_accuracy``
+        are of these, NaN where there is none.
+    """
+
+    variant: str
+    seed: int
+    mean: float
+    accuracy: float
+    error: float
+    sure: int
+    sure_mean: float
+    sure_accuracy: float
+
+    @property
+    def differs(self) -> bool:
+        """Is confidence farther from accuracy than sampling explains?"""
+        return abs(self.mean - self.accuracy) >= Z * self.error
+
+
+def measure_confidence(study: Study, variant: str) -> Confidence:
+    """Of the first seed of a variant."""
+    seed = study.seeds(variant)[0]
+    right, probability = study.test_correct(variant, seed), study.test_probability(variant, seed)
+    error = float((probability - right).std(ddof=1) / np.sqrt(len(right)))
+    sure = probability > 0.5
+    of_sure = (float(x[sure].mean()) if sure.any() else np.nan for x in (probability, right))
+    mean, accuracy = float(probability.mean()), float(right.mean())
+    return Confidence(variant, seed, mean, accuracy, error, int(sure.sum()), *of_sure)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test image's row, its class, the class it was taken for, and with what probability."""
+
+    row: int
+    true: int
+    predicted: int
+    probability: float
+
+
+def confident_mistakes(study: Study, variant: str, seed: int, count: int) -> list[Mistake]:
+    """The ``count`` errors with the highest predicted probability."""
+    true, predicted = study.test_labels(variant, seed), study.test_predicted(variant, seed)
+    probability = study.test_probability(variant, seed)
+    wrong = np.flatnonzero(true != predicted)
+    order = wrong[np.argsort(-probability[wrong], kind="stable")][:count]
+    return [Mistake(int(r), int(true[r]), int(predicted[r]), float(probability[r])) for r in order]
