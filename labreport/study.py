@@ -6,7 +6,6 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,6 @@ from labcnn.paths import logs_folder
 from labcnn.recipe import Recipe
 from labcnn.runs import (
     FAILURE,
-    GRADIENT_COLUMNS,
-    GRADIENTS,
-    HISTORY,
-    HISTORY_COLUMNS,
     PREDICTIONS,
     RESULT,
     Failure,
@@ -199,19 +194,19 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     experiment = newest_experiment(folder) if experiment is None else experiment
     table, problems = load_runs(folder, experiment)
     if table.empty:
-        known = sorted(set(_load_all(folder)["experiment"]))
-        raise ReportError(f"experiment={experiment!r} has no finished run; valid: {known}")
+        left_out = f"no whole run; left out: {'; '.join(_strip_folder(problems, folder))}"
+        known = [] if problems else sorted(set(_load_all(folder)["experiment"]))
+        none = f"has no finished run; valid: {known}"
+        raise ReportError(f"experiment={experiment!r}: {left_out if problems else none}")
     results = [run.result() for run in table["folder"]]
     _refuse_mixture(results)
     newest = max(results, key=_finished)
     other = table["data_fingerprint"] != newest.provenance.data_fingerprint
     problems += [f"{run.path / RESULT}: made from other data" for run in table.loc[other, "folder"]]
     kept = table[~other]
-    damage = {row: find_damage(run) for row, run in kept["folder"].items()}
-    problems += [line for line in damage.values() if line]
-    kept = kept[[not line for line in damage.values()]].reset_index(drop=True)
-    if kept.empty:
-        raise ReportError(f"no whole run; left out: {'; '.join(_strip_folder(problems, folder))}")
+    faults = _find_other_labels(kept, newest)
+    problems += [line for line in faults if line]
+    kept = kept[[not line for line in faults]].reset_index(drop=True)
     if not set(kept["variant"]) & set(REPORT_VARIANTS):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only "
@@ -276,31 +271,22 @@ def _refuse_mixture(results: list[RunResult]) -> None:
                 )
 
 
-def find_damage(run: RunFolder) -> str:
-    """A line that names the file of a run that is cut; empty for a whole run."""
-    result = run.result()
-    wholes: dict[str, Callable[[], bool]] = {
-        HISTORY: lambda: len(run.history()[list(HISTORY_COLUMNS)]) == result.epochs_run,
-        GRADIENTS: lambda: _complete(run.gradients()[list(GRADIENT_COLUMNS)], result.epochs_run),
-        PREDICTIONS: lambda: (
-            is_zipfile(run.path / PREDICTIONS)  # numpy leaves a cut one open
-            and len(run.predictions()["test_predicted"]) == result.test.count
-        ),
-    }
-    for name, whole in wholes.items():
-        try:
-            if not whole():
-                return f"{run.path / name}: cut, not the length that {RESULT} says"
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            return f"{run.path / name}: cut or foreign, can't be read"
-    return ""
+def _find_other_labels(kept: pd.DataFrame, newest: RunResult) -> list[str]:
+    """A line for each run whose labels aren't those of the newest: the same images, by the data."""
 
+    def labels(run: RunFolder) -> list[bytes]:
+        arrays = run.predictions()
+        return [arrays[f"{name}_label"].astype(np.int64).tobytes() for name in ("val", "test")]
 
-def _complete(gradients: pd.DataFrame, epochs_run: int) -> bool:
-    """Every layer in every epoch, but perhaps the last of a run that diverged in it."""
-    epochs, layers = gradients["epoch"], gradients["layer"]
-    square = len(gradients) == epochs.nunique() * layers.nunique()
-    return square and int(epochs.max()) >= epochs_run - 1
+    runs = {(run.variant, run.seed): run for run in kept["folder"]}
+    expected = labels(runs[newest.recipe.variant, newest.recipe.seed])
+    return [
+        f"{run.path / PREDICTIONS}: other labels than those of {newest.recipe.variant} "
+        f"seed {newest.recipe.seed}"
+        if labels(run) != expected
+        else ""
+        for run in kept["folder"]
+    ]
 
 
 def load_tuned(

@@ -1,5 +1,6 @@
 """Run folders in the exact schema of :mod:`labcnn.runs`, from a seed: no training, no torch."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,16 @@ def write_run(
     result = _result(recipe, fake, accuracies, history, images, classes, fingerprint, numerics)
     (folder.path / runs.RESULT).write_text(result.model_dump_json(indent=2), encoding="utf-8")
     return folder
+
+
+def copy_training(first: runs.RunFolder, second: runs.RunFolder) -> None:
+    """Give a run the files and results of another, as where a switch never acted."""
+    for name in (runs.HISTORY, runs.GRADIENTS, runs.PREDICTIONS):
+        shutil.copy(first.path / name, second.path / name)
+    one = first.result()
+    same = ("train", "val", "test", "best_epoch", "epochs_run", "stopped", "chance_p_value")
+    result = second.result().model_copy(update={name: getattr(one, name) for name in same})
+    (second.path / runs.RESULT).write_text(result.model_dump_json(), encoding="utf-8")
 
 
 def _history(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_runs import Fake, write_runs
+from fake_runs import Fake, copy_training, write_runs
 
 from labcnn.errors import ReportError
-from labcnn.runs import HISTORY, PREDICTIONS
+from labcnn.runs import HISTORY
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 from labreport import words
 from labreport.claims import CLAIMS, Part, Role
@@ -131,20 +131,22 @@ def test_what_is_missing_leaves_a_claim_undecided_unless_the_rest_refutes_it(
     assert _verdict(tmp_path / "refuted", "best-worst", there).outcome is FAILS
 
 
-def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
+def test_a_run_with_other_test_images_is_left_out_and_named(tmp_path: Path) -> None:
     folders = write_runs(tmp_path, ["short_norm", "short_baseline", "long_norm", "long_baseline"])
     arrays = folders[0].predictions()
-    arrays["test_label"] = arrays["test_label"][::-1]
+    for name in ("test_label", "test_predicted"):
+        arrays[name] = arrays[name][::-1]
     np.savez(folders[0].path / "predictions.npz", **arrays)  # type: ignore[arg-type]
-    found = {v.claim.id: v for v in judge_claims(load_study(tmp_path))}["norm-helps"]
-    assert Reason(Why.OTHER_IMAGES) in found.reasons
+    study = load_study(tmp_path)
+    assert "short_norm" not in study.present
+    (problem,) = study.problems
+    assert "short_norm/seed0/predictions.npz: other labels than those of long_baseline" in problem
 
 
 def test_one_training_under_two_names_is_no_comparison(tmp_path: Path) -> None:
     """A learning rate that never fell: the interval of nothing would look like evidence."""
     first, second = write_runs(tmp_path, ["short_baseline", "short_lrdecay"], images=500)
-    for name in (HISTORY, PREDICTIONS):
-        shutil.copy(first.path / name, second.path / name)
+    copy_training(first, second)
     slower = first.history().assign(seconds=9.0, images_per_second=1.0)
     slower.to_csv(second.path / HISTORY, index=False, encoding="utf-8")
     study = load_study(tmp_path)

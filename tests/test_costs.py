@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 
 import pytest
-from fake_runs import Fake, write_runs
+from fake_runs import Fake, copy_training, write_runs
 
 from labcnn.errors import ReportError
-from labcnn.runs import HISTORY, PREDICTIONS, RESULT
+from labcnn.runs import HISTORY, RESULT
 from labreport import reproduction, tables
 from labreport.claims import Part
 from labreport.costs import Point, front, measure_costs, points
@@ -36,9 +36,9 @@ def test_times_of_different_machines_or_of_one_training_are_no_measure(tmp_path:
     path = first.path / "result.json"
     text = path.read_text(encoding="utf-8").replace('"a CPU"', '"another CPU"')
     path.write_text(text, encoding="utf-8")
+    copy_training(first, second)
     history = first.history()  # the same epochs on a busier machine
     history.assign(seconds=1.1 * history["seconds"]).to_csv(second.path / HISTORY, index=False)
-    (second.path / PREDICTIONS).write_bytes((first.path / PREDICTIONS).read_bytes())
     facts = Facts(load_study(tmp_path), [])
     assert facts.costs.noise == pytest.approx(0.1)
     shown = facts.text("5.1-fronts").text
