@@ -431,23 +431,28 @@ def _check_predictions(path: Path, result: RunResult) -> str:
     with zipfile.ZipFile(path) as archive:
         if any(member.file_size > 8 * most + 1024 for member in archive.infolist()):
             return "an array in it is larger than its split"
-    with np.load(path, allow_pickle=False) as arrays:
-        for name, metrics in (("val", result.val), ("test", result.test)):
-            label, predicted, probability = (
-                arrays[f"{name}_{column}"] for column in ("label", "predicted", "probability")
-            )
-            if {len(label), len(predicted), len(probability)} != {metrics.count}:
-                return f"{name} has not the {metrics.count} images that {RESULT} says"
-            for classes in (label, predicted):
-                if classes.dtype.kind != "i" or (classes < 0).any():
-                    return f"{name} has a class that isn't a number from 0 on"
-                if (classes >= result.classes).any():
-                    return f"{name} has a class of {result.classes} or more"
-            if (probability < 0).any() or (probability > 1).any():
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    for name, metrics in (("val", result.val), ("test", result.test)):
+        label, predicted = arrays[f"{name}_label"], arrays[f"{name}_predicted"]
+        probabilities = [arrays[f"{name}_probability"]]
+        if f"{name}_label_probability" in arrays:  # results of numerics 1 may lack it
+            probabilities.append(arrays[f"{name}_label_probability"])
+        if any(each.shape != (metrics.count,) for each in (label, predicted, *probabilities)):
+            return f"{name} has not the {metrics.count} images that {RESULT} says"
+        for classes in (label, predicted):
+            if (
+                classes.dtype.kind != "i"
+                or (classes < 0).any()
+                or (classes >= result.classes).any()
+            ):
+                return f"{name} has a class that isn't a whole number below {result.classes}"
+        for probability in probabilities:
+            if probability.dtype.kind != "f" or (probability < 0).any() or (probability > 1).any():
                 return f"{name} has a probability out of range"
-            right = float((label == predicted).mean())
-            if abs(right - metrics.accuracy) > 1e-9:
-                return f"{name} gives {right:.2%} accuracy, {RESULT} says {metrics.accuracy:.2%}"
+        right = float((label == predicted).mean())
+        if abs(right - metrics.accuracy) > 1e-9:
+            return f"{name} gives {right:.2%} accuracy, {RESULT} says {metrics.accuracy:.2%}"
     return ""
 
 

@@ -1,5 +1,7 @@
 """One experiment's runs, read once: what every table, figure and verdict starts from."""
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +31,8 @@ from labcnn.variants import REPORT_VARIANTS, VARIANTS
 Value = TypeVar("Value")
 #: Columns of a history that say how fast the machine was.
 CLOCK = ["seconds", "images_per_second"]
+#: Those whose predictions are kept.
+SPLITS = ("val", "test")
 HOW_TO_RUN = "make report, or papermill notebooks/train.ipynb out.ipynb -p variant short_all"
 
 
@@ -198,15 +202,8 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
         known = [] if problems else sorted(set(_load_all(folder)["experiment"]))
         none = f"has no finished run; valid: {known}"
         raise ReportError(f"experiment={experiment!r}: {left_out if problems else none}")
-    results = [run.result() for run in table["folder"]]
-    _refuse_mixture(results)
-    newest = max(results, key=_finished)
-    other = table["data_fingerprint"] != newest.provenance.data_fingerprint
-    problems += [f"{run.path / RESULT}: made from other data" for run in table.loc[other, "folder"]]
-    kept = table[~other]
-    faults = _find_other_labels(kept, newest)
-    problems += [line for line in faults if line]
-    kept = kept[[not line for line in faults]].reset_index(drop=True)
+    kept, foreign = _leave_out_foreign(table)
+    problems += foreign
     if not set(kept["variant"]) & set(REPORT_VARIANTS):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only "
@@ -260,33 +257,39 @@ def _strip_folder(problems: Iterable[str], folder: Path) -> list[str]:
     return [p.replace(f"{folder}/", "").replace(f"{folder}\\", "") for p in problems]
 
 
-def _refuse_mixture(results: list[RunResult]) -> None:
-    first = results[0].recipe.shared
-    for result in results[1:]:
-        for name, value in result.recipe.shared.items():
-            if value != first[name]:
-                raise ReportError(
-                    f"experiment {result.experiment!r} mixes {name}={first[name]!r} and {value!r} "
-                    f"({result.recipe.variant}, seed {result.recipe.seed}): not comparable"
-                )
+def _leave_out_foreign(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The runs that share recipe, data and labels with most of them; a line for each other one.
 
+    Where as many share one as the other, those with the newest run stay.
+    """
+    runs: list[RunFolder] = list(table["folder"])
+    results = [run.result() for run in runs]
+    newest_first = sorted(range(len(runs)), key=lambda k: _finished(results[k]), reverse=True)
+    problems: dict[int, str] = {}
 
-def _find_other_labels(kept: pd.DataFrame, newest: RunResult) -> list[str]:
-    """A line for each run whose labels aren't those of the newest: the same images, by the data."""
+    def compare(values: list[Any], file: str, tell: Callable[[Any, Any], str]) -> None:
+        kept = [k for k in newest_first if k not in problems]
+        most, _ = Counter(values[k] for k in kept).most_common(1)[0]
+        for k in kept:
+            if values[k] != most:
+                problems[k] = f"{runs[k].path / file}: {tell(values[k], most)}"
 
-    def labels(run: RunFolder) -> list[bytes]:
-        arrays = run.predictions()
-        return [arrays[f"{name}_label"].astype(np.int64).tobytes() for name in ("val", "test")]
+    def first_difference(mine: str, others: str) -> str:
+        one, other = json.loads(mine), json.loads(others)
+        name = next(name for name in one if one[name] != other[name])
+        return f"{name}={one[name]!r}, where the others have {other[name]!r}"
 
-    runs = {(run.variant, run.seed): run for run in kept["folder"]}
-    expected = labels(runs[newest.recipe.variant, newest.recipe.seed])
-    return [
-        f"{run.path / PREDICTIONS}: other labels than those of {newest.recipe.variant} "
-        f"seed {newest.recipe.seed}"
-        if labels(run) != expected
-        else ""
-        for run in kept["folder"]
+    recipes = [json.dumps(result.recipe.shared) for result in results]
+    compare(recipes, RESULT, first_difference)
+    data = [result.provenance.data_fingerprint for result in results]
+    compare(data, RESULT, lambda mine, others: "made from other data")
+    labels = [
+        b"".join(run.predictions()[f"{name}_label"].astype("i8").tobytes() for name in SPLITS)
+        for run in runs
     ]
+    compare(labels, PREDICTIONS, lambda mine, others: "other labels than the other runs'")
+    kept = table[[k not in problems for k in range(len(runs))]].reset_index(drop=True)
+    return kept, [problems[k] for k in sorted(problems)]
 
 
 def load_tuned(

@@ -140,7 +140,7 @@ def test_a_run_with_other_test_images_is_left_out_and_named(tmp_path: Path) -> N
     study = load_study(tmp_path)
     assert "short_norm" not in study.present
     (problem,) = study.problems
-    assert "short_norm/seed0/predictions.npz: other labels than those of long_baseline" in problem
+    assert "short_norm/seed0/predictions.npz: other labels than the other runs" in problem
 
 
 def test_one_training_under_two_names_is_no_comparison(tmp_path: Path) -> None:
