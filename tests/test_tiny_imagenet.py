@@ -161,6 +161,11 @@ def test_broken_images_are_named_with_their_reason_and_counted(tiny: Path) -> No
         assert f"{name} ({reason}" in message
 
 
+def test_a_name_with_a_line_break_stays_in_the_line(tiny: Path) -> None:
+    (tiny / "val/images/odd\n.JPEG").write_bytes(b"x")
+    assert r"not in val_annotations.txt: odd\n.JPEG" in refusal(tiny)
+
+
 def test_no_cut_of_an_image_passes() -> None:
     whole = jpeg(1)
     for length in range(0, len(whole), 41):

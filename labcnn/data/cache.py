@@ -237,6 +237,6 @@ def decode_image(content: bytes) -> np.ndarray:
 
 
 def list_some(things: list[str], most: int = 5) -> str:
-    """``a, b, c, d, e and 3 more``."""
+    """``a, b, c, d, e and 3 more``; one line, whatever their names hold."""
     more = f" and {len(things) - most} more" if len(things) > most else ""
-    return ", ".join(things[:most]) + more
+    return ", ".join(repr(thing)[1:-1] for thing in things[:most]) + more

@@ -219,8 +219,10 @@ def _download(url: str, known_hash: str | None, into: Path) -> Path:
             reason = f"the server answers HTTP {status}"
         elif isinstance(error, ValueError):
             reason = "no valid URL"
-    except ValueError as error:  # pooch's word for a wrong hash; it has removed the file
-        reason = f"wrong file, {str(error).split('. ', 1)[0]}"
+    except ValueError as error:
+        reason = "no valid URL"
+        if known_hash:  # pooch's word for a wrong one; it has removed the file
+            reason = f"wrong file, {str(error).split('. ', 1)[0]}"
     raise DataError(f"{reason}; {OTHER_WAY}")
 
 
