@@ -8,6 +8,7 @@ from IPython.display import Markdown
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from labcnn.data import describe_fingerprint
 from labcnn.data.images import ImageData
 from labcnn.request import RunRequest
 from labcnn.runs import RunFolder
@@ -47,8 +48,9 @@ def sample_images(data: ImageData, count: int = 20) -> Figure:
         ax.imshow(data.train.images[rows[at]])
         ax.set_title(data.class_names[which].split(",")[0][:14], fontsize=8)
     figure.suptitle(
-        f"{data.name}: {data.classes} classes, {len(data.train):,} train, {len(data.val):,} "
-        f"validation, {len(data.test):,} test images",
+        f"{data.name} ({describe_fingerprint(data.name, data.fingerprint)}): {data.classes} "
+        f"classes, {len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} "
+        "test images",
         fontsize=10,
     )
     figure.tight_layout()

@@ -118,19 +118,30 @@ def test_a_write_into_the_loaded_arrays_never_reaches_the_disk(folder: Path) -> 
     assert (folder / "train_images.npy").read_bytes() == before
 
 
-#: Fetches, and dies before the file system's change number ``argv[2]`` in the prepared folder.
+#: Fetches, and dies before the first change of the file system in the prepared folder, then before
+#: the second and so on, until none is left; prints each exit code and what is prepared then.
 KILLED = """
 import os, sys
 from labcnn.data import tiny_imagenet
-left = int(sys.argv[2])
-def count(event, arguments):
-    global left
-    if event in ("os.rename", "os.remove") and str(tiny_imagenet.folder()) in str(arguments):
-        left -= 1
-        if left < 0:
-            os._exit(9)
-sys.addaudithook(count)
-tiny_imagenet.fetch(sys.argv[1], force=True)
+def fetch(left):
+    def count(event, arguments):
+        nonlocal left
+        if event in ("os.rename", "os.remove") and str(tiny_imagenet.folder()) in str(arguments):
+            left -= 1
+            if left < 0:
+                os._exit(9)
+    sys.addaudithook(count)
+    tiny_imagenet.fetch(sys.argv[1], force=True)
+code, kills = 9, 0
+while code == 9:
+    child = os.fork()
+    if not child:
+        fetch(kills)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    found = tiny_imagenet.load().fingerprint if tiny_imagenet.prepared() else None
+    print(code, found, flush=True)
+    kills += 1
 """
 
 
@@ -138,15 +149,11 @@ def test_a_fetch_killed_at_any_change_leaves_no_false_proof(tiny: Path, folder: 
     """Whole or not prepared, never in between; and the next fetch works."""
     old = tiny_imagenet.load().fingerprint
     shutil.copy(tiny / "val/images/val_0.JPEG", tiny / "val/images/val_1.JPEG")
-    codes: list[int] = []
-    found = set()
-    while 0 not in codes:
-        command = [sys.executable, "-c", KILLED, str(tiny), str(len(codes))]
-        codes.append(subprocess.run(command).returncode)
-        found.add(tiny_imagenet.load().fingerprint if tiny_imagenet.prepared() else None)
+    said = subprocess.check_output([sys.executable, "-c", KILLED, str(tiny)], text=True)
+    codes, found = zip(*(line.split() for line in said.splitlines()), strict=True)
     new = tiny_imagenet.load().fingerprint
-    assert set(codes) == {9, 0} and len(codes) > 6
-    assert found == {old, None, new} and old != new
+    assert set(codes) == {"9", "0"} and len(codes) > 6
+    assert set(found) == {old, "None", new} and old != new
     assert [p.name for p in folder.parent.iterdir() if p.name.endswith(".new")] == []
 
 
@@ -160,9 +167,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tiny: Path) -> None:
         capture_output=True,
         encoding="utf-8",
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     data = tiny_imagenet.folder().parent
-    assert done.stderr.startswith(f"error: {data}") and "File too large; make room" in done.stderr
+    assert done.stderr.startswith(f"labcnn: {data}") and "File too large; make room" in done.stderr
     assert done.stderr.count("\n") == 1
     assert [path.name for path in data.iterdir()] == ["tiny-imagenet-200.lock"]
 

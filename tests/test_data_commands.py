@@ -1,5 +1,6 @@
 """``labcnn data fetch`` and ``labcnn data status`` as a person meets them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from tiny_folder import WNIDS, write_tiny, zipped
 from typer.testing import CliRunner, Result
 
-from labcnn.data import tiny_imagenet
+from labcnn.data import describe_fingerprint, tiny_imagenet
 from labcnn.data.commands import data_app
 from labcnn.errors import DataError
 
@@ -57,6 +58,80 @@ def test_status_fetch_status(tiny: Path, tmp_path: Path) -> None:
     for part in (tiny_imagenet.load().fingerprint, "12 train", "subset", str(tmp_path / "data")):
         assert part in status.stdout
     assert "tiny-imagenet-200.zip: 5 bytes (may be deleted)" in status.stdout
+
+
+def test_status_says_official_or_how_a_set_differs(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tiny_imagenet.OFFICIAL_FINGERPRINT == (
+        "a705bd291f6963f187de9b6204c833214e3375c4ea6dbed458e5b31b17030120"
+    )
+    labcnn_data("fetch", "--from", tiny)
+    assert "(subset: the official data has 200 classes x 500 train" in labcnn_data("status").stdout
+    monkeypatch.setattr(tiny_imagenet, "OFFICIAL_COUNTS", (3, 4, 2))
+    assert "as many, but other images, labels or classes)" in labcnn_data("status").stdout
+    ours = tiny_imagenet.load().fingerprint
+    assert describe_fingerprint(tiny_imagenet.NAME, ours) == "not the official data"
+    monkeypatch.setattr(tiny_imagenet, "OFFICIAL_FINGERPRINT", ours)
+    assert "6 test images (official)" in labcnn_data("status").stdout
+    assert describe_fingerprint(tiny_imagenet.NAME, ours) == "official data"
+    assert describe_fingerprint("shapes", ours) == "demo data"
+
+
+def test_fetch_from_nothing_is_refused(tiny: Path) -> None:
+    for nothing in ("", " "):
+        assert f"--from {nothing!r} names nothing" in fails("fetch", "--from", nothing)
+
+
+def says(*arguments: str | Path) -> str:
+    """The one line that somebody gets to whom the modes of files apply, as they don't to root."""
+    bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    command = [sys.executable, "-m", "labcnn.cli", "data", *map(str, arguments)]
+    done = subprocess.run(
+        command if os.getuid() else bound + command, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    return line.removeprefix("labcnn: ")
+
+
+@pytest.mark.parametrize("place", [".", "train", f"train/{WNIDS[1]}/images", "wnids.txt"])
+def test_what_may_not_be_read_in_a_source_is_named(tiny: Path, place: str) -> None:
+    (tiny / place).chmod(0)
+    assert says("fetch", "--from", tiny) == f"{tiny}: {tiny / place}: Permission denied"
+    (tiny / place).chmod(0o700)
+
+
+def test_a_folder_without_wnids_and_one_that_may_not_be_read_differ(tiny: Path) -> None:
+    outer = tiny.parent / "outer"
+    outer.mkdir()
+    tiny.rename(outer / "tiny")
+    (outer / "tiny").chmod(0o600)
+    assert says("fetch", "--from", outer) == f"{outer}: {outer / 'tiny'}: Permission denied"
+
+
+def test_an_archive_that_may_not_be_read_is_not_called_damaged(tiny: Path, tmp_path: Path) -> None:
+    archive = zipped(tiny, tmp_path / "tiny.zip")
+    archive.chmod(0)
+    assert says("fetch", "--from", archive) == f"{archive}: {archive}: Permission denied"
+
+
+def test_a_data_folder_that_may_not_be_written_or_read_is_one_line(
+    tiny: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir(0o500)
+    line = says("fetch", "--from", tiny)
+    assert line.startswith(f"{data}") and "Permission denied; make it writable, or set" in line
+    assert list(data.iterdir()) == []
+    data.chmod(0o700)
+    tiny_imagenet.fetch(str(tiny))
+    meta = tiny_imagenet.folder() / "meta.json"
+    for path in (tiny_imagenet.folder() / "train_labels.npy", meta, tiny_imagenet.folder()):
+        path.chmod(0)
+        named = meta if path.is_dir() else path
+        assert says("status") == f"{named}: Permission denied"
+        path.chmod(0o700)
 
 
 def test_fetch_again_does_nothing_unless_forced(tiny: Path) -> None:

@@ -1,3 +1,6 @@
+import io
+import os
+
 import numpy as np
 import pytest
 
@@ -34,6 +37,33 @@ def test_images_are_drawn_the_same_again_and_a_damaged_file_is_named(tmp_path, m
     monkeypatch.setattr(shapes, "TEST_PER_CLASS", 1)
     assert np.array_equal(shapes.load().train.images, images[:20])
     (path,) = tmp_path.rglob("*.npz")
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(DataError, match=path.name):
+    whole = path.read_bytes()
+    arrays = dict(np.load(path))
+    many = np.zeros(2**27 + 1, np.uint8)
+    for content in (
+        whole[:1000], b"", whole[:5000] + b"x" + whole[5001:], whole.replace(b"(20, ", b"(9**9,"),
+        packed(arrays | {"train": arrays["train"][:3]}), packed(arrays | {"more": many}),
+        packed({"train": arrays["train"]}),
+        packed(arrays | {"train_labels": arrays["train_labels"][::-1]}),
+    ):  # fmt: skip
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=f"{path.name} can't be read .*; delete it"):
+            shapes.load()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=f"{path.name} can't be read"):
         shapes.load()
+
+
+def packed(arrays):
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
+
+
+def test_images_are_drawn_where_nothing_can_be_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "a file" / "data"))
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setattr(shapes, "TRAIN_PER_CLASS", 1)
+    monkeypatch.setattr(shapes, "TEST_PER_CLASS", 1)
+    assert len(shapes.load().train) == 20

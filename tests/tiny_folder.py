@@ -1,8 +1,12 @@
 """A small Tiny ImageNet in the official layout: random pictures, few classes."""
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +78,12 @@ def zipped(folder: Path, archive: Path) -> Path:
 
 
 def tarred(folder: Path, archive: Path) -> Path:
-    """``folder`` as a tar archive; a name ending in ``gz`` compresses it."""
-    with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as file:
+    """``folder`` as a tar archive; a name ending in ``gz``, ``bz2`` or ``xz`` compresses it."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as file:
         file.add(folder, folder.name)
+    packs: dict[str, Callable[[bytes], bytes]] = {
+        ".tar": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress,
+    }  # fmt: skip
+    archive.write_bytes(packs[archive.suffix](plain.getvalue()))
     return archive

@@ -9,7 +9,10 @@ from labcnn.recipe import DATASETS
 #: Part of each class's official training images that is validation.
 HELD_OUT = {"tiny-imagenet-200": 0.1, "shapes": 0.2}
 
-__all__ = ["ImageData", "Split", "load_dataset", "prepared_fingerprint", "resolve_dataset"]
+__all__ = [
+    "ImageData", "Split", "describe_fingerprint", "load_dataset", "prepared_fingerprint",
+    "resolve_dataset",
+]  # fmt: skip
 
 
 def resolve_dataset(name: str) -> str:
@@ -50,9 +53,19 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
 
 def prepared_fingerprint(name: str) -> str | None:
     """The fingerprint of the data that is here; None where it isn't known without loading."""
-    if name != tiny_imagenet.NAME or not tiny_imagenet.prepared():
+    if name != tiny_imagenet.NAME:
         return None  # the demo set comes from code
     try:
-        return cache.read_meta(tiny_imagenet.folder()).fingerprint
-    except DataError:  # the run itself will say so
-        return None
+        if tiny_imagenet.prepared():
+            return cache.read_meta(tiny_imagenet.folder()).fingerprint
+    except (DataError, OSError):  # the run itself will say so
+        pass
+    return None
+
+
+def describe_fingerprint(name: str, fingerprint: str) -> str:
+    """Whether a result's data was ``official data``, ``not the official data`` or ``demo data``."""
+    if name != tiny_imagenet.NAME:
+        return "demo data"
+    official = fingerprint == tiny_imagenet.OFFICIAL_FINGERPRINT
+    return "official data" if official else "not the official data"

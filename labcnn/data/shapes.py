@@ -7,7 +7,7 @@ or position.
 
 import hashlib
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -22,6 +22,10 @@ CLASS_NAMES = tuple(f"{texture} {outline}" for outline in OUTLINES for texture i
 #: Images of each class: train and validation together, test.
 TRAIN_PER_CLASS, TEST_PER_CLASS = 250, 50
 SEED = 20_260_101
+#: More than the set's file has; one that is larger isn't read.
+MOST_BYTES = 2**27
+#: What reading a damaged file raises.
+DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, BadZipFile)
 
 Random = np.random.Generator
 
@@ -107,6 +111,32 @@ def _make(per_class: int, stream: int) -> Split:
     return Split(np.stack([_render(int(label), rng) for label in labels]), labels)
 
 
+def _keep(path: Path, train: Split, test: Split) -> None:
+    arrays = {"train": train.images, "train_labels": train.labels}
+    arrays |= {"test": test.images, "test_labels": test.labels}
+    try:
+        write_arrays(path, arrays, compressed=False)
+    except OSError:
+        pass  # a folder that can't be written or is full: the next run draws them again
+
+
+def _read(path: Path) -> tuple[Split, Split]:
+    """The arrays of ``path``; a ValueError where sizes or types aren't those of the set."""
+    splits = []
+    with path.open("rb") as file, ZipFile(file) as packed, np.load(file) as saved:
+        if sum(member.file_size for member in packed.infolist()) > MOST_BYTES:
+            raise ValueError("it holds more than the demo set")
+        for name, per_class in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS)):
+            images, labels = saved[name], saved[f"{name}_labels"]
+            count = per_class * len(CLASS_NAMES)
+            if (images.shape, images.dtype) != ((count, *IMAGE_SHAPE), np.uint8):
+                raise ValueError(f"{name} has {images.shape} of {images.dtype}")
+            if not np.array_equal(labels, np.tile(np.arange(len(CLASS_NAMES)), per_class)):
+                raise ValueError(f"{name}_labels are others")
+            splits.append(Split(images, labels))
+    return splits[0], splits[1]
+
+
 def load() -> OfficialData:
     """5,000 images for training and validation, 1,000 for the test.
 
@@ -114,16 +144,14 @@ def load() -> OfficialData:
     """
     code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     path = data_folder() / "shapes" / f"{code}.npz"
-    if not path.exists():
-        train, test = _make(TRAIN_PER_CLASS, 0), _make(TEST_PER_CLASS, 1)
-        arrays = {"train": train.images, "train_labels": train.labels}
-        arrays |= {"test": test.images, "test_labels": test.labels}
-        write_arrays(path, arrays, compressed=False)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            train = Split(saved["train"], saved["train_labels"])
-            test = Split(saved["test"], saved["test_labels"])
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        if path.stat().st_size > MOST_BYTES or not path.is_file():
+            raise ValueError("it isn't what was written there")
+        train, test = _read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        train, test = _make(TRAIN_PER_CLASS, 0), _make(TEST_PER_CLASS, 1)
+        _keep(path, train, test)
+    except DAMAGE as error:
         raise DataError(f"{path} can't be read ({error}); delete it, it is made anew") from None
     digest = hashlib.sha256(train.images.data)
     digest.update(test.images.data)

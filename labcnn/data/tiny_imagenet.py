@@ -1,23 +1,32 @@
 """Tiny ImageNet-200: got as an archive or a folder, checked by content, decoded once."""
 
+import bz2
+import gzip
+import lzma
+import os
 import shutil
 import stat
+import struct
 import sys
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from lzma import LZMAError
+from dataclasses import dataclass
+from errno import EACCES
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from labcnn.data import cache
 from labcnn.data.cache import ImageFiles, list_some
 from labcnn.data.images import OfficialData
-from labcnn.errors import DataError
+from labcnn.errors import FULL, DataError
 from labcnn.paths import data_folder
 
 NAME = "tiny-imagenet-200"
@@ -25,18 +34,27 @@ OFFICIAL_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 OFFICIAL_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 #: Classes, and images per class in train and in val, of the official data.
 OFFICIAL_COUNTS = (200, 500, 50)
+#: Of the decoded images, labels and classes of the official data (:func:`cache.fingerprint`).
+OFFICIAL_FINGERPRINT = "a705bd291f6963f187de9b6204c833214e3375c4ea6dbed458e5b31b17030120"
 OTHER_WAY = "a mirror or a copy you have does as well: `labcnn data fetch --from PATH_OR_URL`"
 EXPECTED = (
     "expected wnids.txt, words.txt, train/<wnid>/images/*.JPEG and "
     "val/images/*.JPEG with val/val_annotations.txt (or val/<wnid>/*.JPEG)"
 )
-#: No file of the data set is larger; an archive's is looked at before it is read.
-MOST_BYTES = 2**25
+#: No file of the data set is larger, nor are all together, nor are there more: looked at before
+#: anything is read.
+MOST_BYTES, MOST_BYTES_TOGETHER, MOST_FILES = 2**25, 2**30, 2**19
 #: What reading a cut or damaged archive raises.
 DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError,
-    NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError,
+    RuntimeError, ValueError, struct.error,
 )  # fmt: skip
+#: What reads a compressed tar, by how it begins.
+UNPACK: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 
 
 def folder() -> Path:
@@ -50,8 +68,11 @@ def downloads_folder() -> Path:
 
 
 def prepared() -> bool:
-    """Whether the decoded arrays are there."""
-    return (folder() / cache.META).exists()
+    """Whether the decoded arrays are there; a :class:`DataError` where that can't be seen."""
+    try:
+        return _find(folder() / cache.META) is not None
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}") from None
 
 
 def load() -> OfficialData:
@@ -67,16 +88,21 @@ def load() -> OfficialData:
             f"{NAME} isn't prepared in {folder()}: run `labcnn data fetch` to download it, or "
             "`labcnn data fetch --from PATH_OR_URL` with an archive or folder you have"
         )
-    return cache.read_arrays(folder())
+    try:
+        return cache.read_arrays(folder())
+    except OSError as error:
+        raise DataError(f"{error.filename or folder()}: {error.strerror}") from None
 
 
 def describe(data: OfficialData) -> str:
-    """``200 classes, 100,000 train and 10,000 test images``; says so where that is a subset."""
+    """``200 classes, 100,000 train and 10,000 test images (official)``, or how they differ."""
     classes, train, test = len(data.class_names), len(data.train), len(data.test)
     text = f"{classes} classes, {train:,} train and {test:,} test images"
-    if (classes, train // classes, test // classes) != OFFICIAL_COUNTS:
-        text += " (subset: the official data has 200 classes x 500 train and 50 test images)"
-    return text
+    if data.fingerprint == OFFICIAL_FINGERPRINT:
+        return f"{text} (official)"
+    if (classes, train // classes, test // classes) == OFFICIAL_COUNTS:
+        return f"{text} (NOT the official data: as many, but other images, labels or classes)"
+    return f"{text} (subset: the official data has 200 classes x 500 train and 50 test images)"
 
 
 def fetch(source: str | None = None, *, force: bool = False) -> bool:
@@ -96,28 +122,32 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
     Raises
     ------
     DataError
-        Names the source and what in it isn't as it should be.
+        Names the source and what in it isn't as it should be, or the file that can't be read or
+        written.
     """
-    with _hold_lock():
-        if prepared() and not force:
-            return False
-        work = folder().with_name(f"{NAME}.new")
-        shutil.rmtree(work, ignore_errors=True)  # left by a fetch that was killed
-        fresh = work / "arrays"
-        fresh.mkdir(parents=True)
-        try:
-            cache.build(_find_images(_read(source, work)), fresh, folder())
-        except DataError as error:
-            raise DataError(f"{source or OFFICIAL_URL}: {error}") from None
-        except OSError as error:
-            if error.filename:
-                raise
-            raise DataError(
-                f"{work}: {error.strerror}; make room, or set LABCNN_DATA to a folder elsewhere"
-            ) from None
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        return True
+    if source is not None and not source.strip():
+        raise DataError(f"--from {source!r} names nothing; valid: a path or a URL")
+    work = folder().with_name(f"{NAME}.new")
+    try:
+        with _hold_lock():
+            if prepared() and not force:
+                return False
+            shutil.rmtree(work, ignore_errors=True)  # left by a fetch that was killed
+            fresh = work / "arrays"
+            fresh.mkdir(parents=True)
+            try:
+                cache.build(_find_images(_read(source, work)), fresh, folder())
+            except DataError as error:
+                raise DataError(f"{source or OFFICIAL_URL}: {error}") from None
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+            return True
+    except OSError as error:
+        remedy = "make room" if error.errno in FULL else "make it writable"
+        raise DataError(
+            f"{error.filename or work}: {error.strerror or error}; {remedy}, or set LABCNN_DATA to "
+            "a folder elsewhere"
+        ) from None
 
 
 @contextmanager
@@ -151,11 +181,25 @@ def _read(source: str | None, work: Path) -> dict[str, bytes]:
         path = Path(url2pathname(urlsplit(source).path))
     else:
         raise DataError("valid URLs begin with http://, https:// or file://")
-    if path.is_dir():
-        return _read_folder(path)
-    if not path.is_file():
-        raise DataError("no such file or folder")
-    return _read_archive(path)
+    try:
+        found = _find(path)
+        if found is None:
+            raise DataError("no such file or folder")
+        if stat.S_ISDIR(found.st_mode):
+            return _read_folder(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError("a pipe, socket or device; valid: an archive or a folder")
+        return _read_archive(path)
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
+
+
+def _find(path: Path) -> os.stat_result | None:
+    """What the system says of ``path``; None where nothing is, an OSError where it won't say."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
 
 
 def _download(url: str, known_hash: str | None, into: Path) -> Path:
@@ -170,21 +214,76 @@ def _download(url: str, known_hash: str | None, into: Path) -> Path:
         return Path(pooch.retrieve(url, known_hash, name, into, downloader=downloader))
     except requests.RequestException as error:
         status = getattr(error.response, "status_code", None)
-        lost = f"no connection, or it was lost ({type(error).__name__})"
-        reason = f"the server answers HTTP {status}" if status else lost
-    except ValueError as error:  # pooch's word for a wrong hash; it has removed the file
-        reason = f"wrong file, {str(error).split('. ', 1)[0]}"
+        reason = f"no network or server, or the connection was lost ({type(error).__name__})"
+        if status:
+            reason = f"the server answers HTTP {status}"
+        elif isinstance(error, ValueError):
+            reason = "no valid URL"
+    except ValueError as error:
+        reason = "no valid URL"
+        if known_hash:  # pooch's word for a wrong one; it has removed the file
+            reason = f"wrong file, {str(error).split('. ', 1)[0]}"
     raise DataError(f"{reason}; {OTHER_WAY}")
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
-    """The files beside each ``wnids.txt``: a home folder is not read whole."""
+    """The files beside each ``wnids.txt``: a home folder is not read whole.
+
+    Raises
+    ------
+    OSError
+        A folder or file can't be read.
+    """
     roots = [
         path.parent for place in ("", "*/", "*/*/") for path in folder.glob(f"{place}wnids.txt")
     ]
-    places = ("*.txt", "train/**/*", "val/**/*")
-    paths = [path for root in roots for place in places for path in root.glob(place)]
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths if p.is_file()}
+    if not roots:  # a glob is silent about what it may not look into
+        for place in chain([folder], folder.glob("*/"), folder.glob("*/*/")):
+            if not os.access(place, os.R_OK | os.X_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES), str(place))
+    contents, sizes = {}, Sizes()
+    for root in roots:
+        for path in (*root.glob("*.txt"), *_walk(root / "train"), *_walk(root / "val")):
+            name, found = path.relative_to(folder).as_posix(), path.stat()
+            sizes.admit(name, stat.S_ISREG(found.st_mode), found.st_size)
+            contents[name] = path.read_bytes()
+    return contents
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below ``folder``, which may be missing, but not unreadable."""
+
+    def stop(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for place, _, names in os.walk(folder, onerror=stop):
+        yield from (Path(place, name) for name in names)
+
+
+@dataclass
+class Sizes:
+    """How much was admitted: files, and bytes of all together."""
+
+    files: int = 0
+    together: int = 0
+
+    def admit(self, name: str, regular: bool, size: int) -> None:
+        """Count a file; a :class:`DataError` if it can be no part of a data set."""
+        path = PureWindowsPath(name)
+        if path.drive or path.root or ".." in path.parts:
+            raise DataError(f"member {name!r} would escape the folder; refused")
+        if not regular:
+            raise DataError(f"member {name!r} is a link, pipe, socket or device; refused")
+        if size > MOST_BYTES:
+            raise DataError(f"member {name!r} has {size:,} bytes; refused")
+        self.files += 1
+        self.together += size
+        if self.files > MOST_FILES or self.together > MOST_BYTES_TOGETHER:
+            raise DataError(
+                f"{self.files:,} files with {self.together:,} bytes or more; refused: no data set "
+                f"has over {MOST_FILES:,} files or {MOST_BYTES_TOGETHER:,} bytes"
+            )
 
 
 def _read_archive(archive: Path) -> dict[str, bytes]:
@@ -193,34 +292,18 @@ def _read_archive(archive: Path) -> dict[str, bytes]:
     Raises
     ------
     DataError
-        It is cut, damaged or of another format, or has a member that is no part of a data set.
+        It is cut, damaged, encrypted or of another format, or has a member that is no part of a
+        data set.
     """
-    contents = {}
+    contents, place = {}, "its list of files"
     with archive.open("rb") as opened:
-        is_zip = opened.read(4) == b"PK\x03\x04"
-    place = "its list of files"
+        begin = opened.read(6)
+    list_members = _list_zip if begin.startswith(b"PK\x03\x04") else _list_tar
     try:
-        if is_zip:
-            with zipfile.ZipFile(archive) as file:
-                for member in file.infolist():
-                    # orig_filename: ZipFile has already turned the system's separators into "/"
-                    place = member.orig_filename
-                    kind = stat.S_IFMT(member.external_attr >> 16)
-                    regular = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-                    _refuse_foreign(place, regular, member.file_size)
-                    if not member.is_dir():
-                        contents[member.filename] = file.read(member)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                for info in tar:
-                    place = info.name
-                    _refuse_foreign(place, info.isfile() or info.isdir(), info.size)
-                    if content := tar.extractfile(info):
-                        contents[info.name.removeprefix("./")] = content.read()
-                while tar.fileobj and tar.fileobj.read(2**20):
-                    pass  # gzip's checksum stands at the end
-        else:
-            raise DataError("neither a folder nor a zip, tar or tar.gz archive")
+        for place, read in list_members(archive, begin):
+            contents[place] = read()
+    except NotImplementedError as error:
+        raise DataError(f"can't be unpacked ({error}); pack it anew as zip or tar.gz") from None
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's fault, not the archive's
@@ -230,15 +313,54 @@ def _read_archive(archive: Path) -> dict[str, bytes]:
     return contents
 
 
-def _refuse_foreign(member: str, regular: bool, size: int) -> None:
-    """Raise a :class:`DataError` for a member that is no part of a data set."""
-    path = PureWindowsPath(member)
-    if path.drive or path.root or ".." in path.parts:
-        raise DataError(f"member {member!r} would escape the folder; refused")
-    if not regular:
-        raise DataError(f"member {member!r} is a link or device; refused")
-    if size > MOST_BYTES:
-        raise DataError(f"member {member!r} has {size:,} bytes; refused")
+Member = tuple[str, Callable[[], bytes]]
+
+
+def _list_zip(archive: Path, _: bytes) -> Iterator[Member]:
+    """Each file's name and what reads it, once all were looked at."""
+    sizes = Sizes()
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            # orig_filename: ZipFile has already turned the system's separators into "/"
+            name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
+            sizes.admit(name, kind in (0, stat.S_IFREG, stat.S_IFDIR), member.file_size)
+            if member.flag_bits & 1:
+                raise DataError(f"member {name!r} is encrypted; pack it anew without a password")
+        for member in file.infolist():
+            if not member.is_dir():
+                yield member.filename, partial(file.read, member)
+
+
+def _list_tar(archive: Path, begin: bytes) -> Iterator[Member]:
+    """Each file's name and what reads it; at the end, the archive's checksums are read."""
+    sizes = Sizes()
+    unpack = next((UNPACK[magic] for magic in UNPACK if begin.startswith(magic)), open)
+    if unpack is open and not tarfile.is_tarfile(archive):
+        raise DataError("neither a folder nor a zip, tar or tar.gz archive")
+    with unpack(archive, "rb") as file:
+        bounded: Any = BoundedFile(file)
+        with tarfile.open(fileobj=bounded, mode="r:") as tar:
+            for info in tar:
+                sizes.admit(info.name, info.isfile() or info.isdir(), info.size)
+                if content := tar.extractfile(info):
+                    yield info.name.removeprefix("./"), content.read
+        # a damaged header ends a tar as its end does
+        if file.read(MOST_BYTES).strip(b"\0") or file.read(1):
+            raise tarfile.ReadError("its end is followed by more")
+
+
+class BoundedFile:
+    """A tar's content for :mod:`tarfile`, which would read a header of any length at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes."""
+        if size > MOST_BYTES:
+            raise DataError(f"a header has {size:,} bytes; refused")
+        return self.file.read(size)
 
 
 #: Images by class and file name: one that lies in two places counts once.
