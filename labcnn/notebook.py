@@ -24,6 +24,8 @@ from labcnn.recipe import refuse_unknown
 
 #: First line of the cell with a notebook's parameters, and of the cell that papermill adds.
 PARAMETERS, INJECTED = "# parameters", "# Parameters"
+#: In bytes, on posix: the system's limit for a socket's path is about 100.
+LONGEST_TMPDIR = 70
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -58,18 +60,24 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
 
     os.environ.setdefault("PYTHONUTF8", "1")  # for the kernel
     executed.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="labcnn-", ignore_cleanup_errors=True) as sockets:
+    short = tempfile.gettempdir()
+    if len(os.fsencode(short)) > LONGEST_TMPDIR:
+        short = "/tmp"
+    with tempfile.TemporaryDirectory(
+        prefix="labcnn-", dir=short, ignore_cleanup_errors=True
+    ) as sockets:
         config = Config()
         # Asked to shut down, a kernel is interrupted first, and may print that as an error.
         config.NotebookClient.shutdown_kernel = "immediate"
         if os.name == "posix":
-            # A short name: the system's limit for a socket's path is about 100 characters.
             config.KernelManager.transport = "ipc"
             config.KernelManager.ip = str(Path(sockets) / "k")
+        # Not in the home folder, which may not be writable.
+        config.KernelManager.connection_file = str(Path(sockets) / "kernel.json")
         try:
             papermill.execute_notebook(
-                notebook,
-                executed,
+                _literal(notebook),
+                _literal(executed),
                 dict(parameters),
                 progress_bar=False,
                 cwd=notebook.parent,
@@ -88,6 +96,11 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
             raise RunError(
                 f"{notebook.name} can't be executed ({type(error).__name__}: {first})"
             ) from error
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it: it puts parameters in for names in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _import_papermill() -> ModuleType:

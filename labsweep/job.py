@@ -11,11 +11,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from labcnn.errors import LabError, LockedError, RunError
+from labcnn.files import write_text
 from labcnn.notebook import CellFailed, KernelDied, execute
 from labcnn.runs import FAILURE, FailureKind, State
 from labsweep.gpus import reserve_gpu
@@ -40,6 +43,7 @@ class Job:
     run: Run
     attempt: int
     time_is_up: bool = False
+    waits_for: str = ""
 
     @property
     def up_to_date(self) -> bool:
@@ -53,13 +57,32 @@ class Job:
                 self._forget_failure()
                 print("up to date")
                 return 0
-            with reserve_gpu(self.sweep.parameters) as gpu:
+            with self.limit_time(), self.reserve_gpu() as gpu:
                 # While this one waited for a GPU, another may have begun the run, or ended it.
                 if self.run.folder.is_locked() or self.up_to_date:
                     continue
                 print(f"GPU {gpu}" if gpu else "CPU", flush=True)
                 if (code := self.train()) is not None:
                     return code
+
+    @contextmanager
+    def reserve_gpu(self) -> Iterator[str | None]:
+        """Wait for a GPU; whom this waits for is printed, and written where the sweep reads it."""
+        note = self.sweep.waiting(self.run)
+        who = f"{self.run} of experiment {self.sweep.experiment}"
+        try:
+            with reserve_gpu(self.sweep.parameters, who, self.tell) as gpu:
+                self.waits_for = ""
+                note.unlink(missing_ok=True)
+                yield gpu
+        finally:
+            note.unlink(missing_ok=True)
+
+    def tell(self, line: str) -> None:
+        """Say whom the job waits for."""
+        self.waits_for = line
+        print(line, flush=True)
+        write_text(self.sweep.waiting(self.run), line)
 
     def wait_for_others(self) -> None:
         """Wait until no other process trains this run: a job that outlived its sweep, a person."""
@@ -75,7 +98,6 @@ class Job:
             parameters["overwrite"] = True
         name = self.sweep.notebook.name
         fault: tuple[FailureKind, str] = "error", f"{name} ended without a result"
-        limit = self._start_time_limit()
         try:
             execute(self.sweep.notebook, self.run.notebook, parameters)
         except KernelDied as error:
@@ -86,13 +108,7 @@ class Job:
             fault = "error", error.cause
         except RunError as error:
             fault = "error", str(error)
-        except Stopped:
-            if self.time_is_up and not self.up_to_date:
-                minutes = f"{self.sweep.minutes:g} minutes"
-                self._record("time limit", f"not finished after {minutes}")
-            raise
         finally:
-            limit.cancel()
             end_children(END_SECONDS)
         # A run whose last cells failed is whole all the same: result.json proves it.
         if self.up_to_date:
@@ -101,8 +117,9 @@ class Job:
         self._record(*fault)
         return 1
 
-    def _start_time_limit(self) -> threading.Timer:
-        """Send this process SIGTERM when the attempt's minutes are over."""
+    @contextmanager
+    def limit_time(self) -> Iterator[None]:
+        """Stop this process by SIGTERM when the attempt's minutes are over, and record that."""
 
         def stop() -> None:
             self.time_is_up = True
@@ -113,7 +130,15 @@ class Job:
         timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop)
         timer.daemon = True
         timer.start()
-        return timer
+        try:
+            yield
+        except Stopped:
+            if self.time_is_up and not self.up_to_date:
+                waited = f", {self.waits_for}" if self.waits_for else ""
+                self._record("time limit", f"not finished after {minutes:g} minutes{waited}")
+            raise
+        finally:
+            timer.cancel()
 
     def _record(self, kind: FailureKind, message: str) -> None:
         failure = self.run.folder.write_failure(kind, message, self.attempt)

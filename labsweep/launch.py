@@ -18,10 +18,10 @@ from labcnn.errors import ParameterError, RunError
 from labcnn.paths import project_root
 from labcnn.runs import find_runs
 from labcnn.training.experiment import require_equal
-from labsweep.gpus import find_gpus, is_apple
+from labsweep.gpus import find_gpus, home_cache, is_apple
 from labsweep.monitor import Display, Monitor, RunPhase, counts
 from labsweep.processes import STARTED_BY
-from labsweep.sweep import Run, Sweep
+from labsweep.sweep import OWN_FOLDER, Run, Sweep
 
 LOG = "sweep.log"
 POLL_SECONDS = 0.5
@@ -157,6 +157,8 @@ def start_snakemake(sweep: Sweep, options: SnakemakeOptions) -> Iterator["subpro
     if options.profile is not None:
         command += ["--workflow-profile", str(options.profile)]
     own = {"PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", STARTED_BY: str(os.getpid())}
+    if not can_write(Path(os.environ.get("XDG_CACHE_HOME") or home_cache())):
+        own["XDG_CACHE_HOME"] = str(sweep.folder / OWN_FOLDER / "cache")
     with (sweep.folder / LOG).open("a", encoding="utf-8") as log:
         print(f"\n=== {datetime.now():%Y-%m-%d %H:%M:%S}", file=log, flush=True)
         process = subprocess.Popen(
@@ -172,6 +174,12 @@ def start_snakemake(sweep: Sweep, options: SnakemakeOptions) -> Iterator["subpro
                 yield process
         finally:
             stop(process, remote=options.profile is not None)
+
+
+def can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, which may have to be made itself."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def stop(process: "subprocess.Popen[bytes]", remote: bool = False) -> None:

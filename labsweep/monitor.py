@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from labcnn.errors import ParameterError
 from labcnn.runs import (
     BEGUN,
     FAILURE,
@@ -52,7 +53,7 @@ class Monitor:
     """
 
     def __init__(self, sweep: Sweep, attempts: int = 1) -> None:
-        self.runs, self.attempts = sweep.runs, attempts
+        self.sweep, self.runs, self.attempts = sweep, sweep.runs, attempts
         self.due = {run: run.due for run in self.runs}
         self._before = {run: _times(run) for run in self.runs}
         self._done = {run: phase for run in self.runs if (phase := _done(run))}
@@ -78,8 +79,17 @@ class Monitor:
             return RunPhase("waiting", f"attempt {failure.attempt} of {self.attempts}: {failure}")
         if begun:
             return RunPhase("running", _epochs(run))
+        if waits_for := self._waits_for(run):
+            return RunPhase("waiting", waits_for)
         why = self.due[run]
         return RunPhase("waiting", "" if why == NEW else why)
+
+    def _waits_for(self, run: Run) -> str:
+        """Whom a run's job waits for, by its own words; empty if it doesn't."""
+        try:
+            return self.sweep.waiting(run).read_text(encoding="utf-8")
+        except OSError:
+            return ""
 
 
 def _times(run: Run) -> tuple[int, int]:
@@ -191,8 +201,19 @@ def counts(phases: dict[Run, RunPhase]) -> str:
 
 
 def show_runs(logs: Path, experiment: str | None, console: Console) -> None:
-    """A line per run that was begun: on a terminal a table, else columns for a program."""
+    """A line per run that was begun: on a terminal a table, else columns for a program.
+
+    Raises
+    ------
+    ParameterError
+        The experiment has no run: names those there are.
+    """
     found = [(run, state(run)) for run in find_runs(logs, experiment, BEGUN)]
+    if experiment is not None and not found:
+        known = ", ".join(dict.fromkeys(run.experiment for run in find_runs(logs, None, BEGUN)))
+        raise ParameterError(
+            f"experiment={experiment!r} has no run in {logs}; those that have: {known or 'none'}"
+        )
     if not console.is_terminal:
         for run, its in found:
             cells = (run.experiment, run.variant, str(run.seed), its.kind, describe(its))

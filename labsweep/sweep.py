@@ -181,6 +181,14 @@ class Sweep(BaseModel):
         own = {"variant": variant, "seed": seed, "logs": str(self.logs)}
         return {**self.parameters, **own}
 
-    def marker(self, variant: str, seed: int | str) -> Path:
-        """The empty file that a run's job makes once the run is up to date: Snakemake's output."""
-        return self.folder / OWN_FOLDER / variant / f"seed{seed}"
+    def waiting(self, run: Run) -> Path:
+        """The file in which a run's job says whom it waits for, while it does."""
+        return self.folder / marker(run.variant, run.seed).with_suffix(".waiting")
+
+
+def marker(variant: str, seed: int | str) -> Path:
+    """The empty file that a run's job makes once the run is up to date: Snakemake's output.
+
+    Below the experiment's folder, where Snakemake works: it would read braces in a whole path.
+    """
+    return Path(OWN_FOLDER) / variant / f"seed{seed}"

@@ -54,6 +54,9 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         (["sweep", "seeds=1"], "seeds='1': write it as --seeds"),
         (["sweep", "--retries", "101"], "retries=101"),
         (["report", "epochs=2", "--experiment", "mine"], "one of them"),
+        (["report", "--formats", "exe"], "formats='exe' must be one or more of html, pdf, docx"),
+        (["report", "--formats", ""], "formats='' must be"),
+        (["runs", "nope"], "experiment='nope' has no run in"),
     ],
 )
 def test_an_error_is_one_line_and_code_2(tmp_path: Path, arguments: list[str], named: str) -> None:

@@ -36,7 +36,7 @@ from labcnn.runs import (
     read_result,
 )
 from labsweep import Run, Sweep
-from labsweep.gpus import default_jobs
+from labsweep.gpus import default_jobs, reserve_gpu
 from labsweep.launch import LOG, SnakemakeOptions, run_sweep
 from labsweep.plan import show_plan
 
@@ -132,8 +132,8 @@ def notebook(tmp_path: Path) -> Path:
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     made = new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    # A folder as people have them: with a space and Chinese characters.
-    path = tmp_path / "课程 一" / "train.ipynb"
+    # A folder as people have them: with a space and Chinese characters; and any text at all.
+    path = tmp_path / "课程 一 {x} a}b \"q' $y\nz" / "train.ipynb"
     path.parent.mkdir()
     nbformat.write(made, path)
     return path
@@ -283,8 +283,7 @@ def test_each_run_has_a_gpu_of_its_own_and_none_is_idle(
     notebook: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-1")
-    monkeypatch.setenv("TMPDIR", str(notebook.parent))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("HOME", str(notebook.parent))
     monkeypatch.setenv("STUB_TAKES", "0.5")
     sweep = sweep_of(notebook, "short_all mid_all", seeds="0 1 2")
     assert default_jobs(sweep.parameters) == 2
@@ -295,6 +294,33 @@ def test_each_run_has_a_gpu_of_its_own_and_none_is_idle(
         assert len(on) >= 2
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(on))
     assert {name for name, _, _ in times} == {"0", "GPU-1"}
+
+
+def test_who_waits_for_a_gpu_says_for_whom_and_gives_up_at_the_time_limit(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(notebook.parent))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with reserve_gpu({}, "long_all seed 3 of experiment another"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        sweep = sweep_of(notebook, "short_all", minutes=0.05)
+        missing, lines = run(sweep)
+    holder = f"long_all seed 3 of experiment another (process {os.getpid()})"
+    waits = f"waiting for a GPU: 0 is held by {holder}"
+    assert missing == {sweep.runs[0]: f"time limit: not finished after 0.05 minutes, {waits}"}
+    assert any(f"short_all seed 0: waiting {waits}" in line for line in lines)
+
+
+def test_a_sweep_needs_no_home_and_no_tmpdir(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "/dev/null/nowhere")
+    long = notebook.parent / ("long" * 20)
+    long.mkdir()
+    for variant, tmpdir in (("short_all", "/nowhere"), ("mid_all", str(long))):
+        monkeypatch.setenv("TMPDIR", tmpdir)
+        assert not run(sweep_of(notebook, variant))[0]
 
 
 def test_eight_kernels_start_at_once(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +459,8 @@ def test_plain_snakemake_runs_the_same_sweep(
     monkeypatch.setenv("STUB_RAISES", "mid_all")
     sweep = sweep_of(notebook, "short_all mid_all")
     settings = [f"{name}={value}" for name, value in sweep.parameters.items()]
-    settings += [f"logs={sweep.logs}", f"notebook={notebook}", "variants=[short_all,mid_all]"]
+    # Relative: Snakemake reads the values of --config as YAML.
+    settings += ["logs=logs", "notebook=train.ipynb", "variants=[short_all,mid_all]"]
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", *settings]
     snakefile = project_root() / "workflow" / "Snakefile"
     done = subprocess.run(
