@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from labcnn.errors import LabError, LockedError, RunError
+from labcnn.errors import LabError, LockedError, RunError, system_cause
 from labcnn.files import write_text
 from labcnn.notebook import CellFailed, KernelDied, execute
 from labcnn.runs import FAILURE, FailureKind, State
@@ -141,8 +141,8 @@ class Job:
             timer.cancel()
 
     def _record(self, kind: FailureKind, message: str) -> None:
-        failure = self.run.folder.write_failure(kind, message, self.attempt)
-        print(f"labcnn: {failure}", file=sys.stderr)
+        print(f"labcnn: {message}", file=sys.stderr)
+        self.run.folder.write_failure(kind, message, self.attempt)
 
     def _forget_failure(self) -> None:
         (self.run.folder.path / FAILURE).unlink(missing_ok=True)
@@ -163,6 +163,9 @@ def main(file: str, variant: str, seed: str, attempt: str, marker: str) -> int:
         code = job.bring_up_to_date()
     except LabError as error:
         print(f"labcnn: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"labcnn: {system_cause(error)}", file=sys.stderr)
         return 2
     if code == 0:
         Path(marker).parent.mkdir(parents=True, exist_ok=True)

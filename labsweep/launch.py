@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from labcnn.data import tiny_imagenet
-from labcnn.errors import ParameterError, RunError
+from labcnn.errors import ParameterError, RunError, system_cause
+from labcnn.files import TEMPORARY
+from labcnn.notebook import require_addresses, require_files
 from labcnn.paths import project_root
 from labcnn.runs import find_runs
 from labcnn.training.experiment import require_equal
@@ -27,6 +30,8 @@ LOG = "sweep.log"
 POLL_SECONDS = 0.5
 STOP_SECONDS = 10
 MOST_RETRIES = 100
+#: Bytes that a sweep's folder must have room for.
+ROOM = 2**20
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,10 @@ def run_sweep(sweep: Sweep, options: SnakemakeOptions, console: Console) -> dict
     if options.profile is None and any(monitor.due.values()):
         require_data_and_device(sweep)
     phases = monitor.phases()
+    if any(monitor.due.values()):
+        require_files()
+        require_addresses()
+        require_room(sweep.folder)
     code = 0
     if any(each.phase == "waiting" for each in phases.values()):
         with Display(console) as display, start_snakemake(sweep, options) as process:
@@ -86,6 +95,8 @@ def run_sweep(sweep: Sweep, options: SnakemakeOptions, console: Console) -> dict
             display.show(phases)
     console.print(f"{sweep.experiment}: {counts(phases)}", highlight=False)
     missing = {run: each for run, each in phases.items() if each.phase != "done"}
+    if missing:
+        require_room(sweep.folder)
     log = sweep.folder / LOG
     if missing and code < 0:
         name = signal.Signals(-code).name
@@ -123,6 +134,17 @@ def require_data_and_device(sweep: Sweep) -> None:
     # By nvidia-smi and not by torch, which would hold memory of the GPU as long as the sweep lasts.
     if (device == "cuda" and not find_gpus()) or (device == "mps" and not is_apple()):
         raise ParameterError(f"device={device!r} isn't on this machine")
+
+
+def require_room(folder: Path) -> None:
+    """Raise a :class:`RunError` that names the cause, if a small file can't be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY) as file:
+            file.write(bytes(ROOM))
+            file.flush()
+    except OSError as error:
+        raise RunError(f"{folder} can't be written: {system_cause(error)}") from None
 
 
 def profile_folder(name: str) -> Path:
