@@ -96,7 +96,7 @@ class Job:
         parameters = self.sweep.parameters_of(self.run.variant, self.run.seed)
         if self.run.folder.finished:
             parameters["overwrite"] = True
-        name = self.sweep.notebook.name
+        name, before = self.sweep.notebook.name, self.run.result_written
         fault: tuple[FailureKind, str] = "error", f"{name} ended without a result"
         try:
             execute(self.sweep.notebook, self.run.notebook, parameters)
@@ -110,8 +110,9 @@ class Job:
             fault = "error", str(error)
         finally:
             end_children(END_SECONDS)
-        # A run whose last cells failed is whole all the same: result.json proves it.
-        if self.up_to_date:
+        # A run whose last cells failed is whole all the same: result.json proves it. And what ran
+        # is what counts, also if the code was edited meanwhile and would give another result.
+        if self.up_to_date or self.run.result_written != before:
             self._forget_failure()
             return 0
         self._record(*fault)

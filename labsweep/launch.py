@@ -1,5 +1,6 @@
 """Run the due runs of a sweep with Snakemake, and watch them."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -97,6 +98,9 @@ def run_sweep(sweep: Sweep, options: SnakemakeOptions, console: Console) -> dict
     missing = {run: each for run, each in phases.items() if each.phase != "done"}
     if missing:
         require_room(sweep.folder)
+    if missing and (broken := find_syntax_error()):  # saved while others ran
+        stopped = RunPhase("failed", broken)
+        missing = {r: stopped if each.phase == "waiting" else each for r, each in missing.items()}
     log = sweep.folder / LOG
     if missing and code < 0:
         name = signal.Signals(-code).name
@@ -134,6 +138,17 @@ def require_data_and_device(sweep: Sweep) -> None:
     # By nvidia-smi and not by torch, which would hold memory of the GPU as long as the sweep lasts.
     if (device == "cuda" and not find_gpus()) or (device == "mps" and not is_apple()):
         raise ParameterError(f"device={device!r} isn't on this machine")
+
+
+def find_syntax_error() -> str:
+    """The file and line of the code that Python can't read; empty where it can."""
+    for package in ("labcnn", "labsweep"):
+        for path in sorted(Path(__file__).parents[1].joinpath(package).rglob("*.py")):
+            try:
+                ast.parse(path.read_bytes(), path)
+            except SyntaxError as error:
+                return f"SyntaxError: {path}, line {error.lineno}: {error.msg}"
+    return ""
 
 
 def require_room(folder: Path) -> None:

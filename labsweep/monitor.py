@@ -23,7 +23,7 @@ from labcnn.runs import (
     new_path,
     state,
 )
-from labsweep.sweep import NEW, Run, Sweep
+from labsweep.sweep import NEW, Run, Sweep, written
 
 Phase = Literal["done", "running", "waiting", "failed"]
 PHASE_STYLES: dict[Phase, str] = {
@@ -56,6 +56,7 @@ class Monitor:
         self.sweep, self.runs, self.attempts = sweep, sweep.runs, attempts
         self.due = {run: run.due for run in self.runs}
         self._before = {run: _times(run) for run in self.runs}
+        self._results = {run: run.result_written for run in self.runs}
         self._done = {run: phase for run in self.runs if (phase := _done(run))}
 
     def phases(self, ended: bool = False) -> dict[Run, RunPhase]:
@@ -63,7 +64,8 @@ class Monitor:
         return {run: self._done.get(run) or self._phase(run, ended) for run in self.runs}
 
     def _phase(self, run: Run, ended: bool) -> RunPhase:
-        if done := _done(run):
+        new = run.result_written not in (0, self._results[run])
+        if done := _done(run, new):
             self._done[run] = done
             return done
         # papermill writes the executed notebook when it starts, and after each cell.
@@ -94,22 +96,18 @@ class Monitor:
 
 def _times(run: Run) -> tuple[int, int]:
     """When the executed notebook and the record of a failure were written; 0: never."""
-    return _written(run.notebook), _written(run.folder.path / FAILURE)
+    return written(run.notebook), written(run.folder.path / FAILURE)
 
 
-def _written(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+def _done(run: Run, new: bool = False) -> RunPhase | None:
+    """That a run is up to date, and what came out; None while it isn't.
 
-
-def _done(run: Run) -> RunPhase | None:
-    """That a run is up to date, and what came out; None while it isn't."""
+    One whose result is ``new`` is done: code that was edited while it ran changes nothing.
+    """
     found = run.state
-    if found.kind is not State.DONE or found.result is None:
+    if not new and found.kind is not State.DONE:
         return None
-    return RunPhase("done", outcome(found.result))
+    return RunPhase("done", outcome(found.result) if found.result else "")
 
 
 def outcome(result: RunResult) -> str:

@@ -31,6 +31,14 @@ SET_BY_SWEEP = {
 }
 
 
+def written(path: Path) -> int:
+    """When a file was written, in nanoseconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a sweep and the folder its files are in."""
@@ -49,6 +57,11 @@ class Run:
     @property
     def result(self) -> Path:
         return self.folder.path / RESULT
+
+    @property
+    def result_written(self) -> int:
+        """When the result was written, in nanoseconds; 0: never."""
+        return written(self.result)
 
     @property
     def notebook(self) -> Path:

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -474,3 +475,42 @@ def test_plain_snakemake_runs_the_same_sweep(
     assert [each.result.exists() for each in sweep.runs] == [True, False]
     saved = json.loads(sweep.runs[0].result.read_text(encoding="utf-8"))
     assert saved["recipe"]["epochs"] == 3
+
+
+EDIT = """
+import labcnn
+home = Path(labcnn.__file__).parent
+if variant == "long_all":
+    result["provenance"]["numerics"] += 1
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    for name in ("runs", "recipe"):
+        with (home / f"{name}.py").open("a", encoding="utf-8") as file:
+            file.write("\\ndef broken(:\\n")
+"""
+
+
+def test_code_that_is_edited_meanwhile_stops_no_run_and_is_named_by_new_ones(
+    notebook: Path, tmp_path: Path
+) -> None:
+    """The result of what ran counts: here of newer code than the sweep's."""
+    home = tmp_path / "checkout"
+    for name in ("labcnn", "labsweep", "labreport", "notebooks", "workflow"):
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(project_root() / name, home / name, ignore=skip)
+    made = nbformat.read(notebook, as_version=4)
+    made.cells.append(new_code_cell(EDIT.strip()))
+    nbformat.write(made, notebook)
+    line = len((home / "labcnn" / "recipe.py").read_text(encoding="utf-8").splitlines()) + 2
+    command = [sys.executable, "-X", "utf8", "-m", "labcnn.cli", "sweep", "epochs=3"]
+    command += ["--notebook", str(notebook), "--logs", str(tmp_path / "logs"), "--jobs", "1"]
+    done = subprocess.run(
+        [*command, "--variants", "short_all long_all", "--retries", "0"],
+        cwd=home, env={**os.environ, "PYTHONPATH": str(home)}, capture_output=True,
+        encoding="utf-8",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "long_all seed 0: done test accuracy 25.00% (ok)" in done.stdout
+    (said,) = done.stderr.splitlines()
+    assert "short_all seed 0 failed: SyntaxError: " in said
+    assert f"{home}/labcnn/recipe.py, line {line}: " in said
+    assert not (tmp_path / "logs" / RESULT.experiment / "long_all" / "seed0" / FAILURE).exists()
