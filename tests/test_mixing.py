@@ -1,64 +1,60 @@
 """Whoever begins a run joins its experiment, long before its first epoch is over."""
 
 import json
-import subprocess
-import sys
-import textwrap
+import multiprocessing
 import time
 
 import pytest
+from small_data import small_data as make_data
 from training_requests import request
 
-from labcnn.paths import project_root
+from labcnn.errors import RunError
 from labcnn.runs import EXPERIMENT, HISTORY
 from labcnn.training.trainer import fit
 
-BEGIN = f"""
-import json, sys
-sys.path[:0] = [{str(project_root() / "tests")!r}, {str(project_root() / "benchmarks")!r}]
-from small_data import small_data
-from training_requests import request
-from labcnn.errors import RunError
-from labcnn.training.trainer import fit
-print("loaded", flush=True)
-given = json.loads(sys.stdin.readline())
-try:
-    fit(request(**given), small_data(noise=20))
-except RunError as error:
-    print(error, flush=True)
-    sys.exit(3)
-"""
+#: Processes that come with torch imported.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["labcnn.training.trainer"])
 #: An epoch of so many steps takes a second.
 SLOW = {"experiment": "mine", "batch_size": 4, "epochs": 2}
 FIRST = SLOW | {"variant": "short_all", "learning_rate": 0.02}
 SECOND = SLOW | {"learning_rate": 0.05}
 
 
-class Training:
-    """A process that has imported everything and begins when it is told to."""
+def train(pipe):
+    """Train what comes through the pipe; answer with the line it was refused with, or nothing."""
+    given = pipe.recv()
+    try:
+        fit(request(**given), make_data(noise=20))
+    except RunError as error:
+        pipe.send(str(error))
+    else:
+        pipe.send("")
 
-    def __init__(self):
-        command = [sys.executable, "-c", textwrap.dedent(BEGIN)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-        )
+
+class Training:
+    """A process that is there already and begins when it is told to."""
+
+    def __init__(self, logs):
+        self.logs = str(logs)
+        self.pipe, other = PROCESSES.Pipe()
+        self.process = PROCESSES.Process(target=train, args=(other,))
 
     def __enter__(self):
-        assert self.process.stdout.readline() == "loaded\n"
+        self.process.start()
         return self
 
     def __exit__(self, *_):
         self.process.kill()
-        self.process.communicate()
+        self.process.join()
 
     def begin(self, parameters):
-        self.process.stdin.write(json.dumps(parameters) + "\n")
-        self.process.stdin.flush()
+        self.pipe.send({**parameters, "logs": self.logs})
 
     def refused(self):
         """The one line that it ended with; empty if it trained."""
-        said = self.process.communicate(timeout=120)[0].splitlines()
-        return said[-1] if self.process.returncode == 3 else ""
+        assert self.pipe.poll(120)
+        return self.pipe.recv()
 
 
 def wait_for(condition):
@@ -74,13 +70,13 @@ def rate_on_record():
 
 
 @pytest.mark.parametrize("distance", ["none", "its record", "its epoch"])
-def test_of_two_recipes_that_begin_one_experiment_one_is_refused(distance):
+def test_of_two_recipes_that_begin_one_experiment_one_is_refused(distance, logs):
     folder = request(**FIRST).folder.path
     seen = {
         "its record": (folder.parents[1] / EXPERIMENT).exists,
         "its epoch": (folder / HISTORY).exists,
     }
-    with Training() as first, Training() as second:
+    with Training(logs) as first, Training(logs) as second:
         first.begin(FIRST)
         if distance in seen:
             wait_for(seen[distance])
@@ -97,26 +93,26 @@ def test_of_two_recipes_that_begin_one_experiment_one_is_refused(distance):
     assert finished == [not line for line in lines]
 
 
-def test_a_run_that_died_before_its_first_epoch_holds_nothing_up(small_data):
+def test_a_run_that_died_before_its_first_epoch_holds_nothing_up(small_data, logs):
     folder = request(**FIRST).folder.path
-    with Training() as first:
+    with Training(logs) as first:
         first.begin(FIRST)
         wait_for((folder.parents[1] / EXPERIMENT).exists)
         first.process.kill()
-        first.process.wait()
+        first.process.join()
     assert not (folder / HISTORY).exists()
     assert fit(request(**SECOND), small_data).recipe.learning_rate == rate_on_record() == 0.05
-    with Training() as again:  # nor does it mix what others have
+    with Training(logs) as again:  # nor does it mix what others have
         again.begin(FIRST)
         assert "which has learning_rate=0.05" in again.refused()
 
 
-def test_a_lost_record_is_made_from_the_results(small_data):
+def test_a_lost_record_is_made_from_the_results(small_data, logs):
     fit(request(experiment="mine"), small_data)
     record = request(experiment="mine").folder.path.parents[1] / EXPERIMENT
     content = record.read_text(encoding="utf-8")
     record.unlink()
-    with Training() as other:
+    with Training(logs) as other:
         other.begin({"experiment": "mine", "seed": 1, "epochs": 1})
         assert "epochs=1 can't join experiment 'mine', which has epochs=2" in other.refused()
     fit(request(experiment="mine", seed=1), small_data)
