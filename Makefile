@@ -32,20 +32,25 @@ DEVELOPED := .venv/.developed
 CLUSTERED := .venv/.clustered
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-option = $(if $(strip $($(1))),$(2)"$(strip $($(1)))")
+# Values go through the environment: no shell and no make reads their quotes, dollars and backticks.
+GIVEN := DATASET FRACTION EPOCHS SEEDS VARIANTS JOBS PARAMS MINUTES RETRIES PROFILE \
+	TITLE SUBTITLE COURSE AUTHOR STUDENT_NUMBER DATE FORMATS REPORT_OPTIONS TEST_JOBS
+$(foreach name,$(GIVEN),$(eval export LABCNN_$(name) = $$(value $(name))))
+
+# A variable that is misspelt must not run the default.
+KNOWN := $(GIVEN) PYTHON QUICK SHELL
+UNKNOWN := $(filter-out $(KNOWN),$(foreach name,$(.VARIABLES),\
+	$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+$(if $(UNKNOWN),$(error unknown variable $(firstword $(UNKNOWN)); valid: $(KNOWN)))
+
+# An option with a variable's value, and the words of a variable; empty where it is.
+option = $(if $(strip $(value $(1))),$(2)"$$LABCNN_$(1)")
+several = $(if $(strip $(value $(1))),$$LABCNN_$(1))
 RUNS = $(call option,DATASET,dataset=) $(call option,FRACTION,fraction=) \
-	$(call option,EPOCHS,epochs=) $(PARAMS) \
+	$(call option,EPOCHS,epochs=) $(call several,PARAMS) \
 	$(call option,SEEDS,--seeds=) $(call option,VARIANTS,--variants=)
 HOW = $(call option,JOBS,--jobs=) $(call option,MINUTES,--minutes=) \
 	$(call option,RETRIES,--retries=) $(call option,PROFILE,--profile=)
-
-# Texts for people go through the environment: no shell reads their quotes, dollars and backticks.
-export LABCNN_TITLE = $(value TITLE)
-export LABCNN_SUBTITLE = $(value SUBTITLE)
-export LABCNN_COURSE = $(value COURSE)
-export LABCNN_AUTHOR = $(value AUTHOR)
-export LABCNN_STUDENT_NUMBER = $(value STUDENT_NUMBER)
-export LABCNN_DATE = $(value DATE)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup develop report sweep plan runs test bench lint lab clean
@@ -86,15 +91,15 @@ develop: $(DEVELOPED) ## add what tests, checks and benchmarks need (they do it 
 
 # A sweep exits with 1 when runs failed: the report is built without them, names them and exits
 # with 1 too. Anything else (a wrong parameter, Ctrl-C) ends here.
-report: setup $(if $(strip $(PROFILE)),$(CLUSTERED)) ## run what has no result or a stale one, then export the report to report/
-	@$(BIN)/labcnn sweep $(RUNS) $(HOW) || [ $$? -eq 1 ]
-	@$(BIN)/labcnn report $(RUNS) $(call option,FORMATS,--formats=) $(REPORT_OPTIONS)
+report: setup $(if $(strip $(value PROFILE)),$(CLUSTERED)) ## run what has no result or a stale one, then export the report to report/
+	@set -f; $(BIN)/labcnn sweep $(RUNS) $(HOW) || [ $$? -eq 1 ]
+	@set -f; $(BIN)/labcnn report $(RUNS) $(call option,FORMATS,--formats=) $(call several,REPORT_OPTIONS)
 
-sweep: setup $(if $(strip $(PROFILE)),$(CLUSTERED)) ## run what has no result, or one that is out of date
-	@$(BIN)/labcnn sweep $(RUNS) $(HOW)
+sweep: setup $(if $(strip $(value PROFILE)),$(CLUSTERED)) ## run what has no result, or one that is out of date
+	@set -f; $(BIN)/labcnn sweep $(RUNS) $(HOW)
 
 plan: setup ## say what a sweep would run, and how long it should take
-	@$(BIN)/labcnn plan $(RUNS) $(call option,JOBS,--jobs=)
+	@set -f; $(BIN)/labcnn plan $(RUNS) $(call option,JOBS,--jobs=)
 
 runs: setup ## list all runs with their state, and why one is out of date
 	@$(BIN)/labcnn runs
@@ -102,7 +107,7 @@ runs: setup ## list all runs with their state, and why one is out of date
 # Files go to workers whole, so that what a file's tests share is made once. QUICK=1 leaves out
 # what needs a browser, LibreOffice, Slurm, npm or a whole sweep.
 test: develop $(if $(QUICK),,tests/web/node_modules) ## run the tests (QUICK=1: those of a minute or two)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(if $(QUICK),-m "not system")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n "$$LABCNN_TEST_JOBS" --dist loadfile $(if $(QUICK),-m "not system")
 
 # What checks the report's HTML from outside; its node comes with the virtual environment.
 tests/web/node_modules: tests/web/package-lock.json | develop

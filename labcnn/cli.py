@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labcnn.errors import LabError, ParameterError
+from labcnn.errors import LabError, ParameterError, system_cause
 from labreport.title_block import LINES, variable
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -255,6 +255,7 @@ def report(
     """
     from labcnn.paths import logs_folder, project_root
     from labreport.build import (
+        FORMATS,
         REPORTED,
         build_report,
         list_stale,
@@ -263,6 +264,9 @@ def report(
     from labreport.study import newest_experiment
     from labsweep import Run, Sweep
 
+    wanted = formats.split()
+    if not wanted or not set(wanted) <= set(FORMATS):
+        raise ParameterError(f"formats={formats!r} must be one or more of {', '.join(FORMATS)}")
     if columns not in (None, 1, 2):
         raise ParameterError(f"columns={columns!r} must be 1 or 2")
     expected: tuple[Run, ...] = ()
@@ -287,7 +291,7 @@ def report(
         experiment,
         output or project_root() / "report",
         texts | ({} if images else {"images": False}),
-        formats.split(),
+        wanted,
     )
     for path in exported or ():
         print(path)
@@ -308,9 +312,11 @@ def main() -> None:
     except LabError as error:
         print(f"labcnn: {error}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:
-        where = f"{error.filename}: {error.strerror}" if error.filename else error
-        print(f"labcnn: {where}", file=sys.stderr)
+    except Exception as error:
+        cause = system_cause(error)
+        if not cause:
+            raise
+        print(f"labcnn: {cause}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -58,6 +58,24 @@ def _find(error: BaseException, messages: tuple[str, ...]) -> str | None:
     return next((each for each in messages if each in text), None)
 
 
+def system_cause(error: BaseException) -> str:
+    """What the machine lacks, as a line with the path; empty for an error of the program.
+
+    An error that another one was made from is looked at too: libraries hide the first.
+    """
+    if is_out_of_memory(error) or _find(error, UNCLEAR):
+        return "out of memory, or of what this process may have of it (ulimit -v)"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno in FULL:
+            return f"{where}{error.strerror}; make room"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return f"{where}{error.strerror}; allow more (ulimit -n)"
+        return f"{where}{error.strerror or error}"
+    before = error.__cause__ or error.__context__
+    return system_cause(before) if before else ""
+
+
 @contextmanager
 def explain_system_errors(folder: Path, memory_use: str) -> Iterator[None]:
     """Turn a full or read-only disk and used up memory into a :class:`RunError`.

@@ -24,6 +24,10 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:  # of a write that found the disk full, say
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -24,6 +24,11 @@ from labcnn.files import write_text
 from labcnn.recipe import Recipe, complete
 from labcnn.variants import Variant, label
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:  # half a second, which each job of a sweep would spend
     import pandas as pd
 
@@ -241,15 +246,19 @@ class RunFolder:
         return failure
 
     def is_locked(self) -> bool:
-        """Whether a process trains the run now: it holds the run's lock."""
+        """Whether a process trains the run now: it holds the run's lock. Reads only."""
         lock = lock_path(self.path)
-        if not lock.exists():
-            return False
         try:
-            with FileLock(lock, timeout=0):
-                return False
-        except Timeout:
+            with lock.open("rb") as file:
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                else:
+                    FileLock(lock).acquire(blocking=False).lock.release()
+        except FileNotFoundError:
+            return False
+        except (BlockingIOError, Timeout):
             return True
+        return False
 
     def _there(self, name: str) -> Path:
         path = self.path / name

@@ -11,11 +11,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from labcnn.errors import LabError, LockedError, RunError
+from labcnn.errors import LabError, LockedError, RunError, system_cause
+from labcnn.files import write_text
 from labcnn.notebook import CellFailed, KernelDied, execute
 from labcnn.runs import FAILURE, FailureKind, State
 from labsweep.gpus import reserve_gpu
@@ -40,6 +43,7 @@ class Job:
     run: Run
     attempt: int
     time_is_up: bool = False
+    waits_for: str = ""
 
     @property
     def up_to_date(self) -> bool:
@@ -53,13 +57,32 @@ class Job:
                 self._forget_failure()
                 print("up to date")
                 return 0
-            with reserve_gpu(self.sweep.parameters) as gpu:
+            with self.limit_time(), self.reserve_gpu() as gpu:
                 # While this one waited for a GPU, another may have begun the run, or ended it.
                 if self.run.folder.is_locked() or self.up_to_date:
                     continue
                 print(f"GPU {gpu}" if gpu else "CPU", flush=True)
                 if (code := self.train()) is not None:
                     return code
+
+    @contextmanager
+    def reserve_gpu(self) -> Iterator[str | None]:
+        """Wait for a GPU; whom this waits for is printed, and written where the sweep reads it."""
+        note = self.sweep.waiting(self.run)
+        who = f"{self.run} of experiment {self.sweep.experiment}"
+        try:
+            with reserve_gpu(self.sweep.parameters, who, self.tell) as gpu:
+                self.waits_for = ""
+                note.unlink(missing_ok=True)
+                yield gpu
+        finally:
+            note.unlink(missing_ok=True)
+
+    def tell(self, line: str) -> None:
+        """Say whom the job waits for."""
+        self.waits_for = line
+        print(line, flush=True)
+        write_text(self.sweep.waiting(self.run), line)
 
     def wait_for_others(self) -> None:
         """Wait until no other process trains this run: a job that outlived its sweep, a person."""
@@ -73,9 +96,8 @@ class Job:
         parameters = self.sweep.parameters_of(self.run.variant, self.run.seed)
         if self.run.folder.finished:
             parameters["overwrite"] = True
-        name = self.sweep.notebook.name
+        name, before = self.sweep.notebook.name, self.run.result_written
         fault: tuple[FailureKind, str] = "error", f"{name} ended without a result"
-        limit = self._start_time_limit()
         try:
             execute(self.sweep.notebook, self.run.notebook, parameters)
         except KernelDied as error:
@@ -86,23 +108,19 @@ class Job:
             fault = "error", error.cause
         except RunError as error:
             fault = "error", str(error)
-        except Stopped:
-            if self.time_is_up and not self.up_to_date:
-                minutes = f"{self.sweep.minutes:g} minutes"
-                self._record("time limit", f"not finished after {minutes}")
-            raise
         finally:
-            limit.cancel()
             end_children(END_SECONDS)
-        # A run whose last cells failed is whole all the same: result.json proves it.
-        if self.up_to_date:
+        # A run whose last cells failed is whole all the same: result.json proves it. And what ran
+        # is what counts, also if the code was edited meanwhile and would give another result.
+        if self.up_to_date or self.run.result_written != before:
             self._forget_failure()
             return 0
         self._record(*fault)
         return 1
 
-    def _start_time_limit(self) -> threading.Timer:
-        """Send this process SIGTERM when the attempt's minutes are over."""
+    @contextmanager
+    def limit_time(self) -> Iterator[None]:
+        """Stop this process by SIGTERM when the attempt's minutes are over, and record that."""
 
         def stop() -> None:
             self.time_is_up = True
@@ -113,11 +131,19 @@ class Job:
         timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop)
         timer.daemon = True
         timer.start()
-        return timer
+        try:
+            yield
+        except Stopped:
+            if self.time_is_up and not self.up_to_date:
+                waited = f", {self.waits_for}" if self.waits_for else ""
+                self._record("time limit", f"not finished after {minutes:g} minutes{waited}")
+            raise
+        finally:
+            timer.cancel()
 
     def _record(self, kind: FailureKind, message: str) -> None:
-        failure = self.run.folder.write_failure(kind, message, self.attempt)
-        print(f"labcnn: {failure}", file=sys.stderr)
+        print(f"labcnn: {message}", file=sys.stderr)
+        self.run.folder.write_failure(kind, message, self.attempt)
 
     def _forget_failure(self) -> None:
         (self.run.folder.path / FAILURE).unlink(missing_ok=True)
@@ -138,6 +164,9 @@ def main(file: str, variant: str, seed: str, attempt: str, marker: str) -> int:
         code = job.bring_up_to_date()
     except LabError as error:
         print(f"labcnn: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"labcnn: {system_cause(error)}", file=sys.stderr)
         return 2
     if code == 0:
         Path(marker).parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,11 @@
 """Run the due runs of a sweep with Snakemake, and watch them."""
 
+import ast
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +16,23 @@ from pathlib import Path
 from rich.console import Console
 
 from labcnn.data import tiny_imagenet
-from labcnn.errors import ParameterError, RunError
+from labcnn.errors import ParameterError, RunError, system_cause
+from labcnn.files import TEMPORARY
+from labcnn.notebook import require_addresses, require_files
 from labcnn.paths import project_root
 from labcnn.runs import find_runs
 from labcnn.training.experiment import require_equal
-from labsweep.gpus import find_gpus, is_apple
+from labsweep.gpus import find_gpus, home_cache, is_apple
 from labsweep.monitor import Display, Monitor, RunPhase, counts
 from labsweep.processes import STARTED_BY
-from labsweep.sweep import Run, Sweep
+from labsweep.sweep import OWN_FOLDER, Run, Sweep
 
 LOG = "sweep.log"
 POLL_SECONDS = 0.5
 STOP_SECONDS = 10
 MOST_RETRIES = 100
+#: Bytes that a sweep's folder must have room for.
+ROOM = 2**20
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,10 @@ def run_sweep(sweep: Sweep, options: SnakemakeOptions, console: Console) -> dict
     if options.profile is None and any(monitor.due.values()):
         require_data_and_device(sweep)
     phases = monitor.phases()
+    if any(monitor.due.values()):
+        require_files()
+        require_addresses()
+        require_room(sweep.folder)
     code = 0
     if any(each.phase == "waiting" for each in phases.values()):
         with Display(console) as display, start_snakemake(sweep, options) as process:
@@ -86,6 +96,11 @@ def run_sweep(sweep: Sweep, options: SnakemakeOptions, console: Console) -> dict
             display.show(phases)
     console.print(f"{sweep.experiment}: {counts(phases)}", highlight=False)
     missing = {run: each for run, each in phases.items() if each.phase != "done"}
+    if missing:
+        require_room(sweep.folder)
+    if missing and (broken := find_syntax_error()):  # saved while others ran
+        stopped = RunPhase("failed", broken)
+        missing = {r: stopped if each.phase == "waiting" else each for r, each in missing.items()}
     log = sweep.folder / LOG
     if missing and code < 0:
         name = signal.Signals(-code).name
@@ -125,6 +140,28 @@ def require_data_and_device(sweep: Sweep) -> None:
         raise ParameterError(f"device={device!r} isn't on this machine")
 
 
+def find_syntax_error() -> str:
+    """The file and line of the code that Python can't read; empty where it can."""
+    for package in ("labcnn", "labsweep"):
+        for path in sorted(Path(__file__).parents[1].joinpath(package).rglob("*.py")):
+            try:
+                ast.parse(path.read_bytes(), path)
+            except SyntaxError as error:
+                return f"SyntaxError: {path}, line {error.lineno}: {error.msg}"
+    return ""
+
+
+def require_room(folder: Path) -> None:
+    """Raise a :class:`RunError` that names the cause, if a small file can't be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY) as file:
+            file.write(bytes(ROOM))
+            file.flush()
+    except OSError as error:
+        raise RunError(f"{folder} can't be written: {system_cause(error)}") from None
+
+
 def profile_folder(name: str) -> Path:
     """A profile of ``workflow/profiles``, or a folder with a ``config.yaml``.
 
@@ -157,6 +194,8 @@ def start_snakemake(sweep: Sweep, options: SnakemakeOptions) -> Iterator["subpro
     if options.profile is not None:
         command += ["--workflow-profile", str(options.profile)]
     own = {"PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", STARTED_BY: str(os.getpid())}
+    if not can_write(Path(os.environ.get("XDG_CACHE_HOME") or home_cache())):
+        own["XDG_CACHE_HOME"] = str(sweep.folder / OWN_FOLDER / "cache")
     with (sweep.folder / LOG).open("a", encoding="utf-8") as log:
         print(f"\n=== {datetime.now():%Y-%m-%d %H:%M:%S}", file=log, flush=True)
         process = subprocess.Popen(
@@ -172,6 +211,12 @@ def start_snakemake(sweep: Sweep, options: SnakemakeOptions) -> Iterator["subpro
                 yield process
         finally:
             stop(process, remote=options.profile is not None)
+
+
+def can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, which may have to be made itself."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def stop(process: "subprocess.Popen[bytes]", remote: bool = False) -> None:

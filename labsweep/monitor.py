@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from labcnn.errors import ParameterError
 from labcnn.runs import (
     BEGUN,
     FAILURE,
@@ -22,7 +23,7 @@ from labcnn.runs import (
     new_path,
     state,
 )
-from labsweep.sweep import NEW, Run, Sweep
+from labsweep.sweep import NEW, Run, Sweep, written
 
 Phase = Literal["done", "running", "waiting", "failed"]
 PHASE_STYLES: dict[Phase, str] = {
@@ -52,9 +53,10 @@ class Monitor:
     """
 
     def __init__(self, sweep: Sweep, attempts: int = 1) -> None:
-        self.runs, self.attempts = sweep.runs, attempts
+        self.sweep, self.runs, self.attempts = sweep, sweep.runs, attempts
         self.due = {run: run.due for run in self.runs}
         self._before = {run: _times(run) for run in self.runs}
+        self._results = {run: run.result_written for run in self.runs}
         self._done = {run: phase for run in self.runs if (phase := _done(run))}
 
     def phases(self, ended: bool = False) -> dict[Run, RunPhase]:
@@ -62,7 +64,8 @@ class Monitor:
         return {run: self._done.get(run) or self._phase(run, ended) for run in self.runs}
 
     def _phase(self, run: Run, ended: bool) -> RunPhase:
-        if done := _done(run):
+        new = run.result_written not in (0, self._results[run])
+        if done := _done(run, new):
             self._done[run] = done
             return done
         # papermill writes the executed notebook when it starts, and after each cell.
@@ -78,28 +81,33 @@ class Monitor:
             return RunPhase("waiting", f"attempt {failure.attempt} of {self.attempts}: {failure}")
         if begun:
             return RunPhase("running", _epochs(run))
+        if waits_for := self._waits_for(run):
+            return RunPhase("waiting", waits_for)
         why = self.due[run]
         return RunPhase("waiting", "" if why == NEW else why)
+
+    def _waits_for(self, run: Run) -> str:
+        """Whom a run's job waits for, by its own words; empty if it doesn't."""
+        try:
+            return self.sweep.waiting(run).read_text(encoding="utf-8")
+        except OSError:
+            return ""
 
 
 def _times(run: Run) -> tuple[int, int]:
     """When the executed notebook and the record of a failure were written; 0: never."""
-    return _written(run.notebook), _written(run.folder.path / FAILURE)
+    return written(run.notebook), written(run.folder.path / FAILURE)
 
 
-def _written(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+def _done(run: Run, new: bool = False) -> RunPhase | None:
+    """That a run is up to date, and what came out; None while it isn't.
 
-
-def _done(run: Run) -> RunPhase | None:
-    """That a run is up to date, and what came out; None while it isn't."""
+    One whose result is ``new`` is done: code that was edited while it ran changes nothing.
+    """
     found = run.state
-    if found.kind is not State.DONE or found.result is None:
+    if not new and found.kind is not State.DONE:
         return None
-    return RunPhase("done", outcome(found.result))
+    return RunPhase("done", outcome(found.result) if found.result else "")
 
 
 def outcome(result: RunResult) -> str:
@@ -191,8 +199,19 @@ def counts(phases: dict[Run, RunPhase]) -> str:
 
 
 def show_runs(logs: Path, experiment: str | None, console: Console) -> None:
-    """A line per run that was begun: on a terminal a table, else columns for a program."""
+    """A line per run that was begun: on a terminal a table, else columns for a program.
+
+    Raises
+    ------
+    ParameterError
+        The experiment has no run: names those there are.
+    """
     found = [(run, state(run)) for run in find_runs(logs, experiment, BEGUN)]
+    if experiment is not None and not found:
+        known = ", ".join(dict.fromkeys(run.experiment for run in find_runs(logs, None, BEGUN)))
+        raise ParameterError(
+            f"experiment={experiment!r} has no run in {logs}; those that have: {known or 'none'}"
+        )
     if not console.is_terminal:
         for run, its in found:
             cells = (run.experiment, run.variant, str(run.seed), its.kind, describe(its))

@@ -31,6 +31,14 @@ SET_BY_SWEEP = {
 }
 
 
+def written(path: Path) -> int:
+    """When a file was written, in nanoseconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a sweep and the folder its files are in."""
@@ -49,6 +57,11 @@ class Run:
     @property
     def result(self) -> Path:
         return self.folder.path / RESULT
+
+    @property
+    def result_written(self) -> int:
+        """When the result was written, in nanoseconds; 0: never."""
+        return written(self.result)
 
     @property
     def notebook(self) -> Path:
@@ -181,6 +194,14 @@ class Sweep(BaseModel):
         own = {"variant": variant, "seed": seed, "logs": str(self.logs)}
         return {**self.parameters, **own}
 
-    def marker(self, variant: str, seed: int | str) -> Path:
-        """The empty file that a run's job makes once the run is up to date: Snakemake's output."""
-        return self.folder / OWN_FOLDER / variant / f"seed{seed}"
+    def waiting(self, run: Run) -> Path:
+        """The file in which a run's job says whom it waits for, while it does."""
+        return self.folder / marker(run.variant, run.seed).with_suffix(".waiting")
+
+
+def marker(variant: str, seed: int | str) -> Path:
+    """The empty file that a run's job makes once the run is up to date: Snakemake's output.
+
+    Below the experiment's folder, where Snakemake works: it would read braces in a whole path.
+    """
+    return Path(OWN_FOLDER) / variant / f"seed{seed}"

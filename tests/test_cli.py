@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, and that it starts at once."""
 
+import ast
 import json
 import os
 import shutil
@@ -54,6 +55,9 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         (["sweep", "seeds=1"], "seeds='1': write it as --seeds"),
         (["sweep", "--retries", "101"], "retries=101"),
         (["report", "epochs=2", "--experiment", "mine"], "one of them"),
+        (["report", "--formats", "exe"], "formats='exe' must be one or more of html, pdf, docx"),
+        (["report", "--formats", ""], "formats='' must be"),
+        (["runs", "nope"], "experiment='nope' has no run in"),
     ],
 )
 def test_an_error_is_one_line_and_code_2(tmp_path: Path, arguments: list[str], named: str) -> None:
@@ -161,14 +165,33 @@ def test_a_report_gets_its_options_and_says_what_is_stale_and_missing(tmp_path: 
     assert f"the report lacks {lacks}" in answer.stderr
 
 
-def test_make_passes_texts_on_as_they_are(tmp_path: Path) -> None:
-    """No quote, dollar or backtick of a title is read by make or the shell."""
-    text = """王"小"明 `echo hi` $x $(HOME) # 'a' & 100%"""
-    show = """$(PYTHON) -c 'import os; print(os.environ["LABCNN_AUTHOR"])'"""
+def make(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the Makefile with a target that shows what the commands are given."""
+    code = 'import os, sys; print([*sys.argv[1:], os.environ["LABCNN_AUTHOR"]])'
+    show = f"""
+show:
+\t@set -f; {sys.executable} -c '{code}' $(RUNS) $(HOW) $(call several,REPORT_OPTIONS)
+"""
     source = (project_root() / "Makefile").read_text(encoding="utf-8")
-    (tmp_path / "Makefile").write_text(f"{source}\nshow:\n\t@{show}\n", encoding="utf-8")
-    done = subprocess.run(
-        ["make", "-s", "show", f"AUTHOR={text}", f"PYTHON={sys.executable}"],
-        cwd=tmp_path, capture_output=True, encoding="utf-8", check=True,
-    )  # fmt: skip
-    assert done.stdout.rstrip("\n") == text
+    (folder / "Makefile").write_text(source + show, encoding="utf-8")
+    command = ["make", "-s", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
+
+
+def test_make_passes_values_on_as_they_are(tmp_path: Path) -> None:
+    """No quote, dollar or backtick of a value is read by make or the shell."""
+    text = """王"小"明 `echo hi` $x $(HOME) # 'a' & 100%"""
+    given = {"AUTHOR": text, "DATASET": text, "SEEDS": "0 1", "PROFILE": "$(shell id)"}
+    several = {"PARAMS": "width=* epochs=$(id)", "REPORT_OPTIONS": "--columns 2"}
+    done = make(tmp_path, "show", *(f"{name}={each}" for name, each in (given | several).items()))
+    assert ast.literal_eval(done.stdout) == [
+        f"dataset={text}", "width=*", "epochs=$(id)", "--seeds=0 1", "--profile=$(shell id)",
+        "--columns", "2", text,
+    ]  # fmt: skip
+    assert ast.literal_eval(make(tmp_path, "show").stdout) == ["dataset=shapes", "--seeds=0", ""]
+
+
+def test_make_refuses_a_variable_that_it_does_not_know(tmp_path: Path) -> None:
+    done = make(tmp_path, "show", "SEED=3")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "unknown variable SEED; valid: DATASET " in done.stderr

@@ -3,21 +3,30 @@
 import multiprocessing
 import os
 import platform
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from labcnn.errors import ParameterError
 from labsweep import gpus
-from labsweep.gpus import PER_GPU, VISIBLE, cores, default_jobs, find_gpus, reserve_gpu
+from labsweep.gpus import PER_GPU, VISIBLE, cores, default_jobs, find_gpus, lock_folder, reserve_gpu
 
 
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     for name in (VISIBLE, PER_GPU, *gpus.SCHEDULERS):
         monkeypatch.delenv(name, raising=False)
+
+
+TWO_GPUS = """GPU 0: NVIDIA H100 (UUID: GPU-aa1)
+GPU 1: NVIDIA H100 (UUID: GPU-bb1)
+  MIG 3g.40gb     Device  0: (UUID: MIG-b1)
+  MIG 3g.40gb     Device  1: (UUID: MIG-b2)"""
 
 
 def nvidia_smi(folder: Path, text: str) -> None:
@@ -36,8 +45,8 @@ def test_gpus_are_the_visible_ones_else_what_the_driver_lists(
         assert VISIBLE not in os.environ
     nvidia_smi(tmp_path, "echo 'NVIDIA-SMI has failed'; exit 9")
     assert find_gpus() == ()
-    nvidia_smi(tmp_path, "echo GPU-aa; echo GPU-bb")
-    assert find_gpus() == ("GPU-aa", "GPU-bb")
+    nvidia_smi(tmp_path, f"echo '{TWO_GPUS}'")
+    assert find_gpus() == ("GPU-aa1", "MIG-b1", "MIG-b2")  # the second one is cut in slices
     for given, seen in (("1", ("1",)), ("2, 0", ("2", "0")), ("", ()), ("-1", ())):
         monkeypatch.setenv(VISIBLE, given)
         assert find_gpus() == seen
@@ -81,24 +90,93 @@ def test_every_gpu_gets_a_run_before_one_gets_a_second(monkeypatch: pytest.Monke
         context.__exit__(None, None, None)
 
 
-def hold(folder: str, taken: str) -> None:
-    gpus.tempfile.tempdir = folder
+def test_a_uuid_and_its_beginning_are_one_gpu_and_a_slice_is_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(tmp_path, f"echo '{TWO_GPUS}'")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(VISIBLE, "GPU-aa1")
     with reserve_gpu({}):
+        monkeypatch.setenv(VISIBLE, "GPU-a,MIG-b1")
+        with reserve_gpu({}) as other:
+            assert other == "MIG-b1"
+            monkeypatch.setenv(VISIBLE, "MIG-b1,MIG-b2")
+            with reserve_gpu({}) as third:
+                assert third == "MIG-b2"
+
+
+def hold(taken: str) -> None:
+    with reserve_gpu({}, "long_all seed 3 of experiment mine"):
         Path(taken).touch()
         time.sleep(600)
 
 
-def test_a_killed_process_frees_its_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_says_for_whom_and_a_killed_process_frees_its_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the TMPDIR of each is."""
     monkeypatch.setenv(VISIBLE, "0")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     taken = tmp_path / "taken"
-    process = multiprocessing.get_context("spawn").Process(
-        target=hold, args=(str(tmp_path), str(taken))
-    )
+    process = multiprocessing.get_context("spawn").Process(target=hold, args=(str(taken),))
     process.start()
     while not taken.exists():
         assert process.is_alive()
         time.sleep(0.05)
-    process.kill()
-    with reserve_gpu({}) as gpu:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "other"))
+    said: list[str] = []
+
+    def kill(line: str) -> None:
+        said.append(line)
+        process.kill()
+
+    with reserve_gpu({}, "short_all seed 0", kill) as gpu:
         assert gpu == "0"
     process.join()
+    holder = f"long_all seed 3 of experiment mine (process {process.pid})"
+    assert said == [f"waiting for a GPU: 0 is held by {holder}"]
+
+
+def test_the_locks_folder_is_one_that_nobody_else_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = lock_folder().parent
+    assert private.is_relative_to(tmp_path)
+    assert private.stat().st_mode & 0o077 == 0
+    private.chmod(0o777)
+    assert not lock_folder().is_relative_to(tmp_path)
+    monkeypatch.setenv("HOME", "/dev/null/nowhere")
+    assert lock_folder().parent.stat().st_mode & 0o022 == 0
+
+
+#: A machine whose control groups, here of version 2 or 1, give half a CPU or more.
+QUOTAS = [
+    ({"cpu.max": "50000 100000"}, 1),
+    ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+    ({"cpu.max": "max 100000"}, None),
+    ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+]
+
+
+@pytest.mark.parametrize(("files", "expected"), QUOTAS)
+def test_a_containers_quota_of_cpus_counts(
+    files: dict[str, str], expected: int | None, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    show = f"{sys.executable} -c 'from labsweep.gpus import cores; print(cores())'"
+    mount = f"mount --bind {tmp_path}/groups /sys/fs/cgroup && {show}"
+    command = [program("unshare"), "--mount", "--map-root-user", "sh", "-c", mount]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    assert done.stdout.strip() == str(expected or len(os.sched_getaffinity(0))), done.stderr
+
+
+def test_cores_are_those_it_may_run_on() -> None:
+    show = (
+        "import os; from labsweep.gpus import cores;"
+        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); print(cores())"
+    )
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, encoding="utf-8")
+    assert done.stdout.strip() == "1"

@@ -28,7 +28,7 @@ from labcnn.runs import (
 )
 from labcnn.training import provenance
 from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge, reestimate_norm
-from labcnn.training.experiment import lock_run
+from labcnn.training.experiment import start_run
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.journal import tag
 from labcnn.training.schedules import BestEpoch, Decay
@@ -322,7 +322,7 @@ def test_a_repository_that_does_not_hold_the_package_is_not_its_commit(tmp_path,
 
 def test_two_processes_never_train_one_run(small_data):
     """While one trains, a second one is refused (one process does: the lock is per open file)."""
-    with lock_run(request()), pytest.raises(RunError, match="another process"):
+    with start_run(request(), "0" * 64), pytest.raises(RunError, match="another process"):
         fit(request(), small_data)
     assert fit(request(), small_data).epochs_run == 2
 

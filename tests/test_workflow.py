@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from labcnn.runs import (
     read_result,
 )
 from labsweep import Run, Sweep
-from labsweep.gpus import default_jobs
+from labsweep.gpus import default_jobs, reserve_gpu
 from labsweep.launch import LOG, SnakemakeOptions, run_sweep
 from labsweep.plan import show_plan
 
@@ -132,8 +133,8 @@ def notebook(tmp_path: Path) -> Path:
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     made = new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    # A folder as people have them: with a space and Chinese characters.
-    path = tmp_path / "课程 一" / "train.ipynb"
+    # A folder as people have them: with a space and Chinese characters; and any text at all.
+    path = tmp_path / "课程 一 {x} a}b \"q' $y\nz" / "train.ipynb"
     path.parent.mkdir()
     nbformat.write(made, path)
     return path
@@ -283,8 +284,7 @@ def test_each_run_has_a_gpu_of_its_own_and_none_is_idle(
     notebook: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-1")
-    monkeypatch.setenv("TMPDIR", str(notebook.parent))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("HOME", str(notebook.parent))
     monkeypatch.setenv("STUB_TAKES", "0.5")
     sweep = sweep_of(notebook, "short_all mid_all", seeds="0 1 2")
     assert default_jobs(sweep.parameters) == 2
@@ -295,6 +295,33 @@ def test_each_run_has_a_gpu_of_its_own_and_none_is_idle(
         assert len(on) >= 2
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(on))
     assert {name for name, _, _ in times} == {"0", "GPU-1"}
+
+
+def test_who_waits_for_a_gpu_says_for_whom_and_gives_up_at_the_time_limit(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(notebook.parent))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with reserve_gpu({}, "long_all seed 3 of experiment another"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        sweep = sweep_of(notebook, "short_all", minutes=0.05)
+        missing, lines = run(sweep)
+    holder = f"long_all seed 3 of experiment another (process {os.getpid()})"
+    waits = f"waiting for a GPU: 0 is held by {holder}"
+    assert missing == {sweep.runs[0]: f"time limit: not finished after 0.05 minutes, {waits}"}
+    assert any(f"short_all seed 0: waiting {waits}" in line for line in lines)
+
+
+def test_a_sweep_needs_no_home_and_no_tmpdir(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "/dev/null/nowhere")
+    long = notebook.parent / ("long" * 20)
+    long.mkdir()
+    for variant, tmpdir in (("short_all", "/nowhere"), ("mid_all", str(long))):
+        monkeypatch.setenv("TMPDIR", tmpdir)
+        assert not run(sweep_of(notebook, variant))[0]
 
 
 def test_eight_kernels_start_at_once(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +460,8 @@ def test_plain_snakemake_runs_the_same_sweep(
     monkeypatch.setenv("STUB_RAISES", "mid_all")
     sweep = sweep_of(notebook, "short_all mid_all")
     settings = [f"{name}={value}" for name, value in sweep.parameters.items()]
-    settings += [f"logs={sweep.logs}", f"notebook={notebook}", "variants=[short_all,mid_all]"]
+    # Relative: Snakemake reads the values of --config as YAML.
+    settings += ["logs=logs", "notebook=train.ipynb", "variants=[short_all,mid_all]"]
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", *settings]
     snakefile = project_root() / "workflow" / "Snakefile"
     done = subprocess.run(
@@ -447,3 +475,42 @@ def test_plain_snakemake_runs_the_same_sweep(
     assert [each.result.exists() for each in sweep.runs] == [True, False]
     saved = json.loads(sweep.runs[0].result.read_text(encoding="utf-8"))
     assert saved["recipe"]["epochs"] == 3
+
+
+EDIT = """
+import labcnn
+home = Path(labcnn.__file__).parent
+if variant == "long_all":
+    result["provenance"]["numerics"] += 1
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    for name in ("runs", "recipe"):
+        with (home / f"{name}.py").open("a", encoding="utf-8") as file:
+            file.write("\\ndef broken(:\\n")
+"""
+
+
+def test_code_that_is_edited_meanwhile_stops_no_run_and_is_named_by_new_ones(
+    notebook: Path, tmp_path: Path
+) -> None:
+    """The result of what ran counts: here of newer code than the sweep's."""
+    home = tmp_path / "checkout"
+    for name in ("labcnn", "labsweep", "labreport", "notebooks", "workflow"):
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(project_root() / name, home / name, ignore=skip)
+    made = nbformat.read(notebook, as_version=4)
+    made.cells.append(new_code_cell(EDIT.strip()))
+    nbformat.write(made, notebook)
+    line = len((home / "labcnn" / "recipe.py").read_text(encoding="utf-8").splitlines()) + 2
+    command = [sys.executable, "-X", "utf8", "-m", "labcnn.cli", "sweep", "epochs=3"]
+    command += ["--notebook", str(notebook), "--logs", str(tmp_path / "logs"), "--jobs", "1"]
+    done = subprocess.run(
+        [*command, "--variants", "short_all long_all", "--retries", "0"],
+        cwd=home, env={**os.environ, "PYTHONPATH": str(home)}, capture_output=True,
+        encoding="utf-8",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "long_all seed 0: done test accuracy 25.00% (ok)" in done.stdout
+    (said,) = done.stderr.splitlines()
+    assert "short_all seed 0 failed: SyntaxError: " in said
+    assert f"{home}/labcnn/recipe.py, line {line}: " in said
+    assert not (tmp_path / "logs" / RESULT.experiment / "long_all" / "seed0" / FAILURE).exists()

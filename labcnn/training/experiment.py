@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,28 @@ from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, find_runs, lock_
 #: Seconds to wait for a run's lock, which a sweep's job may hold for a moment, to see who has it;
 #: and for an experiment's, which nobody holds for longer.
 MOMENT, LONG = 1, 60
+
+
+@contextmanager
+def start_run(request: RunRequest, fingerprint: str) -> Iterator[None]:
+    """Hold the run's lock, and let the run join its experiment if it is to be trained.
+
+    Both happen while the experiment's lock is held: whoever holds a run's lock has joined, so that
+    the next run sees it before it has trained anything.
+
+    Raises
+    ------
+    RunError
+        Another process trains this run, or it can't join.
+    """
+    with experiment_lock(request), ExitStack() as stack:
+        stack.enter_context(lock_run(request))
+        restore(request)
+        if request.overwrite or not request.folder.finished:
+            join_experiment(request, fingerprint)
+        held = stack.pop_all()
+    with held:
+        yield
 
 
 @contextmanager
@@ -53,29 +75,42 @@ def join_experiment(request: RunRequest, fingerprint: str) -> None:
     RunError
         A shared field differs: names it with both values. Or the record is cut or foreign.
     """
-    path = request.folder.path.parents[1] / EXPERIMENT
+    path = record_path(request)
     mine: dict[str, Any] = {**request.recipe.shared, "data_fingerprint": fingerprint}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with experiment_lock(path):
-        remove_leftovers(path.parent)
-        if not path.exists() or not _others(request):
-            write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
-            return
-        try:
-            theirs = complete(json.loads(path.read_bytes()))
-        except (ValueError, TypeError):
-            raise RunError(
-                f"{path}: cut or foreign; delete it, the next run writes it anew"
-            ) from None
-        if request.overwrite and theirs.get("data_fingerprint") != fingerprint:
+    remove_leftovers(path.parent)
+    if has_others(request):
+        theirs = read_record(path) or {**mine, **shared_by_results(request)}
+        if request.overwrite:
             theirs["data_fingerprint"] = fingerprint
-            require_equal(request.experiment_name, theirs, mine)
-            write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
-    require_equal(request.experiment_name, theirs, mine)
+        require_equal(request.experiment_name, theirs, mine)
+    write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
+
+
+def record_path(request: RunRequest) -> Path:
+    """The file that says what an experiment's runs share."""
+    return request.folder.path.parents[1] / EXPERIMENT
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What an experiment's runs share, by its record; None where there is none."""
+    try:
+        return complete(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        raise RunError(f"{path}: cut or foreign; delete it, the next run writes it anew") from None
+
+
+def shared_by_results(request: RunRequest) -> dict[str, Any]:
+    """What a finished run of the experiment says that all share; empty where none can be read."""
+    for folder in find_runs(request.folder.path.parents[2], request.experiment_name):
+        with suppress(RunError):
+            return folder.result().recipe.shared
+    return {}
 
 
 @contextmanager
-def experiment_lock(path: Path) -> Iterator[None]:
+def experiment_lock(request: RunRequest) -> Iterator[None]:
     """Hold the lock on an experiment's record.
 
     Raises
@@ -83,7 +118,8 @@ def experiment_lock(path: Path) -> Iterator[None]:
     RunError
         A process that was stopped in the middle of writing it, say, doesn't let it go.
     """
-    lock = path.with_name(".experiment.lock")
+    lock = record_path(request).with_name(".experiment.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=LONG):
             yield
@@ -93,11 +129,19 @@ def experiment_lock(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _others(request: RunRequest) -> bool:
-    """Whether the experiment has another run, finished or begun."""
+def has_others(request: RunRequest) -> bool:
+    """Whether the experiment has another run: one that is trained now, or that has an epoch.
+
+    One that ended before its first epoch has trained nothing that could be compared; it is refused
+    itself, if others have another recipe by the time it goes on.
+    """
     mine = request.folder
-    others = find_runs(mine.path.parents[2], mine.experiment, (RESULT, HISTORY))
-    return any(run != mine for run in others)
+    trained = find_runs(mine.path.parents[2], mine.experiment, (RESULT, HISTORY))
+    locks = mine.path.parents[1].glob("*/.seed*.lock")
+    held = (RunFolder(lock.with_name(lock.name[1:].removesuffix(".lock"))) for lock in locks)
+    return any(run != mine for run in trained) or any(
+        run != mine and run.is_locked() for run in held
+    )
 
 
 def require_equal(experiment: str, theirs: dict[str, Any], mine: dict[str, Any]) -> None:

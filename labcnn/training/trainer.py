@@ -31,11 +31,9 @@ from labcnn.runs import (
 from labcnn.training.checkpoint import Checkpoint, random_state, set_random_state
 from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
 from labcnn.training.experiment import (
-    join_experiment,
-    lock_run,
     publish,
     require_equal,
-    restore,
+    start_run,
     working_folder,
 )
 from labcnn.training.hardware import Hardware, at_least_float32, choose_hardware, fast_bf16
@@ -358,11 +356,9 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
         )
     recipe, folder = request.recipe, request.folder.path
     needs = f"batch_size={recipe.batch_size} and width={recipe.width}"
-    with explain_system_errors(folder, needs), lock_run(request):
-        restore(request)
+    with explain_system_errors(folder, needs), start_run(request, data.fingerprint):
         if request.folder.finished and not request.overwrite:  # by another process, meanwhile
             return load_finished(request)
-        join_experiment(request, data.fingerprint)
         work = working_folder(request)
         remove_leftovers(work.path)
         result = Trainer(request, data, hardware, work).train()
