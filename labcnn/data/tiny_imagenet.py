@@ -26,7 +26,7 @@ from urllib.request import url2pathname
 from labcnn.data import cache
 from labcnn.data.cache import ImageFiles, list_some
 from labcnn.data.images import OfficialData
-from labcnn.errors import FULL, DataError
+from labcnn.errors import FULL, DataError, is_out_of_memory
 from labcnn.paths import data_folder
 
 NAME = "tiny-imagenet-200"
@@ -142,7 +142,12 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
             finally:
                 shutil.rmtree(work, ignore_errors=True)
             return True
-    except OSError as error:
+    except (OSError, MemoryError) as error:
+        if isinstance(error, MemoryError) or is_out_of_memory(error):
+            raise DataError(
+                f"{source or OFFICIAL_URL}: out of memory; free some, or raise the limit "
+                "(ulimit -v)"
+            ) from None
         remedy = "make room" if error.errno in FULL else "make it writable"
         raise DataError(
             f"{error.filename or work}: {error.strerror or error}; {remedy}, or set LABCNN_DATA to "
