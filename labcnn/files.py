@@ -25,7 +25,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        if error.filename is None:  # of a write that found the disk full, say
+        if error.errno and error.filename is None:  # of a write that found the disk full, say
             error.filename = str(path)
         raise
     finally:
