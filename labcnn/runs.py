@@ -387,14 +387,14 @@ def find_damage(run: RunFolder, result: RunResult) -> str:
     for name, check in checks.items():
         path = run.path / name
         if not path.is_file():
-            return f"{path}: missing"
+            return f"{name}: missing"
         try:
             fault = check(path, result)
         except (OSError, ValueError, TypeError, KeyError, EOFError, csv.Error, zlib.error,
                 zipfile.BadZipFile, NotImplementedError):  # fmt: skip
             fault = "cut or foreign, can't be read"
         if fault:
-            return f"{path}: {fault}"
+            return f"{name}: {fault}"
     return ""
 
 
@@ -511,7 +511,7 @@ def load_runs(logs: Path, experiment: str | None = None) -> Runs:
             problems.append(f"{path}: holds the run {is_of}, not the one its folder names")
             continue
         if damage := find_damage(folder, result):
-            problems.append(damage)
+            problems.append(f"{folder.path / damage}")
             continue
         rows.append(_row(result, folder))
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))

@@ -200,8 +200,10 @@ def test_the_title_block_is_one_model() -> None:
     assert [name for name in given if name in LINES] == list(LINES)
     assert set(LINES) <= set(inspect.signature(report).parameters)
     makefile = (project_root() / "Makefile").read_text(encoding="utf-8")
-    exported = re.findall(r"^export (\w+) = \$\(value (\w+)\)$", makefile, re.MULTILINE)
-    assert exported == [(variable(name), name.upper()) for name in LINES]
+    (given_to_make,) = re.findall(r"^GIVEN := (.*?)\n\$", makefile, re.MULTILINE | re.DOTALL)
+    exported = [name for name in re.findall(r"\w+", given_to_make) if name.lower() in LINES]
+    assert exported == [name.upper() for name in LINES]
+    assert [variable(name) for name in LINES] == [f"LABCNN_{name}" for name in exported]
 
 
 def test_front_matter_is_strings() -> None:

@@ -27,6 +27,8 @@ from labcnn.paths import project_root
 from labcnn.recipe import Recipe
 from labcnn.runs import (
     FAILURE,
+    GRADIENT_COLUMNS,
+    HISTORY_COLUMNS,
     NUMERICS,
     ModelSize,
     Provenance,
@@ -78,21 +80,26 @@ RESULT = RunResult(
         precision="fp32",
         device="cpu",
         device_name="cpu",
-        threads=0,
-        started="",
-        finished="",
+        threads=1,
+        started="2026-01-01T00:00:00+00:00",
+        finished="2026-01-01T00:00:01+00:00",
     ),
 )
 
+#: One epoch, and one layer before it and after it.
+HISTORY = f"{','.join(HISTORY_COLUMNS)}\n1,1,0.25,1,0.25,1,0.25,0.1,1,10\n"
+GRADIENTS = f"{','.join(GRADIENT_COLUMNS)}\n0,head,5,1,1\n1,head,5,1,1\n"
 #: Stands for notebooks/train.ipynb: the same outputs, without training.
 BODY = f"""
 import json, os, signal, time
 from pathlib import Path
 
+import numpy as np
+
 from labcnn.errors import LockedError
 
 folder = Path(logs, "{RESULT.experiment}", variant, f"seed{{seed}}")
-(folder / "history.csv").write_text("epoch,val_accuracy,seconds\\n1,0.25,1\\n", encoding="utf-8")
+(folder / "history.csv").write_text({HISTORY!r}, encoding="utf-8")
 if variant == os.environ.get("STUB_RAISES"):
     raise ValueError(f"{{variant}} broke")
 if variant == os.environ.get("STUB_DIES"):
@@ -113,8 +120,10 @@ time.sleep(float(os.environ.get("STUB_TAKES", 0)))
 (folder / "here").touch()
 while len(list(folder.parent.glob("seed*/here"))) < int(os.environ.get("STUB_MEETS", 0)):
     time.sleep(0.1)
-for name in ("gradients.csv", "predictions.npz"):
-    (folder / name).touch()
+(folder / "gradients.csv").write_text({GRADIENTS!r}, encoding="utf-8")
+arrays = dict(label=np.arange(4), predicted=np.zeros(4, int), probability=np.ones(4))
+splits = {{f"{{split}}_{{name}}": a for split in ("val", "test") for name, a in arrays.items()}}
+np.savez(folder / "predictions.npz", **splits)
 (folder / "times").write_text(json.dumps([gpu, begin, time.time()]), encoding="utf-8")
 result = json.loads('{RESULT.model_dump_json()}')
 result["recipe"] |= dict(variant=variant, seed=seed, dataset=dataset, epochs=epochs)
