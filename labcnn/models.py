@@ -25,7 +25,7 @@ def convolution(
     return nn.Sequential(layer, nn.BatchNorm2d(out_width)) if norm else nn.Sequential(layer)
 
 
-#: Added to the variance of a direction, of which there are some with next to none.
+#: Added to the variances before the division, as some directions have almost none.
 WHITENING_FLOOR = 5e-4
 #: Standard deviation of the head's initial weights.
 HEAD_STD = 0.01

@@ -390,8 +390,8 @@ def find_damage(run: RunFolder, result: RunResult) -> str:
             return f"{name}: missing"
         try:
             fault = check(path, result)
-        except (OSError, ValueError, TypeError, KeyError, EOFError, csv.Error, zlib.error,
-                zipfile.BadZipFile, NotImplementedError):  # fmt: skip
+        except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, csv.Error,
+                zlib.error, zipfile.BadZipFile):  # fmt: skip
             fault = "cut or foreign, can't be read"
         if fault:
             return f"{name}: {fault}"

@@ -20,8 +20,7 @@ from labcnn.errors import ParameterError, RunError, system_cause
 from labcnn.files import TEMPORARY
 from labcnn.notebook import require_addresses, require_files
 from labcnn.paths import project_root
-from labcnn.runs import find_runs
-from labcnn.training.experiment import require_equal
+from labcnn.training.experiment import require_equal, shared_by_results
 from labsweep.gpus import find_gpus, home_cache, is_apple
 from labsweep.monitor import Display, Monitor, RunPhase, counts
 from labsweep.processes import STARTED_BY
@@ -117,13 +116,8 @@ def require_same_recipe(sweep: Sweep) -> None:
 
     Each run would stop for that itself; this says it once.
     """
-    for folder in find_runs(sweep.logs, sweep.experiment):
-        try:
-            theirs = folder.result().recipe.shared
-        except RunError:  # damaged: it will be replaced
-            continue
-        require_equal(sweep.experiment, theirs, sweep.runs[0].recipe.shared)
-        return
+    mine, theirs = sweep.runs[0].recipe.shared, shared_by_results(sweep.logs, sweep.experiment)
+    require_equal(sweep.experiment, {**mine, **theirs}, mine)
 
 
 def require_data_and_device(sweep: Sweep) -> None:

@@ -182,6 +182,21 @@ def test_a_contradiction_is_left_out_and_named(folders, logs, case):
     assert state(folders[1]).kind is State.DAMAGED
 
 
+@pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99)])
+def test_an_archive_that_python_cannot_unpack_is_named(folders, logs, at, value):
+    """Encrypted, or compressed by a method it doesn't know: by the members' headers."""
+    path = folders[0].path / "predictions.npz"
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\1\2", 0), (b"PK\3\4", 2)):
+        place = content.find(signature)
+        while place >= 0:
+            content[place + at - offset] = value
+            place = content.find(signature, place + 4)
+    path.write_bytes(content)
+    (problem,) = load_runs(logs).problems
+    assert "predictions.npz: cut or foreign, can't be read" in problem
+
+
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(folders, logs):
     path = folders[0].path / "history.csv"
     path.unlink()

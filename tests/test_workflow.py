@@ -342,13 +342,15 @@ def test_eight_kernels_start_at_once(notebook: Path, monkeypatch: pytest.MonkeyP
     assert max(begin for _, begin, _ in times) <= min(end for _, _, end in times)
 
 
-def test_a_killed_sweep_takes_all_it_started_with_it_and_goes_on(
-    notebook: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_stopped_sweep_takes_all_it_started_with_it_and_goes_on(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
     monkeypatch.setenv("STUB_WAITS", "short_all")
     sweep = sweep_of(notebook, "short_all")
     with started(sweep) as (process, family):
-        process.kill()
+        process.send_signal(number)
+    assert process.returncode == code
     assert psutil.wait_procs(family, timeout=30)[1] == []
     monkeypatch.delenv("STUB_WAITS")
     assert not run(sweep_of(notebook, "short_all"))[0]
@@ -378,19 +380,6 @@ def test_everything_killed_at_once_leaves_nothing_to_clear_up(
     monkeypatch.delenv("STUB_WAITS")
     assert not run(sweep_of(notebook, "short_all mid_all"))[0]
     assert before in (None, other.result.stat().st_mtime_ns)
-
-
-def test_an_interrupted_sweep_leaves_no_process_and_can_go_on(
-    notebook: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_WAITS", "short_all")
-    sweep = sweep_of(notebook, "short_all")
-    with started(sweep) as (process, family):
-        process.send_signal(signal.SIGINT)
-    assert process.returncode == 130
-    assert psutil.wait_procs(family, timeout=30)[1] == []
-    monkeypatch.delenv("STUB_WAITS")
-    assert not run(sweep_of(notebook, "short_all"))[0]
 
 
 def test_a_sweep_waits_for_a_run_that_another_process_trains(notebook: Path) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from labcnn.data.images import IMAGE_SHAPE, Split
 
-#: Of 64 pixels, those by which augmentation shifts an image, at most.
+#: Augmentation shifts an image of 64 x 64 by at most this many pixels.
 MAX_SHIFT = 6
-#: Parts of a batch that are shifted each by its own draw.
+#: A batch is shifted in this many parts, each by a draw of its own.
 GROUPS = 8
 #: Training images that the channels' mean and standard deviation are taken from, at most.
 STATISTICS_IMAGES = 5000

@@ -79,7 +79,10 @@ def join_experiment(request: RunRequest, fingerprint: str) -> None:
     mine: dict[str, Any] = {**request.recipe.shared, "data_fingerprint": fingerprint}
     remove_leftovers(path.parent)
     if has_others(request):
-        theirs = read_record(path) or {**mine, **shared_by_results(request)}
+        theirs = read_record(path) or {
+            **mine,
+            **shared_by_results(request.folder.path.parents[2], request.experiment_name),
+        }
         if request.overwrite:
             theirs["data_fingerprint"] = fingerprint
         require_equal(request.experiment_name, theirs, mine)
@@ -101,9 +104,9 @@ def read_record(path: Path) -> dict[str, Any] | None:
         raise RunError(f"{path}: cut or foreign; delete it, the next run writes it anew") from None
 
 
-def shared_by_results(request: RunRequest) -> dict[str, Any]:
-    """What a finished run of the experiment says that all share; empty where none can be read."""
-    for folder in find_runs(request.folder.path.parents[2], request.experiment_name):
+def shared_by_results(logs: Path, experiment: str) -> dict[str, Any]:
+    """What a finished run of an experiment says that all share; empty where none can be read."""
+    for folder in find_runs(logs, experiment):
         with suppress(RunError):
             return folder.result().recipe.shared
     return {}
@@ -157,7 +160,7 @@ def require_equal(experiment: str, theirs: dict[str, Any], mine: dict[str, Any])
 def restore(request: RunRequest) -> None:
     """Finish a :func:`publish` that was stopped between its two renames; the lock is held.
 
-    The new run is complete then, and takes the place; whatever happened to it, the old one does.
+    The run's folder gets the new run's files if that run is whole, else those of the old one.
     """
     path = request.folder.path
     if request.folder.finished:

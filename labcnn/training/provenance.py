@@ -39,7 +39,7 @@ class Code(NamedTuple):
 
 
 def inspect_code() -> Code:
-    """Look before training: what is committed or edited meanwhile isn't what runs.
+    """The commit and versions now: call it before training, as commits made later aren't what ran.
 
     A commit counts only if it holds this package: a plain install, or a copy that lies in
     somebody's own repository, has none.
@@ -66,7 +66,7 @@ def describe_machine(hardware: Hardware, compiled: bool) -> Machine:
 
 
 def describe_maker(machine: Machine, code: Code) -> dict[str, Any]:
-    """What may change the last bits of a run, or by an edit all of it, and isn't in its recipe."""
+    """What isn't in the recipe and may change a run; resuming under another one is said."""
     return {
         "commit": code.commit,
         "torch": code.versions["torch"],
