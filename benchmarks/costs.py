@@ -102,7 +102,7 @@ def notebook(bench: Bench) -> Iterator[Measure]:
         }  # fmt: skip
         wall = run(
             [
-                "-m", "labcnn.notebook", str(HERE.parent / "notebooks" / "train.ipynb"),
+                "-m", "labsweep.execute", str(HERE.parent / "notebooks" / "train.ipynb"),
                 str(logs / "train.ipynb"), json.dumps(parameters),
             ]
         )  # fmt: skip

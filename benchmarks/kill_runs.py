@@ -37,14 +37,13 @@ import torch
 from safetensors.torch import load_file
 from small_data import small_data
 
-from labcnn.data.images import ImageData
+from labcnn.data.splits import ImageData
 from labcnn.errors import RunError
-from labcnn.files import TEMPORARY, write_text
-from labcnn.paths import project_root
+from labcnn.files import TEMPORARY, project_root, write_text
 from labcnn.request import RunRequest
 from labcnn.runs import CHECKPOINT, EXPERIMENT, HISTORY, MODEL, PREDICTIONS, RESULT, RunFolder
 from labcnn.training import checkpoint
-from labcnn.training.provenance import Code, inspect_code
+from labcnn.training.hardware import Code, inspect_code
 from labcnn.training.trainer import fit
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -297,7 +296,7 @@ def notebook_run(logs: Path, executed: Path) -> subprocess.Popen[str]:
     }  # fmt: skip
     notebook = project_root() / "notebooks" / "train.ipynb"
     return subprocess.Popen(
-        [sys.executable, "-m", "labcnn.notebook", notebook, executed, json.dumps(parameters)],
+        [sys.executable, "-m", "labsweep.execute", notebook, executed, json.dumps(parameters)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",

@@ -33,7 +33,7 @@ from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, RESULT, load_runs
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.trainer import fit
 from labcnn.variants import VARIANTS
-from labsweep import Sweep
+from labsweep.sweep import Sweep
 
 HERE = Path(__file__).parent
 RECORD = HERE / "many_runs.json"
@@ -93,7 +93,7 @@ def alone(notebook: Path, sweep: Sweep, rounds: int = 5) -> float:
         executed = notebook.parent / f"alone{number}.ipynb"
         begin = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "labcnn.notebook", notebook, executed, json.dumps(told)],
+            [sys.executable, "-m", "labsweep.execute", notebook, executed, json.dumps(told)],
             check=True,
         )
         taken.append(time.perf_counter() - begin)

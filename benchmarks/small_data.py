@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labcnn.data.images import ImageData, Split
+from labcnn.data.splits import ImageData, Split
 
 
 def small_data(noise: float) -> ImageData:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labcnn.training.trained import load_model as load_model
+    from labcnn.training.predict import load_model as load_model
 
 __version__ = "0.1.0"
 
@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """``labcnn.load_model``, which alone needs torch here, is imported when it is used."""
     if name == "load_model":
-        from labcnn.training.trained import load_model
+        from labcnn.training.predict import load_model
 
         return load_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

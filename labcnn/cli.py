@@ -1,75 +1,25 @@
-"""The command line: ``labcnn data | variants | doctor | plan | sweep | runs | report``.
+"""The command line: ``labcnn data | variants | doctor``, and the commands of what lies beside.
 
 Each command imports what it needs when it runs, so that ``labcnn --help`` answers at once.
 """
 
-import inspect
+import platform
+import shutil
 import sys
-from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
-from typing import Annotated, Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated, NamedTuple
 
 import typer
 
-from labcnn.errors import LabError, ParameterError, system_cause
-from labreport.title_block import LINES, variable
+from labcnn.errors import LabError, system_cause
+from labreport.commands import report
+from labsweep.commands import plan, runs, sweep
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-
-Parameters = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="NAME=VALUE", help="Parameters of the notebook, as dataset=shapes."),
-]
-Variants = Annotated[
-    str | None, typer.Option(help="Variants, separated by spaces. None: the report's 13.")
-]
-Seeds = Annotated[str | None, typer.Option(help="Seeds, separated by spaces. None: 0.")]
-Jobs = Annotated[
-    int | None,
-    typer.Option(help="Runs side by side. None: one per GPU, or per core without one."),
-]
-#: On a cluster: jobs in its queue at once.
-CLUSTER_JOBS = 100
-Logs = Annotated[Path | None, typer.Option(help="Folder of results. None: report/logs.")]
-
-
-def title_block_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each line of the title block; it gets them as ``lines``.
-
-    The Makefile gives them by the environment.
-    """
-
-    @wraps(command)
-    def with_lines(**given: Any) -> None:
-        lines = {name: given.pop(name) for name in LINES}
-        command(**given, lines=lines)
-
-    options = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None,
-            annotation=Annotated[
-                str | None, typer.Option(help=f"The report's {about}.", envvar=variable(name))
-            ],
-        )
-        for name, about in LINES.items()
-    ]  # fmt: skip
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.name != "lines"]
-    changed = signature.replace(parameters=[*own, *options])
-    with_lines.__signature__ = changed  # type: ignore[attr-defined]
-    return with_lines
-
-
-def read_options(parameters: list[str] | None, **own: Any) -> dict[str, Any]:
-    """NAME=VALUE arguments and options together; an option's name isn't a parameter."""
-    from labcnn.request import parse_assignments
-
-    given = parse_assignments(parameters or [])
-    for name in own:
-        if name in given:
-            raise ParameterError(f"{name}={given[name]!r}: write it as --{name}")
-    return {**given, **own}
+data_app = typer.Typer(help="Get Tiny ImageNet-200, or see what is there.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+LEAST_DISK = 5e9
 
 
 @app.callback()
@@ -77,18 +27,49 @@ def labcnn() -> None:
     """CNN ablations on Tiny ImageNet-200, from notebook to report."""
 
 
-@app.command(
-    context_settings={
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        "help_option_names": [],
-    }
-)
-def data(context: typer.Context) -> None:
-    """Get Tiny ImageNet-200 (data fetch), or see what is there (data status)."""
-    from labcnn.data.commands import data_app
+@data_app.command()
+def fetch(
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="PATH_OR_URL",
+            help="An archive (zip, tar, tar.gz), an extracted folder, or the URL of an archive; "
+            "without it, the official archive is downloaded (248 MB).",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do it again.")] = False,
+) -> None:
+    """Download, check and decode Tiny ImageNet-200 (1.35 GB on disk; for research only)."""
+    from labcnn.data import tiny_imagenet
 
-    data_app(context.args, prog_name="labcnn data")
+    start = time.monotonic()
+    new = tiny_imagenet.fetch(source, force=force)
+    data = tiny_imagenet.load()
+    state = f"prepared in {time.monotonic() - start:.0f} s" if new else "already prepared"
+    typer.echo(f"{tiny_imagenet.NAME}: {state}: {tiny_imagenet.describe(data)}")
+    typer.echo(f"in {tiny_imagenet.folder()}" + ("" if new else "; --force does it again"))
+    if source and not new:
+        typer.echo(f"warning: {source} was not looked at; --force takes it instead", err=True)
+
+
+@data_app.command()
+def status() -> None:
+    """Say which data sets are there."""
+    from labcnn.data import tiny_imagenet
+
+    typer.echo(f"{tiny_imagenet.NAME}: ", nl=False)
+    if tiny_imagenet.prepared():
+        data = tiny_imagenet.load()
+        typer.echo(f"prepared: {tiny_imagenet.describe(data)}")
+        typer.echo(f"  fingerprint {data.fingerprint}")
+        size = data.train.images.nbytes + data.test.images.nbytes
+        typer.echo(f"  {size / 1e9:.2f} GB in {tiny_imagenet.folder()}")
+    else:
+        typer.echo(f"absent from {tiny_imagenet.folder()}: run `labcnn data fetch`")
+    for path in sorted(tiny_imagenet.downloads_folder().glob("*")):
+        typer.echo(f"  download {path}: {path.stat().st_size:,} bytes (may be deleted)")
+    typer.echo("shapes: made on demand, nothing to fetch")
 
 
 @app.command()
@@ -125,184 +106,84 @@ def variants() -> None:
     Console().print(table)
 
 
+class Finding(NamedTuple):
+    """One thing that was looked at; ``good`` is False where something will be missing."""
+
+    name: str
+    good: bool
+    text: str
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything; what can't be looked at is a finding too."""
+    checks: dict[str, Callable[[], tuple[bool, str]]] = {
+        "python": _python,
+        "torch": _torch,
+        "device": _device,
+        "fonts": _fonts,
+        "data": _data,
+        "disk": _disk,
+    }
+    for name, check in checks.items():
+        try:
+            yield Finding(name, *check())
+        except Exception as error:
+            yield Finding(name, False, f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _python() -> tuple[bool, str]:
+    return sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
+
+
+def _torch() -> tuple[bool, str]:
+    import torch
+    import torchvision
+
+    return True, f"{torch.__version__}, torchvision {torchvision.__version__}"
+
+
+def _device() -> tuple[bool, str]:
+    from labcnn.training.hardware import choose_hardware
+
+    found = choose_hardware()
+    native = found.precision == "bf16"
+    bf16 = "trains in bf16" if native else "bf16 is no faster here: trains in fp32"
+    return native, f"{found.device} ({found.name}), {found.threads} threads, {bf16}"
+
+
+def _fonts() -> tuple[bool, str]:
+    import importlib.metadata
+
+    version = importlib.metadata.version("pylopdf-fonts-zh-cn")
+    return True, f"Noto Sans SC and Noto Serif SC (pylopdf-fonts-zh-cn {version})"
+
+
+def _data() -> tuple[bool, str]:
+    from labcnn.data import tiny_imagenet
+
+    if tiny_imagenet.prepared():
+        return True, f"tiny-imagenet-200 is prepared in {tiny_imagenet.folder()}"
+    return False, "tiny-imagenet-200 isn't prepared (`labcnn data fetch`); shapes needs nothing"
+
+
+def _disk() -> tuple[bool, str]:
+    from labcnn.files import data_folder
+
+    folder = data_folder()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    return free > LEAST_DISK, f"{free / 1e9:.0f} GB free at {there}"
+
+
 @app.command()
 def doctor() -> None:
     """Say what this machine and this installation have."""
-    from labcnn.doctor import findings
-
-    for finding in findings():
+    for finding in examine():
         print(f"{'ok  ' if finding.good else 'warn'}  {finding.name:7s} {finding.text}")
 
 
-@app.command()
-def plan(
-    parameters: Parameters = None,
-    variants: Variants = None,
-    seeds: Seeds = None,
-    jobs: Jobs = None,
-    logs: Logs = None,
-) -> None:
-    """Say what a sweep would run and how long it should take; runs nothing."""
-    from rich.console import Console
-
-    from labsweep import Sweep
-    from labsweep.gpus import default_jobs
-    from labsweep.launch import SnakemakeOptions
-    from labsweep.plan import show_plan
-
-    given = read_options(parameters, variants=variants, seeds=seeds, logs=logs)
-    chosen = Sweep.from_options(given)
-    options = SnakemakeOptions(default_jobs(chosen.parameters) if jobs is None else jobs)
-    show_plan(chosen, options.jobs, Console())
-
-
-@app.command()
-def sweep(
-    parameters: Parameters = None,
-    variants: Variants = None,
-    seeds: Seeds = None,
-    jobs: Jobs = None,
-    logs: Logs = None,
-    notebook: Annotated[
-        Path | None, typer.Option(help="Notebook of one run. None: notebooks/train.ipynb.")
-    ] = None,
-    minutes: Annotated[
-        str | None, typer.Option(help="Time limit of an attempt at a run. None: no limit.")
-    ] = None,
-    retries: Annotated[int, typer.Option(help="Further attempts at a run that failed.")] = 1,
-    profile: Annotated[
-        str | None,
-        typer.Option(help="Snakemake profile: slurm, or a folder. None: this machine."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="As `labcnn plan`.")] = False,
-) -> None:
-    """Run the training notebook for every variant and seed that has no result, or a stale one."""
-    from rich.console import Console
-
-    from labsweep import Sweep
-    from labsweep.gpus import default_jobs
-    from labsweep.launch import SnakemakeOptions, profile_folder, run_sweep
-    from labsweep.plan import show_plan
-
-    given = read_options(
-        parameters, variants=variants, seeds=seeds, logs=logs, notebook=notebook, minutes=minutes
-    )
-    chosen = Sweep.from_options(given)
-    folder = profile_folder(profile) if profile else None
-    if jobs is None:
-        jobs = default_jobs(chosen.parameters) if folder is None else CLUSTER_JOBS
-    options = SnakemakeOptions(jobs, retries, folder)
-    if dry_run:
-        show_plan(chosen, options.jobs, Console())
-        return
-    try:
-        missing = run_sweep(chosen, options, Console())
-    except KeyboardInterrupt:
-        print("labcnn: stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
-    for run, now in missing.items():
-        print(f"labcnn: {run} failed: {now.text}; see {run.notebook}", file=sys.stderr)
-    if missing:
-        raise typer.Exit(1)
-
-
-@app.command()
-def runs(
-    experiment: Annotated[
-        str | None, typer.Argument(help="Folder in the logs. None: all of them.")
-    ] = None,
-    logs: Logs = None,
-) -> None:
-    """List all runs with their state, and why a finished one is stale; changes nothing."""
-    from rich.console import Console
-
-    from labcnn.paths import logs_folder
-    from labsweep.monitor import show_runs
-
-    show_runs(logs_folder(logs), experiment, Console())
-
-
-@app.command()
-@title_block_options
-def report(
-    parameters: Parameters = None,
-    variants: Variants = None,
-    seeds: Seeds = None,
-    experiment: Annotated[
-        str | None,
-        typer.Option(help="Folder in the logs. None: that of NAME=VALUE, or the newest."),
-    ] = None,
-    tuned: Annotated[
-        str | None,
-        typer.Option(help="Folder in the logs for the last row. None: the data set's, if there."),
-    ] = None,
-    images: Annotated[
-        bool, typer.Option(help="Show images of the data set, where it is prepared.")
-    ] = True,
-    formats: Annotated[str, typer.Option(help="Files to write.")] = "html pdf docx",
-    columns: Annotated[
-        int | None, typer.Option(help="Columns of the text on paper, 1 or 2. None: 1.")
-    ] = None,
-    logs: Logs = None,
-    output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
-    *,
-    lines: dict[str, str | None],
-) -> None:
-    """Execute the analysis notebook on the results that are there, and export the report.
-
-    With NAME=VALUE, --variants or --seeds, the runs of that sweep that have no result are named,
-    and the exit code is 1: the report is built without them.
-    """
-    from labcnn.paths import logs_folder, project_root
-    from labreport.build import (
-        FORMATS,
-        REPORTED,
-        build_report,
-        list_stale,
-        require_finished,
-    )
-    from labreport.study import newest_experiment
-    from labsweep import Run, Sweep
-
-    wanted = formats.split()
-    if not wanted or not set(wanted) <= set(FORMATS):
-        raise ParameterError(f"formats={formats!r} must be one or more of {', '.join(FORMATS)}")
-    if columns not in (None, 1, 2):
-        raise ParameterError(f"columns={columns!r} must be 1 or 2")
-    expected: tuple[Run, ...] = ()
-    results = logs_folder(logs)
-    if parameters or variants or seeds:
-        if experiment:
-            raise ParameterError("--experiment and a sweep's parameters: give one of them")
-        given = read_options(parameters, variants=variants, seeds=seeds, logs=logs)
-        chosen = Sweep.from_options(given)
-        experiment = chosen.experiment
-        expected = chosen.runs
-    experiment = experiment or newest_experiment(results)
-    texts = {
-        name: value
-        for name, value in {**lines, "tuned": tuned, "columns": columns}.items()
-        if value
-    }
-    require_finished(results, experiment)
-    print(f"experiment {experiment}")
-    exported = build_report(
-        results,
-        experiment,
-        output or project_root() / "report",
-        texts | ({} if images else {"images": False}),
-        wanted,
-    )
-    for path in exported or ():
-        print(path)
-    if exported is None:
-        print("the report is up to date")
-    if stale := list_stale(results, experiment):
-        print(f"labcnn: stale results: {len(stale)}, for example {stale[0]}", file=sys.stderr)
-    found = [(run, run.state.kind) for run in expected]
-    if missing := [f"{run} ({kind})" for run, kind in found if kind not in REPORTED]:
-        print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
-        raise typer.Exit(1)
+for command in (plan, sweep, runs, report):
+    app.command()(command)
 
 
 def main() -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 #: What torch says on the devices whose allocator has no exception of its own.
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad allocation", "std::bad_alloc")
-#: What is said, without the reason, when memory is used up: by oneDNN, and at a thread's start.
-UNCLEAR = (
+#: What oneDNN, and a thread at its start, say when memory is used up.
+WITHOUT_REASON = (
     "could not create a primitive",
     "could not execute a primitive",
     "can't start new thread",
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-RESUMES = "and run the same again: it goes on from its last checkpoint, if it has one"
+RESUMES = "the same run again goes on from its last checkpoint, if it has one"
 
 
 class LabError(Exception):
@@ -59,12 +59,14 @@ def _find(error: BaseException, messages: tuple[str, ...]) -> str | None:
 
 
 def system_cause(error: BaseException) -> str:
-    """What the machine lacks, as a line with the path; empty for an error of the program.
+    """What the machine lacks, as a line with path and remedy; empty for an error of the program.
 
     An error that another one was made from is looked at too: libraries hide the first.
     """
-    if is_out_of_memory(error) or _find(error, UNCLEAR):
+    if is_out_of_memory(error):
         return "out of memory, or of what this process may have of it (ulimit -v)"
+    if unclear := _find(error, WITHOUT_REASON):
+        return f"{unclear}, probably out of memory, or of what this process may have of it"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         if error.errno in FULL:
@@ -78,7 +80,7 @@ def system_cause(error: BaseException) -> str:
 
 @contextmanager
 def explain_system_errors(folder: Path, memory_use: str) -> Iterator[None]:
-    """Turn a full or read-only disk and used up memory into a :class:`RunError`.
+    """Turn what the machine lacks (disk, memory, files) into a :class:`RunError`.
 
     Parameters
     ----------
@@ -88,18 +90,11 @@ def explain_system_errors(folder: Path, memory_use: str) -> Iterator[None]:
     try:
         yield
     except (OSError, MemoryError, RuntimeError) as error:
-        unclear = _find(error, UNCLEAR)
-        if unclear or is_out_of_memory(error):
-            raise RunError(
-                f"{f'{unclear}, probably ' if unclear else ''}out of memory with {memory_use}; "
-                f"free some (fewer runs side by side) {RESUMES}, or choose smaller ones"
-            ) from None
-        if not isinstance(error, OSError):
+        cause = system_cause(error)
+        if not cause:
             raise
-        where = error.filename or folder
-        if error.errno in FULL:
-            raise RunError(f"{where}: {error.strerror}; make room {RESUMES}") from None
-        raise RunError(
-            f"{where}: {error.strerror}; make {folder} a folder that can be written (logs=... "
-            f"chooses another) {RESUMES}"
-        ) from None
+        if not isinstance(error, OSError) or is_out_of_memory(error):
+            cause += f", with {memory_use}; free some (fewer runs side by side) or choose smaller"
+        elif error.errno not in FULL:
+            cause += f"; make {folder} a folder that can be written (logs=... chooses another)"
+        raise RunError(f"{cause}; {RESUMES}") from None

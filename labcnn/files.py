@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never a part."""
+"""Where files are, and writing them so that a reader sees the old or the new one, never a part."""
 
 import os
 import tempfile
@@ -8,8 +8,28 @@ from typing import Any
 
 import numpy as np
 
+DATA_VARIABLE = "LABCNN_DATA"
+LOGS_VARIABLE = "LABCNN_LOGS"
 #: How the names of half-written files begin.
 TEMPORARY = ".writing-"
+
+
+def project_root() -> Path:
+    """The checkout this package stands in, or the current directory for a plain install."""
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "notebooks" / "train.ipynb").exists() else Path.cwd()
+
+
+def data_folder() -> Path:
+    """Folder of downloads and decoded caches: ``$LABCNN_DATA``, else ``data/`` of the checkout."""
+    given = os.environ.get(DATA_VARIABLE)
+    return Path(given).expanduser().resolve() if given else project_root() / "data"
+
+
+def logs_folder(given: str | Path | None = None) -> Path:
+    """Folder of results: ``given``, else ``$LABCNN_LOGS``, else ``report/logs`` of the checkout."""
+    chosen = given or os.environ.get(LOGS_VARIABLE)
+    return Path(chosen).expanduser().resolve() if chosen else project_root() / "report" / "logs"
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:

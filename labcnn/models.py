@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from labcnn.data.images import IMAGE_SHAPE
+from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.variants import Variant, get_variant
 
 

@@ -1,176 +1,29 @@
-"""Notebooks: run one from outside, and read its parameters from inside.
-
-    python -m labcnn.notebook NOTEBOOK EXECUTED '{"variant": "short_all", "seed": 0}'
-
-is ``papermill NOTEBOOK EXECUTED -p name value ...`` with one difference: kernels that start
-together on TCP can be given the same port (papermill #511); Unix sockets in a private folder can't
-clash, and nobody else on the machine can listen to them.
-"""
+"""What notebooks call: their own parameters, and what the training notebook shows."""
 
 import ast
-import json
-import os
-import re
-import signal
-import sys
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
-from labcnn.errors import ParameterError, RunError, system_cause
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from labcnn.data import describe_fingerprint
+from labcnn.data.splits import ImageData
+from labcnn.errors import ParameterError
 from labcnn.recipe import refuse_unknown
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+from labcnn.request import RunRequest
+from labcnn.runs import RunFolder
+from labcnn.variants import label
 
 #: First line of the cell with a notebook's parameters, and of the cell that papermill adds.
 PARAMETERS, INJECTED = "# parameters", "# Parameters"
-#: What a kernel with torch needs of open files, and of addresses in bytes.
-FILES, ADDRESS_SPACE = 256, 6 * 2**30
-#: In bytes, on posix: the system's limit for a socket's path is about 100.
-LONGEST_TMPDIR = 70
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class CellFailed(RunError):
-    """A cell raised: ``kind`` is its error's class, ``cause`` the error as one line."""
-
-    def __init__(self, text: str, cause: str, kind: str) -> None:
-        super().__init__(text)
-        self.cause, self.kind = cause, kind
-
-
-class KernelDied(RunError):
-    """The notebook's kernel ended in the middle: killed, or out of memory."""
-
-
-def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> None:
-    """Execute ``notebook`` in its folder; ``executed`` is written after every cell.
-
-    Raises
-    ------
-    CellFailed
-        A cell raised: one line with its error, and where the executed notebook is.
-    RunError
-        The notebook can't be executed at all.
-    KernelDied
-        Something ended the kernel.
-    """
-    require_files()
-    papermill = _import_papermill()
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
-
-    os.environ.setdefault("PYTHONUTF8", "1")  # for the kernel
-    executed.parent.mkdir(parents=True, exist_ok=True)
-    short = tempfile.gettempdir()
-    if len(os.fsencode(short)) > LONGEST_TMPDIR:
-        short = "/tmp"
-    with tempfile.TemporaryDirectory(
-        prefix="labcnn-", dir=short, ignore_cleanup_errors=True
-    ) as sockets:
-        config = Config()
-        # Asked to shut down, a kernel is interrupted first, and may print that as an error.
-        config.NotebookClient.shutdown_kernel = "immediate"
-        if os.name == "posix":
-            config.KernelManager.transport = "ipc"
-            config.KernelManager.ip = str(Path(sockets) / "k")
-        # Not in the home folder, which may not be writable.
-        config.KernelManager.connection_file = str(Path(sockets) / "kernel.json")
-        try:
-            papermill.execute_notebook(
-                _literal(notebook),
-                _literal(executed),
-                dict(parameters),
-                progress_bar=False,
-                cwd=notebook.parent,
-                config=config,
-            )
-        except PapermillExecutionError as error:
-            message = ANSI.sub("", f"{error.ename}: {error.evalue}").splitlines()[0]
-            if not error.evalue.strip():  # not even its traceback could be made
-                message = _last_error(executed) or message
-            text = f"{notebook.name} failed: {message}; see {executed}"
-            raise CellFailed(text, message, error.ename) from None
-        except DeadKernelError:
-            raise KernelDied(
-                f"{notebook.name}: its kernel died; was it killed, or is memory used up?"
-            ) from None
-        except Exception as error:  # a notebook that isn't one fails in many places
-            if cause := system_cause(error):
-                raise RunError(f"{executed} can't be made: {cause}") from error
-            first, *_ = [*str(error).strip().splitlines(), ""]
-            raise RunError(
-                f"{notebook.name} can't be executed ({type(error).__name__}: {first})"
-            ) from error
-
-
-def _last_error(executed: Path) -> str:
-    """The last line of what a notebook's cells wrote to stderr; empty if there is none."""
-    cells = json.loads(executed.read_bytes())["cells"]
-    outputs = [output for cell in cells for output in cell.get("outputs", ())]
-    texts = ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
-    lines = [line for text in texts for line in text.splitlines() if line.strip()]
-    return ANSI.sub("", lines[-1]).strip() if lines else ""
-
-
-def require_files() -> None:
-    """Raise a :class:`RunError` if this process may open fewer files than a notebook needs.
-
-    Near the limit, a kernel's libraries fail or end without a word. It is raised if it may be.
-    """
-    if resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if not 0 <= soft < FILES:
-        return
-    if 0 <= hard < FILES:
-        raise RunError(
-            f"this process may open {hard} files (ulimit -n), too few for a notebook: allow {FILES}"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
-
-
-def require_addresses() -> None:
-    """Raise a :class:`RunError` if this process may have less memory than torch needs.
-
-    Near the limit, a kernel hangs: its threads can't start.
-    """
-    limit = -1 if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
-    if 0 <= limit < ADDRESS_SPACE:
-        raise RunError(
-            f"out of memory: this process may have {limit / 2**30:.1f} GiB of addresses "
-            f"(ulimit -v), too few for training: allow {ADDRESS_SPACE >> 30} GiB"
-        )
-
-
-def _literal(path: Path) -> str:
-    """A path as papermill takes it: it puts parameters in for names in braces."""
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _import_papermill() -> ModuleType:
-    """papermill, 1.3 s sooner (of 1.7 s; a run waits for it).
-
-    jsonschema, which checks notebooks, compiles the grammar of international web addresses as soon
-    as it can import ``rfc3987_syntax``, a package that comes with JupyterLab. It has no switch for
-    that, and notebooks have no such addresses: so it doesn't find the package here.
-    """
-    package = "rfc3987_syntax"
-    hidden = package not in sys.modules
-    if hidden:
-        sys.modules[package] = None  # type: ignore[assignment]
-    try:
-        import papermill
-    finally:
-        if hidden:
-            del sys.modules[package]
-    return papermill
+DEMO = (
+    "> **Demo data.** This run uses the embedded set `shapes`, not Tiny ImageNet; its numbers say "
+    "nothing about ImageNet. `labcnn data fetch` gets the real images. "
+    "· **演示数据**:本次训练使用内置的 `shapes`,不是 Tiny ImageNet。\n\n"
+)
 
 
 def read_parameters() -> dict[str, Any]:
@@ -204,14 +57,74 @@ def assigned_names(source: str) -> list[str]:
     return [name.id for name in names if isinstance(name.ctx, ast.Store)]
 
 
-def _stop(signum: int, frame: object) -> NoReturn:
-    """Leave through the ``finally`` blocks, so that the kernel is shut down too."""
-    raise SystemExit(128 + signum)
+def describe_request(request: RunRequest) -> Markdown:
+    """What will run: loud about demo data, then the recipe."""
+    recipe = request.recipe
+    notice = DEMO if recipe.dataset == "shapes" else ""
+    values = {k: v for k, v in recipe.model_dump().items() if k not in ("variant", "seed")}
+    values |= {"precision": request.precision}
+    rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in values.items())
+    return Markdown(
+        f"{notice}**{label(recipe.variant)}** (`{recipe.variant}`), seed {recipe.seed}, in the "
+        f"experiment `{request.experiment_name}`\n\n| parameter | value |\n| --- | --- |\n{rows}"
+    )
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        execute(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
-    except RunError as failure:
-        sys.exit(f"labcnn: {failure}")
+def plot_samples(data: ImageData, count: int = 20) -> Figure:
+    """The first training image of each of ``count`` classes, with its name."""
+    rows = data.train.indices
+    labels, first = np.unique(data.train.labels[rows], return_index=True)
+    columns = 10
+    figure, axes = plt.subplots(
+        -(-min(count, len(labels)) // columns), columns, figsize=(10, 2.6), squeeze=False
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, which, at in zip(axes.flat, labels, first, strict=False):
+        ax.imshow(data.train.images[rows[at]])
+        ax.set_title(data.class_names[which].split(",")[0][:14], fontsize=8)
+    figure.suptitle(
+        f"{data.name} ({describe_fingerprint(data.name, data.fingerprint)}): {data.classes} "
+        f"classes, {len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} "
+        "test images",
+        fontsize=10,
+    )
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def tabulate_result(folder: RunFolder) -> pd.DataFrame:
+    """Accuracy and loss on the three splits: the best epoch's weights, or the last if none."""
+    result = folder.result()
+    print(f"{result.status}: {result.reason}")
+    best = "none" if result.best_epoch is None else result.best_epoch
+    print(f"best epoch {best} of {result.epochs_run}, stopped by: {result.stopped}")
+    splits = {"train": result.train, "validation": result.val, "test": result.test}
+    return pd.DataFrame(
+        {
+            name: {"top-1 accuracy": f"{m.accuracy:.2%}", "loss": _cell(m.loss), "images": m.count}
+            for name, m in splits.items()
+        }
+    ).T
+
+
+def plot_curves(folder: RunFolder) -> Figure:
+    """Loss and accuracy of train and validation by epoch; the best epoch is marked."""
+    history, result = folder.history(), folder.result()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
+    for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
+        for split, style in (("train", "--"), ("val", "-")):
+            ax.plot(history.epoch, history[f"{split}_{measure}"], style, marker=".", label=split)
+        if result.best_epoch is not None:
+            ax.axvline(result.best_epoch, color="0.7", linewidth=1, zorder=0, label="best epoch")
+        ax.set(xlabel="epoch", ylabel=measure)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend()
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from labcnn.data import resolve_dataset
 from labcnn.errors import ParameterError
-from labcnn.paths import logs_folder
+from labcnn.files import logs_folder
 from labcnn.recipe import Recipe, refuse_unknown, validate
 from labcnn.runs import RunFolder
 

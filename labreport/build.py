@@ -8,8 +8,7 @@ from pathlib import Path
 
 from labcnn.data import tiny_imagenet
 from labcnn.errors import ReportError
-from labcnn.notebook import execute
-from labcnn.paths import project_root
+from labcnn.files import project_root
 from labcnn.runs import (
     FAILURE,
     GRADIENTS,
@@ -21,6 +20,7 @@ from labcnn.runs import (
     state,
 )
 from labreport.export import ExportError, export_report
+from labsweep.execute import execute
 
 STEM = "report"
 DIGEST = ".report.sha256"

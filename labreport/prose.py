@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from labcnn.data.images import IMAGE_SHAPE
+from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 from labreport import formats, words
 from labreport.claims import GAP_TOLERANCE

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from labcnn.errors import ReportError
-from labcnn.paths import logs_folder
+from labcnn.files import logs_folder
 from labcnn.recipe import Recipe
 from labcnn.runs import (
     FAILURE,

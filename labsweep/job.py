@@ -19,8 +19,8 @@ from typing import NoReturn
 
 from labcnn.errors import LabError, LockedError, RunError, system_cause
 from labcnn.files import write_text
-from labcnn.notebook import CellFailed, KernelDied, execute
 from labcnn.runs import FAILURE, FailureKind, State
+from labsweep.execute import CellFailed, KernelDied, execute
 from labsweep.gpus import reserve_gpu
 from labsweep.processes import end_children, terminate, when_starter_is_gone
 from labsweep.sweep import Run, Sweep

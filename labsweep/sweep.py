@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from labcnn.data import resolve_dataset
 from labcnn.errors import ParameterError
-from labcnn.files import write_text
-from labcnn.paths import logs_folder, project_root
+from labcnn.files import logs_folder, project_root, write_text
 from labcnn.recipe import Recipe, refuse_unknown, validate
 from labcnn.request import RunRequest, parse_value
 from labcnn.runs import NOTEBOOK, RESULT, RunFolder, RunState, State, state

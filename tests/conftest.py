@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here 
 import pytest
 from small_data import small_data
 
-from labcnn.data.images import ImageData
+from labcnn.data.splits import ImageData
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import papermill
 import pytest
 from fake_runs import Fake, write_runs
 
-from labcnn.paths import project_root
+from labcnn.files import project_root
 from labcnn.variants import REPORT_VARIANTS, label
 from labreport.export import DOCUMENT
 

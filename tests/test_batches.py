@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from labcnn.data.batches import MAX_SHIFT, Batches, channel_statistics
-from labcnn.data.images import Split
+from labcnn.data.splits import Split
 
 CPU = torch.device("cpu")
 

@@ -14,10 +14,9 @@ from fake_runs import write_runs
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
-from labcnn.cli import app
-from labcnn.doctor import findings
+from labcnn.cli import app, examine
 from labcnn.errors import RunError
-from labcnn.paths import project_root
+from labcnn.files import project_root
 from labcnn.runs import PREDICTIONS, RESULT, RunFolder
 from labcnn.variants import VARIANTS
 from labreport.build import build_report
@@ -82,11 +81,11 @@ def test_variants_prints_all_with_their_sizes() -> None:
 def test_doctor_looks_at_everything_and_survives_what_is_broken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = {finding.name: finding for finding in findings()}
+    found = {finding.name: finding for finding in examine()}
     assert list(found) == ["python", "torch", "device", "fonts", "data", "disk"]
     assert found["python"].good and found["torch"].good and found["fonts"].good
     monkeypatch.setitem(sys.modules, "torch", None)
-    broken = {finding.name: finding for finding in findings()}["torch"]
+    broken = {finding.name: finding for finding in examine()}["torch"]
     assert not broken.good
     assert "torch" in broken.text
 

@@ -10,8 +10,8 @@ import pytest
 from tiny_folder import WNIDS, write_tiny, zipped
 from typer.testing import CliRunner, Result
 
+from labcnn.cli import data_app
 from labcnn.data import describe_fingerprint, tiny_imagenet
-from labcnn.data.commands import data_app
 from labcnn.errors import DataError
 
 

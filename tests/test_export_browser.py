@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Request, sync_playwright
 from report_notebook import META, code, export, notebook
 
-from labcnn.paths import project_root
+from labcnn.files import project_root
 
 pytestmark = pytest.mark.system
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from labcnn.cli import app
 from labcnn.errors import DataError, RunError, explain_system_errors
-from labcnn.paths import project_root
+from labcnn.files import project_root
 from labcnn.runs import CHECKPOINT, HISTORY
 from labcnn.training.trainer import fit
 
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_written_costs_nothing_that_is_saved(small_data, c
     size, before = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
     try:
-        with pytest.raises(RunError, match=r"File too large; make room and run the same") as full:
+        with pytest.raises(RunError, match=r"File too large; make room; the same run again") as full:
             fit(cut, small_data)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -132,7 +132,7 @@ MEMORY = """
 def test_out_of_memory_on_the_cpu(tmp_path):
     line, finished, left = printed(MEMORY, cwd=tmp_path)
     # of oneDNN one only hears that it "could not create a primitive"
-    assert re.match(r"(co.*, probably )?out of memory with batch_size=120 and width=64;", line)
+    assert re.match(r"(co.*, probably )?out of memory.*, with batch_size=120 and width=64;", line)
     assert "\n" not in line and "goes on from its last checkpoint" in line
     assert not finished and left == []
 
@@ -149,7 +149,8 @@ def test_out_of_memory_on_the_cpu(tmp_path):
 def test_out_of_memory_of_any_device_is_one_line(error, tmp_path):
     with (
         pytest.raises(
-            RunError, match=r"^(\D+, probably )?out of memory with batch_size=16 and width=4"
+            RunError,
+            match=r"^(\D+, probably )?out of memory.*, with batch_size=16 and width=4",
         ) as raised,
         explain_system_errors(tmp_path, "batch_size=16 and width=4"),
     ):

@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Download, Page, expect, sync_playwright
 from report_notebook import META, notebook
 
-from labcnn.paths import project_root
+from labcnn.files import project_root
 from labcnn.runs import load_runs
 
 pytestmark = pytest.mark.system

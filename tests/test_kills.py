@@ -7,7 +7,7 @@ import sys
 import kill_runs
 import pytest
 
-from labcnn.paths import project_root
+from labcnn.files import project_root
 
 pytestmark = pytest.mark.system
 SCRIPT = project_root() / "benchmarks" / "kill_runs.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labcnn.paths import project_root
+from labcnn.files import project_root
 
 pytestmark = pytest.mark.system
 

@@ -13,8 +13,7 @@ from labcnn.data.batches import Batches
 from labcnn.models import ConvNet, DoubleConv, whiten
 from labcnn.training.evaluate import mean_log_probability, views_of
 from labcnn.training.hardware import choose_hardware
-from labcnn.training.optimizers import Muon, make_optimizer, orthogonal
-from labcnn.training.schedules import image_size
+from labcnn.training.optimizers import Muon, image_size, make_optimizer, orthogonal
 from labcnn.training.trainer import fit
 
 

@@ -15,9 +15,9 @@ from labcnn.cli import app
 from labcnn.data import load_dataset
 from labcnn.models import model_size
 from labcnn.runs import NUMERICS, RESULT, RunFolder, lock_path
-from labsweep import Sweep
 from labsweep.monitor import show_runs
 from labsweep.plan import plan, this_device, wall_seconds
+from labsweep.sweep import Sweep
 
 
 def edit(folder: RunFolder, **changes: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labcnn.paths import project_root
+from labcnn.files import project_root
 from labcnn.runs import load_runs
 from labcnn.variants import REPORT_VARIANTS, label
 from labreport.study import load_study, original

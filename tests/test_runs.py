@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from labcnn.errors import RunError
-from labcnn.files import write_atomically, write_text
-from labcnn.paths import project_root
+from labcnn.files import project_root, write_atomically, write_text
 from labcnn.request import RunRequest
 from labcnn.runs import TABLE_COLUMNS, State, load_runs, read_result, state
 from labcnn.training.trainer import fit

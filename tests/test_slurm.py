@@ -17,7 +17,7 @@ from slurm_cluster import Cluster, slurm_cluster, wait_for
 from labcnn.request import RunRequest
 from labcnn.runs import GRADIENTS, HISTORY, PREDICTIONS, lock_path, read_result
 from labcnn.training.trainer import fit
-from labsweep import Run, Sweep
+from labsweep.sweep import Run, Sweep
 
 pytestmark = pytest.mark.system
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from labcnn.data import load_dataset, resolve_dataset
-from labcnn.data.images import Split
-from labcnn.data.splits import first_of_each_class, split_official
+from labcnn.data.splits import Split, first_of_each_class, split_official
 from labcnn.errors import DataError, ParameterError
 
 

@@ -16,8 +16,8 @@ from labcnn.notebook import assigned_names
 from labcnn.request import parse_assignments, parse_value
 from labcnn.runs import HISTORY, PREDICTIONS
 from labcnn.variants import REPORT_VARIANTS
-from labsweep import Run, Sweep
 from labsweep.monitor import Display, Monitor, RunPhase
+from labsweep.sweep import Run, Sweep
 
 
 def sweep_in(folder: Path, **options: Any) -> Sweep:

@@ -15,13 +15,13 @@ import torch
 from fake_runs import ACCURACIES, Fake, write_runs
 from torch.optim import AdamW
 
-from labcnn.cli import report
+from labcnn.files import project_root
 from labcnn.models import ConvNet
-from labcnn.paths import project_root
 from labcnn.recipe import Recipe
 from labcnn.training.optimizers import make_optimizer
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 from labreport import reproduction, tables
+from labreport.commands import report
 from labreport.display import FrontMatter, Links, Prose, Strong, Table
 from labreport.export import DOCUMENT
 from labreport.facts import Facts

@@ -12,7 +12,7 @@ from fake_runs import Fake, write_runs
 from jinja2 import UndefinedError
 
 import labreport
-from labcnn.paths import project_root
+from labcnn.files import project_root
 from labcnn.runs import NUMERICS, RunFolder
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 from labreport import words

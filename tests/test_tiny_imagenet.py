@@ -24,7 +24,7 @@ from tiny_folder import (
 )  # fmt: skip
 
 from labcnn.data import cache, tiny_imagenet
-from labcnn.data.images import OfficialData
+from labcnn.data.splits import OfficialData
 from labcnn.errors import DataError
 
 

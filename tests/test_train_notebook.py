@@ -8,8 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from labcnn.files import project_root
 from labcnn.notebook import assigned_names
-from labcnn.paths import project_root
 from labcnn.request import RunRequest
 from labcnn.runs import load_runs
 

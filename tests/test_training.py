@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_requests import numbers_of, request, train_epochs, trainer_of
 
 from labcnn.data.batches import Batches, channel_statistics
-from labcnn.data.images import Split
+from labcnn.data.splits import Split
 from labcnn.errors import ParameterError, RunError
 from labcnn.models import ConvNet
 from labcnn.runs import (
@@ -26,12 +26,12 @@ from labcnn.runs import (
     SplitMetrics,
     load_runs,
 )
-from labcnn.training import provenance
+from labcnn.training import hardware
 from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge, reestimate_norm
 from labcnn.training.experiment import start_run
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.journal import tag
-from labcnn.training.schedules import BestEpoch, Decay
+from labcnn.training.optimizers import BestEpoch, Decay
 from labcnn.training.trainer import fit
 
 CPU = torch.device("cpu")
@@ -304,7 +304,7 @@ def test_the_code_of_a_run_is_the_one_before_training(small_data, monkeypatch):
     """What is committed while it trains isn't what ran."""
     commits = iter(["before", "after"])
     answers = {"rev-parse": lambda: next(commits), "status": str, "ls-files": str}
-    monkeypatch.setattr(provenance, "_git", lambda command, *_: answers[command]())
+    monkeypatch.setattr(hardware, "_git", lambda command, *_: answers[command]())
     trainer = trainer_of(request(epochs=1), small_data)
     assert next(commits) == "after"
     result = trainer.train()
@@ -315,8 +315,8 @@ def test_a_repository_that_does_not_hold_the_package_is_not_its_commit(tmp_path,
     for command in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q",
                     "--allow-empty", "-m", "not ours"]):  # fmt: skip
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    monkeypatch.setattr(provenance, "project_root", lambda: tmp_path)
-    code = provenance.inspect_code()
+    monkeypatch.setattr(hardware, "project_root", lambda: tmp_path)
+    code = hardware.inspect_code()
     assert (code.commit, code.dirty) == (None, None)
 
 

@@ -23,7 +23,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
 from labcnn.errors import DataError, ParameterError
-from labcnn.paths import project_root
+from labcnn.files import project_root
 from labcnn.recipe import Recipe
 from labcnn.runs import (
     FAILURE,
@@ -38,10 +38,10 @@ from labcnn.runs import (
     lock_path,
     read_result,
 )
-from labsweep import Run, Sweep
 from labsweep.gpus import default_jobs, reserve_gpu
 from labsweep.launch import LOG, SnakemakeOptions, run_sweep
 from labsweep.plan import show_plan
+from labsweep.sweep import Run, Sweep
 
 pytestmark = pytest.mark.system
 
@@ -446,7 +446,7 @@ def test_a_notebook_that_ends_well_ends_in_silence(notebook: Path) -> None:
     sweep = sweep_of(notebook, "short_all")
     parameters = json.dumps(sweep.parameters_of("short_all", 0))
     sweep.runs[0].folder.path.mkdir(parents=True)
-    command = [sys.executable, "-m", "labcnn.notebook"]
+    command = [sys.executable, "-m", "labsweep.execute"]
     command += [str(notebook), str(sweep.runs[0].notebook), parameters]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout + done.stderr == ""

@@ -1,8 +1,7 @@
 """Data sets: found by name, split the same way for every seed, never copied."""
 
 from labcnn.data import cache, shapes, tiny_imagenet
-from labcnn.data.images import ImageData, Split
-from labcnn.data.splits import split_official
+from labcnn.data.splits import ImageData, Split, split_official
 from labcnn.errors import DataError, ParameterError
 from labcnn.recipe import DATASETS
 

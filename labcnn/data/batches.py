@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labcnn.data.images import IMAGE_SHAPE, Split
+from labcnn.data.splits import IMAGE_SHAPE, Split
 
 #: Augmentation shifts an image of 64 x 64 by at most this many pixels.
 MAX_SHIFT = 6

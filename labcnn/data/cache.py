@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from labcnn.data.images import IMAGE_SHAPE, OfficialData, Split
+from labcnn.data.splits import IMAGE_SHAPE, OfficialData, Split
 from labcnn.errors import DataError
 from labcnn.files import write_text
 

@@ -11,10 +11,9 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from labcnn.data.images import IMAGE_SHAPE, OfficialData, Split
+from labcnn.data.splits import IMAGE_SHAPE, OfficialData, Split
 from labcnn.errors import DataError
-from labcnn.files import write_arrays
-from labcnn.paths import data_folder
+from labcnn.files import data_folder, write_arrays
 
 OUTLINES = ("circle", "square", "triangle", "star", "cross")
 TEXTURES = ("stripes", "checks", "dots", "rings")

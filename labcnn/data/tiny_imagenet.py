@@ -25,9 +25,9 @@ from urllib.request import url2pathname
 
 from labcnn.data import cache
 from labcnn.data.cache import ImageFiles, list_some
-from labcnn.data.images import OfficialData
+from labcnn.data.splits import OfficialData
 from labcnn.errors import FULL, DataError, is_out_of_memory
-from labcnn.paths import data_folder
+from labcnn.files import data_folder
 
 NAME = "tiny-imagenet-200"
 OFFICIAL_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

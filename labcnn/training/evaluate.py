@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from labcnn.data.batches import Batches
-from labcnn.data.images import IMAGE_SHAPE
+from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.runs import SplitMetrics, Status
 from labcnn.training.checkpoint import keep_random_state
 from labcnn.training.hardware import Hardware, at_least_float32

@@ -36,18 +36,20 @@ from labcnn.training.experiment import (
     start_run,
     working_folder,
 )
-from labcnn.training.hardware import Hardware, at_least_float32, choose_hardware, fast_bf16
-from labcnn.training.journal import Journal
-from labcnn.training.optimizers import make_optimizer
-from labcnn.training.provenance import (
+from labcnn.training.hardware import (
     Clock,
+    Hardware,
+    at_least_float32,
+    choose_hardware,
     describe,
     describe_machine,
     describe_maker,
+    fast_bf16,
     inspect_code,
 )
-from labcnn.training.schedules import BestEpoch, Decay, image_size
-from labcnn.training.trained import save_model
+from labcnn.training.journal import Journal
+from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
+from labcnn.training.predict import save_model
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
 STEPS_PER_LOOK = 50

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
 
-from labcnn.data.images import IMAGE_SHAPE
+from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.variants import BLOCKS_PER_STAGE
 from labreport import style, words
 from labreport.style import WIDTH

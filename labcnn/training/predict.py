@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from labcnn.data.batches import Batches
-from labcnn.data.images import IMAGE_SHAPE, Split
+from labcnn.data.splits import IMAGE_SHAPE, Split
 from labcnn.errors import RunError
 from labcnn.files import write_atomically
 from labcnn.models import ConvNet

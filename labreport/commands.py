@@ -1,0 +1,123 @@
+"""The command ``labcnn report``. It imports what it needs when it runs."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from labcnn.errors import ParameterError
+from labreport.title_block import LINES, variable
+from labsweep.commands import Logs, Parameters, Seeds, Variants, read_options
+
+
+def title_block_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each line of the title block; it gets them as ``lines``.
+
+    The Makefile gives them by the environment.
+    """
+
+    @wraps(command)
+    def with_lines(**given: Any) -> None:
+        lines = {name: given.pop(name) for name in LINES}
+        command(**given, lines=lines)
+
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None,
+            annotation=Annotated[
+                str | None, typer.Option(help=f"The report's {about}.", envvar=variable(name))
+            ],
+        )
+        for name, about in LINES.items()
+    ]  # fmt: skip
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.name != "lines"]
+    changed = signature.replace(parameters=[*own, *options])
+    with_lines.__signature__ = changed  # type: ignore[attr-defined]
+    return with_lines
+
+
+@title_block_options
+def report(
+    parameters: Parameters = None,
+    variants: Variants = None,
+    seeds: Seeds = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="Folder in the logs. None: that of NAME=VALUE, or the newest."),
+    ] = None,
+    tuned: Annotated[
+        str | None,
+        typer.Option(help="Folder in the logs for the last row. None: the data set's, if there."),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option(help="Show images of the data set, where it is prepared.")
+    ] = True,
+    formats: Annotated[str, typer.Option(help="Files to write.")] = "html pdf docx",
+    columns: Annotated[
+        int | None, typer.Option(help="Columns of the text on paper, 1 or 2. None: 1.")
+    ] = None,
+    logs: Logs = None,
+    output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
+    *,
+    lines: dict[str, str | None],
+) -> None:
+    """Execute the analysis notebook on the results that are there, and export the report.
+
+    With NAME=VALUE, --variants or --seeds, the runs of that sweep that have no result are named,
+    and the exit code is 1: the report is built without them.
+    """
+    from labcnn.files import logs_folder, project_root
+    from labreport.build import (
+        FORMATS,
+        REPORTED,
+        build_report,
+        list_stale,
+        require_finished,
+    )
+    from labreport.study import newest_experiment
+    from labsweep.sweep import Run, Sweep
+
+    wanted = formats.split()
+    if not wanted or not set(wanted) <= set(FORMATS):
+        raise ParameterError(f"formats={formats!r} must be one or more of {', '.join(FORMATS)}")
+    if columns not in (None, 1, 2):
+        raise ParameterError(f"columns={columns!r} must be 1 or 2")
+    expected: tuple[Run, ...] = ()
+    results = logs_folder(logs)
+    if parameters or variants or seeds:
+        if experiment:
+            raise ParameterError("--experiment and a sweep's parameters: give one of them")
+        given = read_options(parameters, variants=variants, seeds=seeds, logs=logs)
+        chosen = Sweep.from_options(given)
+        experiment = chosen.experiment
+        expected = chosen.runs
+    experiment = experiment or newest_experiment(results)
+    texts = {
+        name: value
+        for name, value in {**lines, "tuned": tuned, "columns": columns}.items()
+        if value
+    }
+    require_finished(results, experiment)
+    print(f"experiment {experiment}")
+    exported = build_report(
+        results,
+        experiment,
+        output or project_root() / "report",
+        texts | ({} if images else {"images": False}),
+        wanted,
+    )
+    for path in exported or ():
+        print(path)
+    if exported is None:
+        print("the report is up to date")
+    if stale := list_stale(results, experiment):
+        print(f"labcnn: stale results: {len(stale)}, for example {stale[0]}", file=sys.stderr)
+    found = [(run, run.state.kind) for run in expected]
+    if missing := [f"{run} ({kind})" for run, kind in found if kind not in REPORTED]:
+        print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
+        raise typer.Exit(1)
