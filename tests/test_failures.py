@@ -92,7 +92,9 @@ def test_a_file_that_cannot_be_written_costs_nothing_that_is_saved(small_data, c
     size, before = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
     try:
-        with pytest.raises(RunError, match=r"File too large; make room; the same run again") as full:
+        with pytest.raises(
+            RunError, match=r"File too large; make room; the same run again"
+        ) as full:
             fit(cut, small_data)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
