@@ -35,7 +35,8 @@ def fails(*arguments: str | Path) -> str:
 
 def test_status_needs_no_torch() -> None:
     code = (
-        "import sys; import labcnn.cli; from labcnn.data import tiny_imagenet; tiny_imagenet.prepared();"
+        "import sys; import labcnn.cli; from labcnn.data import tiny_imagenet;"
+        "tiny_imagenet.prepared();"
         "print([m for m in ('torch', 'pandas', 'PIL', 'tqdm', 'requests') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
