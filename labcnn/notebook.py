@@ -9,9 +9,9 @@ from IPython.display import Markdown
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from labcnn.data import describe_fingerprint
+from labcnn.data import origin
 from labcnn.data.splits import ImageData
-from labcnn.errors import ParameterError
+from labcnn.errors import ParameterError, require_addresses
 from labcnn.recipe import refuse_unknown
 from labcnn.request import RunRequest
 from labcnn.runs import RunFolder
@@ -58,7 +58,14 @@ def assigned_names(source: str) -> list[str]:
 
 
 def describe_request(request: RunRequest) -> Markdown:
-    """What will run: loud about demo data, then the recipe."""
+    """What will run: loud about demo data, then the recipe.
+
+    Raises
+    ------
+    RunError
+        The kernel may have too little memory for torch, whose import would hang.
+    """
+    require_addresses()
     recipe = request.recipe
     notice = DEMO if recipe.dataset == "shapes" else ""
     values = {k: v for k, v in recipe.model_dump().items() if k not in ("variant", "seed")}
@@ -84,7 +91,7 @@ def plot_samples(data: ImageData, count: int = 20) -> Figure:
         ax.imshow(data.train.images[rows[at]])
         ax.set_title(data.class_names[which].split(",")[0][:14], fontsize=8)
     figure.suptitle(
-        f"{data.name} ({describe_fingerprint(data.name, data.fingerprint)}): {data.classes} "
+        f"{data.name} ({origin(data.name, data.fingerprint)}): {data.classes} "
         f"classes, {len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} "
         "test images",
         fontsize=10,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePosixPath
 
+from labcnn.data import Origin, origin
 from labcnn.runs import GRADIENTS, HISTORY, RESULT
 from labcnn.variants import REPORT_VARIANTS
 from labreport import words
@@ -27,6 +28,7 @@ class Provenance:
     Attributes
     ----------
     days : the first and the last on which a run finished, ISO.
+    data : where the images come from, and their fingerprint.
     commits : abbreviated, and whether there were changes beside it; None: unknown.
     versions : of each package.
     devices : each one's name and kind.
@@ -34,7 +36,7 @@ class Provenance:
     """
 
     days: tuple[str, str]
-    fingerprints: list[str]
+    data: list[tuple[Origin, str]]
     commits: list[tuple[str | None, bool]]
     versions: dict[str, list[str]]
     devices: list[tuple[str, str]]
@@ -44,16 +46,22 @@ class Provenance:
     interruptions: int
     uneven: bool
 
+    @property
+    def not_official(self) -> bool:
+        """Whether a run was made from images that claim a published set's name and aren't its."""
+        return any(where is Origin.OTHER for where, _ in self.data)
+
 
 def gather_provenance(study: Study) -> Provenance:
     """Of all runs of a study."""
     runs = [run.provenance for run in study.results.values()]
+    prints = {run.data_fingerprint for run in runs}
     days = [run.finished[:10] for run in runs]
     names = {name for run in runs for name in run.versions}
     commits = {(run.git_commit and run.git_commit[:12], bool(run.git_dirty)) for run in runs}
     return Provenance(
         days=(min(days), max(days)),
-        fingerprints=sorted({run.data_fingerprint[:16] for run in runs}),
+        data=sorted((origin(study.recipe.dataset, each), each) for each in prints),
         commits=sorted(commits, key=str),
         versions={
             name: sorted({run.versions.get(name, words.NOTHING) for run in runs})

@@ -28,6 +28,11 @@ FIELDS = {
 TUNED = "（tuned）"
 TUNED_RECIPE = "tuned 配方"
 DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "shapes": "shapes（内置演示数据）"}
+ORIGINS = {
+    "official data": "官方数据",
+    "not the official data": "非官方数据",
+    "demo data": "内置演示数据",
+}
 SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
 STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "missing": "未完成"}
 #: What kept a run from having a result.

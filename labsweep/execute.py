@@ -18,15 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from labcnn.errors import RunError, system_cause
+from labcnn.errors import RunError, require_files, system_cause
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
-#: What a kernel with torch needs of open files, and of addresses in bytes.
-FILES, ADDRESS_SPACE = 256, 6 * 2**30
 #: In bytes, on posix: the system's limit for a socket's path is about 100.
 LONGEST_TMPDIR = 70
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -113,36 +106,6 @@ def _last_error(executed: Path) -> str:
     texts = ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
     lines = [line for text in texts for line in text.splitlines() if line.strip()]
     return ANSI.sub("", lines[-1]).strip() if lines else ""
-
-
-def require_files() -> None:
-    """Raise a :class:`RunError` if this process may open fewer files than a notebook needs.
-
-    Near the limit, a kernel's libraries fail or end without a word. It is raised if it may be.
-    """
-    if resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if not 0 <= soft < FILES:
-        return
-    if 0 <= hard < FILES:
-        raise RunError(
-            f"this process may open {hard} files (ulimit -n), too few for a notebook: allow {FILES}"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
-
-
-def require_addresses() -> None:
-    """Raise a :class:`RunError` if this process may have less memory than torch needs.
-
-    Near the limit, a kernel hangs: its threads can't start.
-    """
-    limit = -1 if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
-    if 0 <= limit < ADDRESS_SPACE:
-        raise RunError(
-            f"out of memory: this process may have {limit / 2**30:.1f} GiB of addresses "
-            f"(ulimit -v), too few for training: allow {ADDRESS_SPACE >> 30} GiB"
-        )
 
 
 def _literal(path: Path) -> str:

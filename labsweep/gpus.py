@@ -199,11 +199,7 @@ def _lock_one(
 ) -> tuple[str, BaseFileLock]:
     """The first GPU that has room for a run, and the lock that is held for it."""
     folder, full_names = lock_folder(), list_gpus()
-    # A UUID may be given by its beginning: the same GPU has the same lock.
-    names = {
-        gpu: next((each for each in full_names if is_uuid(gpu) and each.startswith(gpu)), gpu)
-        for gpu in gpus
-    }
+    names = {gpu: full_name(gpu, full_names) for gpu in gpus}
     told = ""
     while True:
         holders = []
@@ -224,9 +220,16 @@ def _lock_one(
         time.sleep(POLL_SECONDS)
 
 
-def is_uuid(name: str) -> bool:
-    """Whether a GPU is named by its UUID, or the beginning of one, and not by its number."""
-    return name.startswith(("GPU-", "MIG-"))
+def full_name(gpu: str, uuids: Sequence[str]) -> str:
+    """The UUID of a GPU that is given by its number or a UUID's beginning: one GPU, one lock.
+
+    Numbers are nvidia-smi's. CUDA's are the same where all GPUs are of one kind, or with
+    ``CUDA_DEVICE_ORDER=PCI_BUS_ID``.
+    """
+    if gpu.isdecimal() and int(gpu) < len(uuids):
+        return uuids[int(gpu)]
+    named = (uuid for uuid in uuids if gpu.startswith(("GPU-", "MIG-")) and uuid.startswith(gpu))
+    return next(named, gpu)
 
 
 def read_holder(path: Path) -> str:

@@ -52,7 +52,8 @@ class Job:
     def bring_up_to_date(self) -> int:
         """The exit code: 0 for a run that is up to date now."""
         while True:
-            self.wait_for_others()
+            with self.limit_time():
+                self.wait_for_others()
             if self.up_to_date:
                 self._forget_failure()
                 print("up to date")
@@ -68,15 +69,10 @@ class Job:
     @contextmanager
     def reserve_gpu(self) -> Iterator[str | None]:
         """Wait for a GPU; whom this waits for is printed, and written where the sweep reads it."""
-        note = self.sweep.waiting(self.run)
         who = f"{self.run} of experiment {self.sweep.experiment}"
-        try:
-            with reserve_gpu(self.sweep.parameters, who, self.tell) as gpu:
-                self.waits_for = ""
-                note.unlink(missing_ok=True)
-                yield gpu
-        finally:
-            note.unlink(missing_ok=True)
+        with reserve_gpu(self.sweep.parameters, who, self.tell) as gpu:
+            self.stop_telling()
+            yield gpu
 
     def tell(self, line: str) -> None:
         """Say whom the job waits for."""
@@ -84,12 +80,19 @@ class Job:
         print(line, flush=True)
         write_text(self.sweep.waiting(self.run), line)
 
+    def stop_telling(self) -> None:
+        """Take back what :meth:`tell` said."""
+        self.waits_for = ""
+        self.sweep.waiting(self.run).unlink(missing_ok=True)
+
     def wait_for_others(self) -> None:
         """Wait until no other process trains this run: a job that outlived its sweep, a person."""
-        if self.run.folder.is_locked():
-            print("waiting for another process that trains this run", flush=True)
+        if not self.run.folder.is_locked():
+            return
+        self.tell("waiting for another process that trains this run")
         while self.run.folder.is_locked():
             time.sleep(POLL_SECONDS)
+        self.stop_telling()
 
     def train(self) -> int | None:
         """The exit code; None where another process began the run while the kernel started."""

@@ -16,10 +16,15 @@ from pathlib import Path
 from rich.console import Console
 
 from labcnn.data import tiny_imagenet
-from labcnn.errors import ParameterError, RunError, system_cause
+from labcnn.errors import (
+    ParameterError,
+    RunError,
+    require_addresses,
+    require_files,
+    system_cause,
+)
 from labcnn.files import TEMPORARY, project_root
 from labcnn.training.experiment import require_equal, shared_by_results
-from labsweep.execute import require_addresses, require_files
 from labsweep.gpus import find_gpus, home_cache, is_apple
 from labsweep.monitor import Display, Monitor, RunPhase, counts
 from labsweep.processes import STARTED_BY

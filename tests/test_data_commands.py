@@ -11,7 +11,7 @@ from tiny_folder import WNIDS, write_tiny, zipped
 from typer.testing import CliRunner, Result
 
 from labcnn.cli import data_app
-from labcnn.data import describe_fingerprint, tiny_imagenet
+from labcnn.data import Origin, origin, tiny_imagenet
 from labcnn.errors import DataError
 
 
@@ -72,11 +72,11 @@ def test_status_says_official_or_how_a_set_differs(
     monkeypatch.setattr(tiny_imagenet, "OFFICIAL_COUNTS", (3, 4, 2))
     assert "as many, but other images, labels or classes)" in labcnn_data("status").stdout
     ours = tiny_imagenet.load().fingerprint
-    assert describe_fingerprint(tiny_imagenet.NAME, ours) == "not the official data"
+    assert origin(tiny_imagenet.NAME, ours) is Origin.OTHER
     monkeypatch.setattr(tiny_imagenet, "OFFICIAL_FINGERPRINT", ours)
     assert "6 test images (official)" in labcnn_data("status").stdout
-    assert describe_fingerprint(tiny_imagenet.NAME, ours) == "official data"
-    assert describe_fingerprint("shapes", ours) == "demo data"
+    assert origin(tiny_imagenet.NAME, ours) is Origin.OFFICIAL
+    assert origin("shapes", ours) is Origin.DEMO
 
 
 def test_fetch_from_nothing_is_refused(tiny: Path) -> None:

@@ -90,16 +90,18 @@ def test_every_gpu_gets_a_run_before_one_gets_a_second(monkeypatch: pytest.Monke
         context.__exit__(None, None, None)
 
 
-def test_a_uuid_and_its_beginning_are_one_gpu_and_a_slice_is_one_of_its_own(
+def test_a_number_a_uuid_and_its_beginning_are_one_gpu_and_a_slice_is_one_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nvidia_smi(tmp_path, f"echo '{TWO_GPUS}'")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv(VISIBLE, "GPU-aa1")
     with reserve_gpu({}):
-        monkeypatch.setenv(VISIBLE, "GPU-a,MIG-b1")
+        for same in ("GPU-a", "0"):
+            monkeypatch.setenv(VISIBLE, f"{same},MIG-b1")
+            with reserve_gpu({}) as other:
+                assert other == "MIG-b1"
         with reserve_gpu({}) as other:
-            assert other == "MIG-b1"
             monkeypatch.setenv(VISIBLE, "MIG-b1,MIG-b2")
             with reserve_gpu({}) as third:
                 assert third == "MIG-b2"

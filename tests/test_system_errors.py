@@ -10,6 +10,7 @@ import pytest
 from fake_runs import write_runs
 from filelock import FileLock
 
+from labcnn.files import project_root
 from labcnn.runs import lock_path
 
 Start = Callable[[str], str]
@@ -97,6 +98,18 @@ def test_a_limit_of_the_process_is_named(limit: str, named: str, tmp_path: Path)
     done = labcnn("sweep", "--logs", logs, "--variants", "short_norm", before=limited)
     assert named in only_line(done)
     assert not logs.exists()
+
+
+def test_a_notebook_by_hand_names_too_little_memory(tmp_path: Path) -> None:
+    """Torch's import hangs or fails anywhere there."""
+    notebook = project_root() / "notebooks" / "train.ipynb"
+    command = [Path(sys.executable).with_name("papermill"), notebook, tmp_path / "out.ipynb"]
+    limited = ["sh", "-c", 'ulimit -v 4500000; exec "$@"', "sh", *command]
+    done = subprocess.run(
+        [*limited, "-p", "logs", tmp_path / "logs"], capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode and "4.3 GiB of addresses (ulimit -v)" in done.stderr
+    assert not (tmp_path / "logs").exists()
 
 
 def test_a_limit_that_may_be_raised_is_raised(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from fake_runs import Fake, write_runs
 from jinja2 import UndefinedError
 
 import labreport
+from labcnn.data import tiny_imagenet
 from labcnn.files import project_root
 from labcnn.runs import NUMERICS, RunFolder
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
@@ -214,3 +215,15 @@ def test_runs_of_other_data_are_left_out_and_other_code_is_said(tmp_path: Path) 
     assert "made from other data" in shown and "代码不一致" not in shown
     write_runs(tmp_path, ["short_norm"], numerics=0)
     assert f"数值版本不同（0、{NUMERICS}）" in _read(tmp_path).text("completeness").text
+
+
+def test_the_report_says_whether_its_images_are_the_official_ones(tmp_path: Path) -> None:
+    real: dict[str, Any] = {"dataset": tiny_imagenet.NAME}
+    for place, fingerprint, kind in (
+        ("official", tiny_imagenet.OFFICIAL_FINGERPRINT, "官方数据"),
+        ("other", "f00d" * 16, "非官方数据"),
+    ):
+        write_runs(tmp_path / place, ["short_all"], parameters=real, fingerprint=fingerprint)
+        facts = _read(tmp_path / place)
+        assert f"| {kind}（指纹 {fingerprint[:16]}）" in facts.text("6-provenance").text
+        assert ("不是官方数据" in facts.text("completeness").text) is (place == "other")

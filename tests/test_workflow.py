@@ -321,6 +321,17 @@ def test_who_waits_for_a_gpu_says_for_whom_and_gives_up_at_the_time_limit(
     assert any(f"short_all seed 0: waiting {waits}" in line for line in lines)
 
 
+def test_who_waits_for_the_runs_other_process_gives_up_at_the_time_limit(notebook: Path) -> None:
+    sweep = sweep_of(notebook, "short_all", minutes=0.05)
+    lock = lock_path(sweep.runs[0].folder.path)
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        run(sweep)
+    waits = "waiting for another process that trains this run"
+    failure = sweep.runs[0].folder.failure()
+    assert failure and str(failure) == f"time limit: not finished after 0.05 minutes, {waits}"
+
+
 def test_a_sweep_needs_no_home_and_no_tmpdir(
     notebook: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

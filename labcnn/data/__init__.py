@@ -1,5 +1,7 @@
 """Data sets: found by name, split the same way for every seed, never copied."""
 
+from enum import StrEnum
+
 from labcnn.data import cache, shapes, tiny_imagenet
 from labcnn.data.splits import ImageData, Split, split_official
 from labcnn.errors import DataError, ParameterError
@@ -9,7 +11,7 @@ from labcnn.recipe import DATASETS
 HELD_OUT = {"tiny-imagenet-200": 0.1, "shapes": 0.2}
 
 __all__ = [
-    "ImageData", "Split", "describe_fingerprint", "load_dataset", "prepared_fingerprint",
+    "ImageData", "Origin", "Split", "load_dataset", "origin", "prepared_fingerprint",
     "resolve_dataset",
 ]  # fmt: skip
 
@@ -62,9 +64,17 @@ def prepared_fingerprint(name: str) -> str | None:
     return None
 
 
-def describe_fingerprint(name: str, fingerprint: str) -> str:
-    """Whether a result's data was ``official data``, ``not the official data`` or ``demo data``."""
+class Origin(StrEnum):
+    """Where a data set's images come from, by their fingerprint."""
+
+    OFFICIAL = "official data"
+    OTHER = "not the official data"
+    DEMO = "demo data"
+
+
+def origin(name: str, fingerprint: str) -> Origin:
+    """The origin of the data that a result, or this machine, has."""
     if name != tiny_imagenet.NAME:
-        return "demo data"
-    official = fingerprint == tiny_imagenet.OFFICIAL_FINGERPRINT
-    return "official data" if official else "not the official data"
+        return Origin.DEMO
+    same = fingerprint == tiny_imagenet.OFFICIAL_FINGERPRINT
+    return Origin.OFFICIAL if same else Origin.OTHER
