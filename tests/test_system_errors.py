@@ -103,10 +103,11 @@ def test_a_limit_of_the_process_is_named(limit: str, named: str, tmp_path: Path)
 def test_a_notebook_by_hand_names_too_little_memory(tmp_path: Path) -> None:
     """Torch's import hangs or fails anywhere there."""
     notebook = project_root() / "notebooks" / "train.ipynb"
-    command = [Path(sys.executable).with_name("papermill"), notebook, tmp_path / "out.ipynb"]
+    papermill = Path(sys.executable).with_name("papermill")
+    command = [str(each) for each in (papermill, notebook, tmp_path / "out.ipynb")]
     limited = ["sh", "-c", 'ulimit -v 4500000; exec "$@"', "sh", *command]
     done = subprocess.run(
-        [*limited, "-p", "logs", tmp_path / "logs"], capture_output=True, encoding="utf-8"
+        [*limited, "-p", "logs", str(tmp_path / "logs")], capture_output=True, encoding="utf-8"
     )
     assert done.returncode and "4.3 GiB of addresses (ulimit -v)" in done.stderr
     assert not (tmp_path / "logs").exists()
