@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
@@ -104,6 +105,22 @@ def variants() -> None:
             f"{size.flops / 1e6:,.1f}",
         )
     Console().print(table)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its model's file.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures of any size and format.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to list for each.")] = 5,
+) -> None:
+    """Say what a trained net takes pictures for."""
+    from labcnn import load_model
+
+    table = load_model(run).classify(pictures, top)
+    for picture, rows in table.groupby("picture", sort=False):
+        print(picture)
+        for row in rows.itertuples():
+            print(f"  {row.probability:7.2%}  {row.class_name}")
 
 
 class Finding(NamedTuple):

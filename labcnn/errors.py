@@ -48,6 +48,10 @@ class LockedError(RunError):
     """Another process trains the run."""
 
 
+class Interrupted(LabError, KeyboardInterrupt):
+    """A person stopped a run; it can go on."""
+
+
 class ReportError(LabError):
     """A report that can't be made from what is there."""
 

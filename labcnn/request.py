@@ -30,6 +30,7 @@ class RunRequest(BaseModel):
     experiment : folder name of the runs to compare with; None derives it from the recipe.
     overwrite : train anew even if the run is finished.
     logs : folder of all experiments; None is ``report/logs``.
+    language : of what the notebook shows.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -52,6 +53,7 @@ class RunRequest(BaseModel):
     ) = None
     overwrite: bool = False
     logs: str | None = None
+    language: Literal["zh", "en"] = "zh"
 
     @field_validator("experiment", mode="before")
     @classmethod

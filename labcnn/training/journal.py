@@ -16,9 +16,12 @@ from labcnn.runs import (
     RunFolder,
 )
 
-HEADER = (
-    " epoch   train loss/acc   evaluated acc     val loss/acc   learning rate   seconds   images/s"
-)
+HEADERS = {
+    "en": " epoch   train loss/acc   evaluated acc     val loss/acc   learning rate   seconds"
+    "   images/s",
+    "zh": "    轮  训练损失/准确率      评估准确率  验证损失/准确率          学习率        秒"
+    "     图像/秒",
+}
 LINE = (
     "{epoch:6d}   {train_loss:7.4f} {train_accuracy:6.2%}          {train_eval_accuracy:6.2%}   "
     "{val_loss:7.4f} {val_accuracy:6.2%}   {learning_rate:13.3g}   {seconds:7.1f}   "
@@ -29,11 +32,10 @@ LINE = (
 class Journal:
     """Rows of ``history.csv`` and ``gradients.csv``, rewritten whole after each epoch."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, language: str = "en") -> None:
+        self.folder, self.header = folder, HEADERS[language]
         self.history: list[dict[str, Any]] = []
         self.gradients: list[dict[str, Any]] = []
-        self._headed = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history, "gradients": self.gradients}
@@ -43,14 +45,20 @@ class Journal:
 
     def add(self, row: dict[str, Any], gradients: list[dict[str, Any]]) -> None:
         """Add an epoch's row and its layers' norms, write the files and print a line."""
-        if not self._headed:
-            print(HEADER)
-            self._headed = True
+        if not self.history:
+            print(self.header)
         self.history.append(row)
         self.gradients.extend(gradients)
         self.write()
         self._add_events(row)
         print(LINE.format(**row), flush=True)
+
+    def print_history(self) -> None:
+        """The lines of all epochs so far, of a run that goes on."""
+        if self.history:
+            print(
+                "\n".join([self.header, *(LINE.format(**row) for row in self.history)]), flush=True
+            )
 
     def write(self) -> None:
         for name, columns, rows in (

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from labcnn.data.batches import Batches
+from labcnn.data.pictures import read_picture
 from labcnn.data.splits import IMAGE_SHAPE, Split
 from labcnn.errors import RunError
 from labcnn.files import write_atomically
@@ -70,6 +72,38 @@ class TrainedNet(nn.Module):
             for x, _ in batches.in_order(BATCH_SIZE, self.recipe.last_size)
         ]
         return torch.cat(parts)
+
+    def classify(self, pictures: Sequence[Path | str | np.ndarray], top: int = 5) -> pd.DataFrame:
+        """The most probable classes of pictures: a row for each, the best first.
+
+        Parameters
+        ----------
+        pictures : files of any size and format, or images 64 x 64 x 3, uint8.
+        top : classes of each picture.
+
+        Returns
+        -------
+        DataFrame
+            With ``picture``, ``rank`` from 1, ``class_name`` and ``probability``.
+
+        Raises
+        ------
+        DataError
+            A picture can't be read.
+        """
+        images = [p if isinstance(p, np.ndarray) else read_picture(p) for p in pictures]
+        names = [
+            f"image {k}" if isinstance(p, np.ndarray) else str(p) for k, p in enumerate(pictures)
+        ]
+        best = self(np.stack(images)).topk(min(top, len(self.class_names)))
+        rows = [
+            (name, rank + 1, self.class_names[label], probability)
+            for name, labels, values in zip(
+                names, best.indices.tolist(), best.values.tolist(), strict=True
+            )
+            for rank, (label, probability) in enumerate(zip(labels, values, strict=True))
+        ]
+        return pd.DataFrame(rows, columns=["picture", "rank", "class_name", "probability"])
 
 
 def save_model(

@@ -2,9 +2,10 @@
 
 import math
 import time
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from statistics import harmonic_mean
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.data.splits import first_of_each_class
-from labcnn.errors import RunError, explain_system_errors
+from labcnn.errors import Interrupted, RunError, explain_system_errors
 from labcnn.files import remove_leftovers, write_arrays, write_text
 from labcnn.models import ConvNet, model_size, whiten
 from labcnn.recipe import Recipe
@@ -61,6 +62,16 @@ PROBE_SIZE = 128
 WHITENING_IMAGES = 1000
 
 
+class Watcher(Protocol):
+    """Sees how far a run is, and shows it; changes nothing."""
+
+    def steps(self, batches: Iterable[Any], epoch: int, first: int, count: int) -> Iterable[Any]:
+        """The batches of an epoch, whose steps before ``first`` of ``count`` are done."""
+
+    def after_epoch(self, history: list[dict[str, Any]]) -> None:
+        """Called with the rows of ``history.csv`` so far."""
+
+
 class Trainer:
     """One run while it is trained.
 
@@ -75,12 +86,19 @@ class Trainer:
     data : the request's data set.
     hardware : what computes.
     folder : gets the run's files.
+    watcher : shows how far it is, if there is one.
     """
 
     def __init__(
-        self, request: RunRequest, data: ImageData, hardware: Hardware, folder: RunFolder
+        self,
+        request: RunRequest,
+        data: ImageData,
+        hardware: Hardware,
+        folder: RunFolder,
+        watcher: Watcher | None = None,
     ) -> None:
         self.request, self.data, self.hardware, self.folder = request, data, hardware, folder
+        self.watcher = watcher
         self.recipe = recipe = request.recipe
         self.code, machine = inspect_code(), describe_machine(hardware, request.compile)
         device, dtype = hardware.device, hardware.dtype
@@ -104,10 +122,11 @@ class Trainer:
             whiten(model.stem_convolution, train.take(some, recipe.first_size)[0])
         self.compiled = cast(nn.Module, torch.compile(model)) if request.compile else model
         self.optimizer = make_optimizer(model, recipe)
-        self.decay = Decay(self.optimizer, recipe, math.ceil(len(train) / recipe.batch_size))
+        self.steps_per_epoch = math.ceil(len(train) / recipe.batch_size)
+        self.decay = Decay(self.optimizer, recipe, self.steps_per_epoch)
         self.best = BestEpoch(recipe.patience)
         self.totals = Totals(device, dtype)
-        self.journal = Journal(folder)
+        self.journal = Journal(folder, request.language)
         self.clock = Clock(machine)
         identity = recipe.model_dump(mode="json") | {
             "data_fingerprint": data.fingerprint,
@@ -137,6 +156,8 @@ class Trainer:
         self.journal.add(row, gradient_norms(self.model, *self.probe, epoch=row["epoch"]))
         self.totals.reset(self.learning_rate)
         self.checkpoint.save(self)
+        if self.watcher:
+            self.watcher.after_epoch(self.journal.history)
 
     def train_epoch(self) -> dict[str, Any]:
         """Take the epoch's steps; the training columns of the history.
@@ -148,9 +169,12 @@ class Trainer:
         recipe, totals = self.recipe, self.totals
         size = image_size(recipe, self.epoch)
         self.model.train()
-        for x, y in self.batches["train"].shuffled(
+        batches: Iterable[tuple[Tensor, Tensor]] = self.batches["train"].shuffled(
             recipe.batch_size, recipe.seed, self.epoch, recipe.augment, size, start=totals.steps
-        ):
+        )
+        if self.watcher:
+            batches = self.watcher.steps(batches, self.epoch, totals.steps, self.steps_per_epoch)
+        for x, y in batches:
             with self.hardware.autocast():
                 logits = at_least_float32(self.compiled(x))
             loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
@@ -266,6 +290,7 @@ class Trainer:
             self.load_state_dict(state)
             self.clock.interruptions += 1
             print(f"Resuming after epoch {self.epoch - 1} and {self.totals.steps} steps.")
+            self.journal.print_history()
         else:
             self.journal.gradients = gradient_norms(self.model, *self.probe, epoch=0)
             self.totals.reset(self.recipe.learning_rate)
@@ -330,13 +355,16 @@ class Totals:
         self._begin = time.perf_counter() - state["seconds"]
 
 
-def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
+def fit(
+    request: RunRequest, data: ImageData | None = None, watcher: Watcher | None = None
+) -> RunResult:
     """Train what ``request`` asks for and save it; of a finished run, return the saved result.
 
     Parameters
     ----------
     request : what to train.
     data : the request's data set, if it is loaded already.
+    watcher : shows how far the run is.
 
     Raises
     ------
@@ -344,6 +372,8 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
         Before any training: the device, the data or the experiment doesn't fit the request, or
         another process trains the same run. During it: the disk is full or can't be written, or
         memory is used up; what is done up to then is kept, and the same request goes on from there.
+    Interrupted
+        By Ctrl-C, or the notebook's stop button.
     """
     hardware = choose_hardware(request.device, request.precision, request.threads)
     if request.folder.finished and not request.overwrite:
@@ -363,7 +393,14 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
             return load_finished(request)
         work = working_folder(request)
         remove_leftovers(work.path)
-        result = Trainer(request, data, hardware, work).train()
+        trainer = Trainer(request, data, hardware, work, watcher)
+        try:
+            result = trainer.train()
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"stopped in epoch {trainer.epoch} of {recipe.epochs}; the same run again goes on "
+                "from its last checkpoint"
+            ) from None
         publish(work, request)
     return result
 
