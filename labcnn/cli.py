@@ -13,9 +13,10 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from labcnn import __version__
 from labcnn.errors import LabError, system_cause
-from labreport.commands import report
-from labsweep.commands import plan, runs, sweep
+from labreport.commands import compare, report
+from labsweep.commands import delete, experiments, export, plan, runs, sweep
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(help="Get Tiny ImageNet-200, or see what is there.", no_args_is_help=True)
@@ -23,8 +24,19 @@ app.add_typer(data_app, name="data")
 LEAST_DISK = 5e9
 
 
+def print_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        print(f"labcnn {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def labcnn() -> None:
+def labcnn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="And end.")
+    ] = False,
+) -> None:
     """CNN ablations on Tiny ImageNet-200, from notebook to report."""
 
 
@@ -199,7 +211,7 @@ def doctor() -> None:
         print(f"{'ok  ' if finding.good else 'warn'}  {finding.name:7s} {finding.text}")
 
 
-for command in (plan, sweep, runs, report):
+for command in (plan, sweep, runs, experiments, compare, report, export, delete):
     app.command()(command)
 
 

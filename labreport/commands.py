@@ -1,4 +1,4 @@
-"""The command ``labcnn report``. It imports what it needs when it runs."""
+"""The commands ``labcnn report | compare``. Each imports what it needs when it runs."""
 
 import inspect
 import sys
@@ -121,3 +121,32 @@ def report(
     if missing := [f"{run} ({kind})" for run, kind in found if kind not in REPORTED]:
         print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def compare(
+    variants: Annotated[list[str], typer.Argument(help="The first is compared with the others.")],
+    experiment: Annotated[
+        str | None, typer.Option(help="Folder in the logs. None: the newest that has them all.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="File for the curves and accuracies: .png, .svg or .pdf.")
+    ] = None,
+    logs: Logs = None,
+) -> None:
+    """Compare variants: test accuracy, and the difference from the first, with 95 % intervals."""
+    from labreport.compare import compare
+
+    if plot and plot.suffix not in (".png", ".svg", ".pdf"):
+        raise ParameterError(f"plot={str(plot)!r} must end in .png, .svg or .pdf")
+    found = compare(*variants, experiment=experiment, logs=logs)
+    print(f"experiment {found.study.experiment}, in percent")
+    print(f"{'':20s} seeds   test accuracy           difference from {found.variants[0]}")
+    for name, row in found.table.iterrows():
+        apart = f"{row.difference:+6.2f} [{row['from']:+.2f}, {row.to:+.2f}]"
+        print(
+            f"{name:20s} {row.seeds:5.0f}  {row.test:6.2f} [{row.low:.2f}, {row.high:.2f}]"
+            + ("" if name == found.variants[0] else f"   {apart}")
+        )
+    if plot:
+        found.plot().savefig(plot)
+        print(plot)

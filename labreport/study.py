@@ -220,12 +220,20 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
     return Study(experiment, kept, whole, tuple(_strip_folder(problems, folder)), failures)
 
 
-def newest_experiment(logs: Path) -> str:
+def newest_experiment(logs: Path, variants: Iterable[str] = ()) -> str:
     """The experiment that finished a run last; a :class:`ReportError` where there is no run.
 
     One of protocol ``tuned`` is a row in others' reports: it is taken only where there is no other.
+
+    Parameters
+    ----------
+    variants : of these, it has a run of each, if there is such an experiment.
     """
-    results = [run.result() for run in _load_all(logs)["folder"]]
+    table = _load_all(logs)
+    has = table.groupby("experiment")["variant"].agg(set)
+    able = {name for name, found in has.items() if set(variants) <= found}
+    results = [run.result() for run in table["folder"]]
+    results = [result for result in results if result.experiment in able] or results
     own = [result for result in results if result.recipe.protocol != "tuned"]
     return max(own or results, key=_finished).experiment
 

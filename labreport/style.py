@@ -5,6 +5,7 @@ depth, the marker says the switch.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -169,6 +170,30 @@ def marker_size(variant: str) -> float:
 def line_style(variant: str) -> str:
     """Dashed for the baseline, solid for what is compared with it."""
     return "--" if is_baseline(variant) else "-"
+
+
+def line_looks(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How each variant's line looks beside the others': by its depth, or one by one.
+
+    The depth's colour is enough for a baseline and one variant of a depth. Where more would look
+    alike, each gets a colour and a marker of its own.
+    """
+    kinds = [(VARIANTS[v].depth, is_baseline(v)) for v in variants]
+    alike = len(set(kinds)) < len(kinds)
+    looks = {}
+    for place, variant in enumerate(variants):
+        own = PALETTE[place % len(PALETTE)] if alike else colour(variant)
+        hollow = is_baseline(variant)
+        looks[variant] = {
+            "color": own,
+            "linestyle": line_style(variant),
+            "marker": switch_marker(variant.split("_", 1)[1]) if alike else marker(variant),
+            "markerfacecolor": "none" if hollow else own,
+            # Of two curves that coincide, the baseline's rings are seen around the other's dots.
+            "markersize": marker_size(variant),
+            "zorder": 2.5 if hollow else 2,
+        }
+    return looks
 
 
 def marker_step(epochs: int) -> int:

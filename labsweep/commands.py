@@ -1,4 +1,4 @@
-"""The commands ``labcnn plan | sweep | runs``. Each imports what it needs when it runs."""
+"""The commands of runs: plan, sweep, list, export, delete. Each imports what it needs."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ Parameters = Annotated[
 Variants = Annotated[
     str | None, typer.Option(help="Variants, separated by spaces. None: the report's 13.")
 ]
-Seeds = Annotated[str | None, typer.Option(help="Seeds, separated by spaces. None: 0.")]
+Seeds = Annotated[str | None, typer.Option(help="Seeds, as '0 1 2' or 0-2. None: 0.")]
 Jobs = Annotated[
     int | None,
     typer.Option(help="Runs side by side. None: one per GPU, or per core without one."),
@@ -119,3 +119,68 @@ def runs(
     from labsweep.monitor import show_runs
 
     show_runs(logs_folder(logs), experiment, Console())
+
+
+def experiments(logs: Logs = None) -> None:
+    """List the experiments: their runs by state, and when the last one finished."""
+    from rich.console import Console
+
+    from labcnn.files import logs_folder
+    from labsweep.monitor import show_experiments
+
+    show_experiments(logs_folder(logs), Console())
+
+
+def export(
+    output: Annotated[Path, typer.Argument(help="Folder for runs.csv and histories.csv.")],
+    experiment: Annotated[
+        str | None, typer.Option(help="Folder in the logs. None: all of them.")
+    ] = None,
+    logs: Logs = None,
+) -> None:
+    """Write all finished runs as one tidy table, and all their epochs as another."""
+    import pandas as pd
+
+    from labcnn.files import logs_folder, write_text
+    from labcnn.runs import load_runs
+
+    table, problems = load_runs(logs_folder(logs), experiment)
+    for problem in problems:
+        print(f"labcnn: left out: {problem}", file=sys.stderr)
+    if table.empty:
+        raise ParameterError(f"no finished run in {logs_folder(logs) / (experiment or '')}")
+    names = ["experiment", "variant", "seed"]
+    histories = pd.concat(
+        [
+            pd.DataFrame([row[names]] * len(epochs)).reset_index(drop=True).join(epochs)
+            for _, row in table.iterrows()
+            for epochs in [row["folder"].history()]
+        ]
+    )
+    runs = table.assign(folder=[str(run.path) for run in table["folder"]])
+    for name, content in (("runs.csv", runs), ("histories.csv", histories)):
+        write_text(output / name, content.to_csv(index=False, lineterminator="\n"))
+        print(f"{output / name}: {len(content)} rows")
+
+
+def delete(
+    run: Annotated[Path, typer.Argument(help="Folder of a run: …/EXPERIMENT/VARIANT/seedK.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Delete a run with its model, after asking; a run that is trained now is refused."""
+    import shutil
+
+    from labcnn.runs import RunFolder, State, lock_path, new_path, state
+
+    folder = RunFolder(run.expanduser().resolve())
+    if not folder.path.is_dir() or not folder.path.name.removeprefix("seed").isdecimal():
+        raise ParameterError(f"run={str(run)!r} is no run's folder; `labcnn runs` lists them")
+    kind = state(folder).kind
+    if kind is State.RUNNING:
+        raise ParameterError(f"run={str(run)!r} is being trained; stop it first")
+    if not yes:
+        typer.confirm(f"Delete {folder.path} ({kind})?", abort=True)
+    for path in (folder.path, new_path(folder.path)):
+        shutil.rmtree(path, ignore_errors=path != folder.path or not path.exists())
+    lock_path(folder.path).unlink(missing_ok=True)
+    print(f"deleted {folder.path}")

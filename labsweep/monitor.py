@@ -237,3 +237,19 @@ def describe(found: RunState) -> str:
         return "was stopped; the same command goes on from its checkpoint"
     shown = [outcome(found.result)] if found.result and found.kind is not State.DAMAGED else []
     return "; ".join([*shown, *found.reasons])
+
+
+def show_experiments(logs: Path, console: Console) -> None:
+    """A line per experiment: its runs by state, and when the last one finished."""
+    found: dict[str, list[RunState]] = {}
+    for run in find_runs(logs, None, BEGUN):
+        found.setdefault(run.experiment, []).append(state(run))
+    table = Table("experiment", "runs", "last finished", box=None, pad_edge=False)
+    for name, states in found.items():
+        kinds = Counter(str(each.kind) for each in states)
+        finished = [each.result.provenance.finished for each in states if each.result]
+        table.add_row(
+            name, ", ".join(f"{count} {kind}" for kind, count in kinds.items()),
+            max(finished, default="")[:16].replace("T", " "),
+        )  # fmt: skip
+    console.print(table if found else f"no run in {logs}")

@@ -22,6 +22,8 @@ OWN_FOLDER = ".sweep"
 #: Why a run is due that never finished.
 NEW = "no result yet"
 
+#: Seeds that "0-2" and the like may stand for.
+LONGEST_RANGE = 1000
 #: Parameters of the notebook that a sweep sets itself, and what to use in their place.
 SET_BY_SWEEP = {
     "variant": "--variants",
@@ -104,7 +106,10 @@ class Sweep(BaseModel):
     ] = REPORT_VARIANTS
     seeds: Annotated[
         tuple[int, ...],
-        Field(min_length=1, description="at least one whole number, separated by spaces"),
+        Field(
+            min_length=1,
+            description="at least one whole number, separated by spaces, or a range as 0-2",
+        ),
     ] = (0,)
     parameters: dict[str, Any]
     logs: Path = Field(default_factory=logs_folder)
@@ -114,9 +119,20 @@ class Sweep(BaseModel):
     @field_validator("variants", "seeds", mode="before")
     @classmethod
     def _words(cls, given: Any) -> Any:
-        """``"a b"``, ``"a,b"`` or a list of them: its words, each once."""
-        several = isinstance(given, list | tuple)
-        return tuple(dict.fromkeys(given if several else str(given).replace(",", " ").split()))
+        """``"a b"``, ``"a,b"`` or a list of them: its words, each once; ``"0-2"``: 0, 1 and 2."""
+        if isinstance(given, list | tuple):
+            return tuple(dict.fromkeys(given))
+        words: dict[Any, None] = {}
+        for word in str(given).replace(",", " ").split():
+            first, _, last = word.partition("-")
+            if first.isdecimal() and last.isdecimal():
+                between = range(int(first), int(last) + 1)
+                if not 0 < len(between) <= LONGEST_RANGE:
+                    raise ValueError(word)
+                words |= dict.fromkeys(between)
+            else:
+                words[word] = None
+        return tuple(words)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Sweep":

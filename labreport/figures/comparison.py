@@ -65,25 +65,27 @@ def _draw_accuracies(
     old = original()["test_accuracy"]
     if beside:
         axes.plot(
-            old[list(variants)], range(len(variants)), zorder=2, label=words.ORIGINAL,
+            old.reindex(list(variants)), range(len(variants)), zorder=2, label=words.ORIGINAL,
             **style.ORIGINAL,
         )  # fmt: skip
+    looks = style.line_looks(variants)
     widest = max([study.mean(v, "test_accuracy") for v in study.with_runs(variants)] or [1])
     if beside:
-        widest = max(widest, old[list(variants)].max())
+        widest = max(widest, old.reindex(list(variants)).max())
     for place, variant in enumerate(variants):
         if not study.seeds(variant):
             style.mark_missing(axes, place)
             continue
         value, low, high = accuracy_interval(study, variant)
-        colour = style.colour(variant)
+        colour = looks[variant]["color"]
         look = {
-            "color": colour, "ecolor": colour, "marker": style.marker(variant), "markersize": 4.5,
-            "markerfacecolor": style.marker_face(variant),
+            "color": colour, "ecolor": colour, "marker": looks[variant]["marker"],
+            "markersize": 4.5,
+            "markerfacecolor": "white" if style.is_baseline(variant) else colour,
         }  # fmt: skip
         failed = study.bad_status(variant)
         word = f" {words.STATUS[failed]}" if failed else ""
-        diamond = float(old[variant]) if beside else math.nan
+        diamond = float(old.get(variant, math.nan)) if beside else math.nan
         right = diamond if high < diamond < high + NUMBER * widest else high
         _draw_accuracy(axes, place, (value, low, high), look, word, right)
     axes.set_ylim(len(variants) - 0.5, -0.5)

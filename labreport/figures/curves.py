@@ -92,17 +92,8 @@ def _label_epochs(axes: Axes) -> None:
 
 def draw_validation(axes: Axes, study: Study, variants: Sequence[str]) -> None:
     """Validation accuracy of several variants in one panel."""
-    for variant in study.with_runs(variants):
-        look = {
-            "color": style.colour(variant),
-            "linestyle": style.line_style(variant),
-            "marker": style.marker(variant),
-            "markerfacecolor": "none" if style.is_baseline(variant) else style.colour(variant),
-            # Of two curves that coincide, the baseline's rings are seen around the other's dots.
-            "markersize": style.marker_size(variant),
-            "zorder": 2.5 if style.is_baseline(variant) else 2,
-            "label": short_name(variant),
-        }
+    for variant, look in style.line_looks(study.with_runs(variants)).items():
+        look["label"] = short_name(variant)
         _draw_curve(axes, tabulate_histories(study, variant, "val_accuracy"), look)
     axes.set_ylabel(words.SPLIT_ACCURACY["val"])
     style.percent_axis(axes.yaxis)
@@ -113,9 +104,10 @@ def plot_learning_rate(study: Study, variants: Sequence[str]) -> Figure:
     """The rate in each epoch, on a logarithmic axis."""
     figure, [[axes]] = style.new_figure(height=2.2)
     shown = study.with_runs(variants)
+    looks = style.line_looks(shown)
     for place, variant in enumerate(shown):
         look = {
-            "color": style.colour(variant),
+            "color": looks[variant]["color"],
             "linestyle": style.line_style(variant),
             # Rates often coincide: a later, thinner line leaves the earlier one to be seen.
             "linewidth": 1.2 + 0.9 * (len(shown) - 1 - place),

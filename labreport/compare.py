@@ -1,0 +1,88 @@
+"""Variants beside each other, apart from the report: a table and a plot, from one line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from labcnn.errors import ReportError
+from labcnn.files import logs_folder
+from labcnn.variants import get_variant
+from labreport import style
+from labreport.claims import Part
+from labreport.figures.comparison import plot_section
+from labreport.measures import accuracy_interval
+from labreport.study import Study, load_study, newest_experiment
+from labreport.verdicts import compare as estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several variants of an experiment, each against the first; a notebook shows both parts.
+
+    Attributes
+    ----------
+    study : the experiment.
+    variants : the first is what the others are compared with.
+    """
+
+    study: Study
+    variants: tuple[str, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per variant: seeds, test accuracy and difference from the first, in percent.
+
+        Each with its 95 % interval; NaN where there is none.
+        """
+        reference, rows = self.variants[0], []
+        for variant in self.variants:
+            row = [len(self.study.seeds(variant)), *accuracy_interval(self.study, variant)]
+            found = estimate(self.study, Part("test", variant, reference)).estimate
+            apart = found if found and variant != reference else None
+            row += [apart.effect, apart.low, apart.high] if apart else [float("nan")] * 3
+            rows.append([row[0], *(100 * value for value in row[1:])])
+        columns = ["seeds", "test", "low", "high", "difference", "from", "to"]
+        return pd.DataFrame(rows, index=list(self.variants), columns=columns)
+
+    def plot(self) -> Figure:
+        """Validation accuracy by epoch, and test accuracies with their intervals."""
+        style.use()
+        return plot_section(self.study, self.variants)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.table.round(2), self.plot())
+
+
+def compare(
+    *variants: str, experiment: str | None = None, logs: str | Path | None = None
+) -> Comparison:
+    """Compare variants of one experiment with the first of them.
+
+    Parameters
+    ----------
+    experiment : its folder's name; None takes the newest that has all of them.
+    logs : folder of results; None is the usual one.
+
+    Raises
+    ------
+    ParameterError
+        There is no such variant.
+    ReportError
+        Fewer than two variants, or no experiment has a finished run of each.
+    """
+    for variant in variants:
+        get_variant(variant)
+    chosen = tuple(dict.fromkeys(variants))
+    if len(chosen) < 2:
+        raise ReportError(f"variants={' '.join(variants)!r}: give two or more different ones")
+    study = load_study(logs, experiment or newest_experiment(logs_folder(logs), chosen))
+    if lacking := [variant for variant in chosen if not study.seeds(variant)]:
+        raise ReportError(
+            f"experiment {study.experiment!r} has no finished run of {', '.join(lacking)}; "
+            f"it has {', '.join(study.with_runs(study.shown))}"
+        )
+    return Comparison(study, chosen)
