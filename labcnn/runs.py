@@ -5,6 +5,7 @@ Known to training and sweeps (which write) and to the report (which reads); need
 
 import csv
 import glob
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -49,6 +50,9 @@ HISTORY_COLUMNS = (
 )  # fmt: skip
 #: ``epoch`` 0 is before training; ``stage`` 0 is the stem, 1-4 the stages, 5 the head.
 GRADIENT_COLUMNS = ("epoch", "layer", "stage", "gradient_norm", "weight_norm")
+
+#: In a table; empty for NaN. Python alone would take 1_0 and other alphabets' digits, too.
+NUMBER = re.compile(r"(-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?|-?inf)?")
 
 Status = Literal["ok", "diverged", "no_learning"]
 
@@ -399,10 +403,18 @@ def find_damage(run: RunFolder, result: RunResult) -> str:
 
 
 def _read_columns(path: Path, columns: Iterable[str]) -> dict[str, np.ndarray]:
-    """Columns of numbers of a CSV file; NaN where nothing stands."""
+    """Columns of numbers of a CSV file; NaN where nothing stands.
+
+    Nothing is taken that pandas, by which the report reads the file, would take for something else.
+    """
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
+        header, *rows = csv.reader(file)
+    if any(len(row) != len(header) for row in rows) or len(set(header)) != len(header):
+        raise ValueError("a row has more or fewer fields than the first")
+    texts = {name: [row[header.index(name)] for row in rows] for name in columns}
+    if not all(NUMBER.fullmatch(text) for column in texts.values() for text in column):
+        raise ValueError("a field isn't a number")
+    return {name: np.array([float(text or "nan") for text in texts[name]]) for name in texts}
 
 
 def _check_history(path: Path, result: RunResult) -> str:

@@ -157,6 +157,8 @@ CONTRADICTIONS = {
     ),
     "more epochs": (set_field("epochs_run", value=3), "history.csv"),
     "text in the history": (set_text("history.csv", "\n1,", "\nabc,"), "history.csv"),
+    "a number for Python alone": (set_text("history.csv", "\n1,", "\n0_1,"), "history.csv"),
+    "a field too many": (set_text("history.csv", "\n1,", "\n1,,"), "history.csv"),
     "a column is missing": (set_text("history.csv", "val_loss", "loss"), "history.csv"),
     "text in the gradients": (set_text("gradients.csv", "\n0,", "\nabc,"), "gradients.csv"),
     "no test labels": (set_array("test_label", lambda a: None), "predictions.npz"),
