@@ -2,9 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from labcnn.variants import Variant, register
+
 if TYPE_CHECKING:
     from labcnn.training.predict import load_model as load_model
 
+__all__ = ["Variant", "load_model", "register"]
 __version__ = "0.1.0"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from labcnn.data.splits import IMAGE_SHAPE
-from labcnn.variants import Variant, get_variant
+from labcnn.variants import RISING_ACTIVATIONS, Variant, get_variant
 
 
 def convolution(
@@ -23,6 +23,11 @@ def convolution(
     """
     layer = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, bias=not norm)
     return nn.Sequential(layer, nn.BatchNorm2d(out_width)) if norm else nn.Sequential(layer)
+
+
+def activate(x: Tensor, name: str) -> Tensor:
+    """The activation of that name; ReLU in place."""
+    return F.relu(x, inplace=True) if name == "relu" else getattr(F, name)(x)
 
 
 #: Added to the variances before the division, as some directions have almost none.
@@ -38,14 +43,20 @@ class DoubleConv(nn.Module):
     the basic block of He et al. 2016 (arXiv:1512.03385), N x C x H x W to N x C' x H x W. With
     ``pool``, 2x2 max-pooling follows. It is done before the last ReLU, which leaves the ReLU a
     quarter of the numbers and comes to the same, as for every activation that never falls (the
-    larger of two numbers stays the larger). GELU and SiLU do fall: with them, pool after it.
+    larger of two numbers stays the larger). GELU and SiLU do fall: they are pooled afterwards.
     """
 
     def __init__(
-        self, in_width: int, out_width: int, norm: bool, residual: bool, pool: bool = False
+        self,
+        in_width: int,
+        out_width: int,
+        norm: bool,
+        residual: bool,
+        pool: bool = False,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
-        self.pool = pool
+        self.pool, self.activation = pool, activation
         self.first = convolution(in_width, out_width, 3, norm)
         self.second = convolution(out_width, out_width, 3, norm)
         self.shortcut: nn.Module | None = None
@@ -59,10 +70,14 @@ class DoubleConv(nn.Module):
         return self.shortcut is not None and len(self.second) == 1
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.second(F.relu(self.first(x), inplace=True))
+        y = self.second(activate(self.first(x), self.activation))
         if self.shortcut is not None:
             y += self.shortcut(x)
-        return F.relu(F.max_pool2d(y, 2, ceil_mode=True) if self.pool else y, inplace=True)
+        if not self.pool:
+            return activate(y, self.activation)
+        if self.activation in RISING_ACTIVATIONS:
+            return activate(F.max_pool2d(y, 2, ceil_mode=True), self.activation)
+        return F.max_pool2d(activate(y, self.activation), 2, ceil_mode=True)
 
 
 class Stage(nn.Sequential):
@@ -73,7 +88,7 @@ class Stage(nn.Sequential):
         lasts = [False] * (variant.blocks_per_stage - 1) + [True]
         super().__init__(
             *(
-                DoubleConv(before, after, variant.norm, variant.residual, pool=last)
+                DoubleConv(before, after, variant.norm, variant.residual, last, variant.activation)
                 for (before, after), last in zip(pairwise(widths), lasts, strict=True)
             )
         )
@@ -115,6 +130,7 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = [width, width, 2 * width, 4 * width, 8 * width]
+        self.activation = variant.activation
         self.stem = convolution(3, width, 3, variant.norm, stride=2)
         self.stages = nn.Sequential(
             *(Stage(before, after, variant) for before, after in pairwise(widths))
@@ -128,7 +144,7 @@ class ConvNet(nn.Module):
         return cast(nn.Conv2d, self.stem[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.stem(x), inplace=True)
+        x = activate(self.stem(x), self.activation)
         x = self.stages(x).mean((2, 3))
         return self.head(self.dropout(x))
 

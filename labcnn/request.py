@@ -11,6 +11,7 @@ from labcnn.errors import ParameterError
 from labcnn.files import logs_folder
 from labcnn.recipe import Recipe, refuse_unknown, validate
 from labcnn.runs import RunFolder
+from labcnn.variants import register_file
 
 BOOLEAN_WORDS = {"true": True, "false": False, "yes": True, "no": False}
 
@@ -31,6 +32,7 @@ class RunRequest(BaseModel):
     overwrite : train anew even if the run is finished.
     logs : folder of all experiments; None is ``report/logs``.
     language : of what the notebook shows.
+    variants_file : a Python file that registers one's own variants.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -54,6 +56,7 @@ class RunRequest(BaseModel):
     overwrite: bool = False
     logs: str | None = None
     language: Literal["zh", "en"] = "zh"
+    variants_file: str | None = None
 
     @field_validator("experiment", mode="before")
     @classmethod
@@ -82,6 +85,8 @@ class RunRequest(BaseModel):
             for name, value in parameters.items()
             if value is not None
         }
+        if isinstance(file := given.get("variants_file"), str):
+            register_file(file)
         given["dataset"] = resolve_dataset(given.get("dataset", "auto"))
         recipe = {name: given.pop(name) for name in Recipe.model_fields if name in given}
         return validate(cls, {**given, "recipe": Recipe.from_parameters(recipe)})

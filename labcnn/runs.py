@@ -9,6 +9,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,13 +18,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from labcnn.data import prepared_fingerprint
 from labcnn.errors import ParameterError, RunError
 from labcnn.files import write_text
 from labcnn.recipe import Recipe, complete
-from labcnn.variants import Variant, label
+from labcnn.variants import VARIANTS, Variant, label, register
 
 try:
     import fcntl
@@ -161,6 +170,16 @@ class RunResult(_Schema):
     timing: Timing
     model: ModelSize
     provenance: Provenance
+
+    @model_validator(mode="before")
+    @classmethod
+    def _register_an_own_variant(cls, values: Any) -> Any:
+        """A network that isn't the project's is known by what its result says of it."""
+        with suppress(KeyError, TypeError, ParameterError):
+            name = values["recipe"]["variant"]
+            if name not in VARIANTS:
+                register(name, Variant(**values["network"]))
+        return values
 
     @field_validator("recipe", mode="before")
     @classmethod

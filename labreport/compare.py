@@ -74,12 +74,12 @@ def compare(
     ReportError
         Fewer than two variants, or no experiment has a finished run of each.
     """
-    for variant in variants:
-        get_variant(variant)
     chosen = tuple(dict.fromkeys(variants))
     if len(chosen) < 2:
         raise ReportError(f"variants={' '.join(variants)!r}: give two or more different ones")
     study = load_study(logs, experiment or newest_experiment(logs_folder(logs), chosen))
+    for variant in chosen:  # known by now, if one's own
+        get_variant(variant)
     if lacking := [variant for variant in chosen if not study.seeds(variant)]:
         raise ReportError(
             f"experiment {study.experiment!r} has no finished run of {', '.join(lacking)}; "

@@ -158,6 +158,8 @@ class Sweep(BaseModel):
                 )
         refuse_unknown(given, RunRequest.parameters())
         given["dataset"] = resolve_dataset(given.get("dataset", "shapes"))
+        if isinstance(file := given.get("variants_file"), str):
+            given["variants_file"] = str(Path(file).expanduser().resolve())
         if "logs" in own:
             own["logs"] = logs_folder(str(own["logs"]))
         if "notebook" in own:

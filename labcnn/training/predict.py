@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from labcnn.recipe import Recipe
 from labcnn.runs import MODEL, RunFolder
 from labcnn.training.evaluate import BATCH_SIZE, mean_log_probability, views_of
 from labcnn.training.hardware import Hardware, choose_hardware
+from labcnn.variants import VARIANTS, Variant, register
 
 
 class TrainedNet(nn.Module):
@@ -118,6 +120,7 @@ def save_model(
     """Write ``model.safetensors`` into a run's folder: the weights, and the rest as metadata."""
     notes = {
         "recipe": recipe.model_dump_json(),
+        "network": json.dumps(asdict(recipe.network)),
         "precision": precision,
         "class_names": json.dumps(class_names, ensure_ascii=False),
         "mean": json.dumps(mean.tolist()),
@@ -158,7 +161,10 @@ def load_model(run: RunFolder | Path | str, device: str = "auto") -> TrainedNet:
         with safe_open(path, "pt") as file:
             notes = file.metadata()
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        recipe = Recipe.from_saved(json.loads(notes["recipe"]))
+        values = json.loads(notes["recipe"])
+        if values["variant"] not in VARIANTS and "network" in notes:
+            register(values["variant"], Variant(**json.loads(notes["network"])))
+        recipe = Recipe.from_saved(values)
         class_names = json.loads(notes["class_names"])
         precision = notes["precision"]
         net = ConvNet(recipe.network, recipe.width, len(class_names), recipe.dropout_rate)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
+from dataclasses import asdict
 from statistics import harmonic_mean
 from typing import Any, Literal, Protocol, cast
 
@@ -51,6 +52,7 @@ from labcnn.training.hardware import (
 from labcnn.training.journal import Journal
 from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
 from labcnn.training.predict import save_model
+from labcnn.variants import BUILT_IN
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
 STEPS_PER_LOOK = 50
@@ -132,6 +134,8 @@ class Trainer:
             "data_fingerprint": data.fingerprint,
             "numerics": NUMERICS,
         }
+        if recipe.variant not in BUILT_IN:  # whose name doesn't say what it is
+            identity["network"] = asdict(recipe.network)
         self.checkpoint = Checkpoint(
             folder.path / CHECKPOINT, identity, describe_maker(machine, self.code)
         )
