@@ -83,6 +83,6 @@ def compare(
     if lacking := [variant for variant in chosen if not study.seeds(variant)]:
         raise ReportError(
             f"experiment {study.experiment!r} has no finished run of {', '.join(lacking)}; "
-            f"it has {', '.join(study.with_runs(study.shown))}"
+            f"it has {', '.join((*study.present, *study.others))}"
         )
     return Comparison(study, chosen)

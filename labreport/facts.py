@@ -4,17 +4,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from labcnn.variants import VARIANTS, Variant
+from labreport.claims import Part
 from labreport.class_images import NO_IMAGES, ClassImages
 from labreport.classes import ClassAccuracies, count_classes
 from labreport.confidence import Confidence, measure_confidence
 from labreport.costs import Costs, measure_costs
 from labreport.display import FrontMatter, Prose
-from labreport.measures import sampling_deviation, seed_deviation
+from labreport.measures import accuracy_interval, sampling_deviation, seed_deviation
 from labreport.prose import render
 from labreport.reproduction import Provenance, command, gather_provenance
 from labreport.study import Study, original
 from labreport.title_block import TitleBlock
-from labreport.verdicts import Verdict
+from labreport.verdicts import Finding, Verdict, compare
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,39 @@ def measure_spread(study: Study) -> Spread:
     several = [variant for variant in study.present if len(study.seeds(variant)) > 1]
     found = {variant: seed_deviation(study, variant) for variant in several}
     return Spread(found, [v for v in several if found[v] > 2 * sampling_deviation(study, v)])
+
+
+@dataclass(frozen=True)
+class OtherVariant:
+    """A variant that isn't one of the report's, and what it is compared with.
+
+    Attributes
+    ----------
+    reference : the baseline of its depth, else the short one; None without a run of either.
+    accuracy : of test, with its interval: mean, low, high (0-1).
+    difference : from the reference's; ``estimate`` is None where the two can't be compared.
+    """
+
+    variant: str
+    reference: str | None
+    accuracy: tuple[float, float, float]
+    difference: Finding | None
+
+    @property
+    def network(self) -> Variant:
+        return VARIANTS[self.variant]
+
+
+def compare_others(study: Study) -> list[OtherVariant]:
+    """One's own variants, in the order in which they were registered."""
+    found = []
+    for variant in study.others:
+        usual = (f"{VARIANTS[variant].depth}_baseline", "short_baseline")
+        reference = next((v for v in usual if v != variant and study.seeds(v)), None)
+        difference = compare(study, Part("test", variant, reference)) if reference else None
+        accuracy = accuracy_interval(study, variant)
+        found.append(OtherVariant(variant, reference, accuracy, difference))
+    return found
 
 
 @dataclass(frozen=True)
@@ -91,6 +126,10 @@ class Facts:
     @cached_property
     def spread(self) -> Spread:
         return measure_spread(self.study)
+
+    @cached_property
+    def others(self) -> list[OtherVariant]:
+        return compare_others(self.study)
 
     @cached_property
     def provenance(self) -> Provenance:

@@ -68,10 +68,10 @@ class Study:
         return tuple(v for v in REPORT_VARIANTS if self.seeds(v))
 
     @property
-    def shown(self) -> tuple[str, ...]:
-        """The report's variants, and after them the others that have a finished run."""
-        others = {name for name, _ in self.results} - set(REPORT_VARIANTS)
-        return (*REPORT_VARIANTS, *(v for v in VARIANTS if v in others))
+    def others(self) -> tuple[str, ...]:
+        """The variants that have a finished run and aren't the report's: one's own, say."""
+        found = {name for name, _ in self.results} - set(REPORT_VARIANTS)
+        return tuple(v for v in VARIANTS if v in found)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -349,4 +349,4 @@ def original() -> pd.DataFrame:
     """The original report's accuracies (0-1) by variant; NaN where it has no such variant."""
     with files(__package__).joinpath("original.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file, index_col="variant")
-    return table.reindex(list(VARIANTS)) / 100
+    return table.reindex(list(REPORT_VARIANTS)) / 100

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from labcnn.runs import ModelSize
-from labcnn.variants import BLOCKS_PER_STAGE, VARIANTS, label
+from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS, VARIANTS, label
 from labreport import words
 from labreport.classes import PAIRS
 from labreport.display import Markdown, Strong, Table, escape
@@ -75,7 +75,7 @@ def tabulate_results(study: Study, tuned: Study | None = None) -> Table:
         for split in splits
     }
     rows: list[Sequence[str]] = []
-    for variant in study.shown:
+    for variant in REPORT_VARIANTS:
         past = [percent(old[f"{split}_accuracy"][variant]) for split in splits]
         rows.append((label(variant), *_result_cells(study, variant, best), *past))
     for variant in tuned.present if tuned is not None else ():

@@ -28,6 +28,7 @@ FIELDS = {
 TUNED = "（tuned）"
 TUNED_RECIPE = "tuned 配方"
 DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "shapes": "shapes（内置演示数据）"}
+OTHERS_CAPTION = "自定义模型与其基线：验证集准确率（左），测试集准确率及其 95% 区间（右）"
 ORIGINS = {
     "official data": "官方数据",
     "not the official data": "非官方数据",

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from labcnn.variants import REPORT_VARIANTS
 from labreport import style, words
 from labreport.display import CaptionedFigure, Prose
 from labreport.facts import Facts
@@ -41,10 +42,10 @@ def plot_section(study: Study, variants: Sequence[str]) -> Figure:
 
 def plot_ranking(study: Study, tuned: Study | None = None) -> Figure:
     """Test accuracy of all variants and of the tuned net, the original's beside."""
-    names = [short_name(v) for v in study.shown]
+    names = [short_name(v) for v in REPORT_VARIANTS]
     extra = tuned.present if tuned is not None else ()
     figure, [[axes]] = style.new_figure(height=0.52 + 0.26 * (len(names) + len(extra)))
-    _draw_accuracies(axes, study, study.shown)
+    _draw_accuracies(axes, study, REPORT_VARIANTS)
     for place, variant in enumerate(extra, len(names)):
         assert tuned is not None
         look = {**style.TUNED, "ecolor": "black"}
@@ -173,3 +174,13 @@ def plot_spread(facts: Facts) -> CaptionedFigure | Prose:
         axes.grid(axis="y", visible=False)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right")
     return CaptionedFigure(figure, "fig-seeds", phrase("spread_caption"))
+
+
+def plot_others(facts: Facts) -> CaptionedFigure | Prose:
+    """One's own variants beside what they are compared with; nothing without any."""
+    if not facts.others:
+        return Prose("")
+    references = {each.reference: None for each in facts.others if each.reference}
+    variants = [*references, *(each.variant for each in facts.others)]
+    figure = plot_section(facts.study, variants)
+    return CaptionedFigure(figure, "fig-others", words.OTHERS_CAPTION)
