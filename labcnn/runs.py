@@ -60,8 +60,8 @@ HISTORY_COLUMNS = (
 #: ``epoch`` 0 is before training; ``stage`` 0 is the stem, 1-4 the stages, 5 the head.
 GRADIENT_COLUMNS = ("epoch", "layer", "stage", "gradient_norm", "weight_norm")
 
-#: In a table; empty for NaN. Python alone would take 1_0 and other alphabets' digits, too.
-NUMBER = re.compile(r"(-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?|-?inf)?")
+#: In a table; empty is NaN. Python alone would take 1_0 and other alphabets' digits, too.
+NUMBER = re.compile(r"(-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?|-?inf|nan)?")
 
 Status = Literal["ok", "diverged", "no_learning"]
 
