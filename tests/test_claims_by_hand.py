@@ -27,6 +27,7 @@ EXPERIMENTS = sorted(
     for folder in LOGS.iterdir()
     if all((folder / variant / "seed0" / "result.json").exists() for variant in THIRTEEN)
 )
+assert EXPERIMENTS
 
 
 def _both(measure: str, switch: str, sign: int) -> list[tuple[str, str, str, int]]:
@@ -154,10 +155,6 @@ def _value(files: Files, measure: str, variant: str, seed: int) -> float:
 
 def _verdicts(logs: Path, experiment: str) -> dict[str, Verdict]:
     return {v.claim.id: v for v in judge_claims(load_study(logs, experiment))}
-
-
-def test_there_are_runs_to_compute_from() -> None:
-    assert EXPERIMENTS
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
