@@ -176,14 +176,20 @@ def test_every_effect_is_that_of_the_files(experiment: str) -> None:
                 compared += 1
                 expected = _effect(files, *key)
                 assert finding.estimate.effect == pytest.approx(expected, abs=1e-9), key
+                assert finding.estimate.threshold == _limit(files, claim, key[1]), key
     assert compared > 30
+
+
+def _limit(files: Files, claim: str, variant: str) -> float:
+    """What the effect is compared with."""
+    classes = files.result(variant, 0)["classes"]
+    return {"no-overfit": 0.05, "residual-short": 2 / classes}.get(claim, 0.0)
 
 
 def _one_sided(files: Files, claim: str, part: tuple[str, str, str, int]) -> tuple[float, float]:
     """Of one seed's accuracies: p-values for the part's direction and for the other."""
     measure, first, second, sign = part
-    classes = files.result(first, 0)["classes"]
-    limit = {"no-overfit": 0.05, "residual-short": 2 / classes}.get(claim, 0.0)
+    limit = _limit(files, claim, first)
     if measure not in {"test", "train", "gap"}:
         return 1.0, 1.0
     if claim == "no-overfit" and files.result(first, 0)["train"]["accuracy"] <= limit:

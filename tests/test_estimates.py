@@ -82,6 +82,9 @@ def test_equal_values_are_not_certainty() -> None:
     found = estimates.seeds_by_images(np.eye(20)[:3], threshold=0.1)
     assert found.low < 0.05 < found.high
     assert 0 < found.p < 1
+    found = estimates.seeds_by_images(np.ones((2, 20)), threshold=0.5)
+    assert found.low < 1 < found.high
+    assert 0 < found.p < 1
 
 
 def test_seeds_by_images_by_hand() -> None:

@@ -167,7 +167,8 @@ def test_a_first_report_of_one_epoch_and_seeds_of_different_lengths(tmp_path: Pa
 def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
     (folder,) = write_runs(tmp_path, [Fake("short_all", epochs_run=1)], images=100)
     rows = "epoch,layer,stage,gradient_norm,weight_norm\n"
-    rows += "0,a,1,3,1\n0,b,1,4,1\n0,c,4,10,1\n1,a,1,1,1\n1,b,1,1,1\n1,c,4,nan,1\n"
+    rows += "0,a,1,3,1\n0,b,1,4,1\n0,c,4,10,1\n0,d,4,10,1\n"
+    rows += "1,a,1,1,1\n1,b,1,1,1\n1,c,4,nan,1\n1,d,4,1,1\n"
     (folder.path / "gradients.csv").write_text(rows, encoding="utf-8")
     found = first_to_last(load_study(tmp_path), "short_all", 0)
     assert np.exp(found[0]) == pytest.approx(np.sqrt(12.5) / 10)
@@ -190,7 +191,8 @@ def test_forest_has_a_row_for_each_estimate_and_cuts_intervals_that_are_too_long
             assert finding.estimate is not None
             (dot,) = [d for d in dots if np.ravel(d.get_ydata()).tolist() == [place]]
             assert same_color(dot.get_color(), forest.STYLES[verdict.outcome]["color"])
-            drawn = forest.SCALES[unit](finding.estimate.effect)
+            effect = finding.estimate.effect
+            drawn = {"points": 100 * effect, "ratio": np.exp(effect), "epochs": effect}[unit]
             assert float(np.ravel(dot.get_xdata())[0]) == pytest.approx(float(drawn))
 
     # Two seeds of gradients give intervals of many powers of ten: the others stay readable.

@@ -118,8 +118,8 @@ def test_a_decision_on_one_seed_says_so_wherever_it_stands(tmp_path: Path) -> No
     table = tabulate_claims(facts.verdicts)
     assert table.columns[-1] == "结论"
     of_one = {v.claim.id for v in facts.verdicts if v.one_seed}
-    assert of_one and len(of_one) < len(facts.verdicts)
-    assert sum("单种子" in row[-1] for row in table.rows) == len(of_one)
+    assert of_one == {"depth-underfit"}  # others compare nets of three seeds too
+    assert sum("单种子" in row[-1] for row in table.rows) == 1
     assert "即 long+全部（1 个）" in facts.text("completeness").text
     few = _facts(tmp_path / "few", "short_lrdecay", Fake("short_baseline", 1), "short_baseline")
     assert "仅 1 个共同种子" in phrase("finding", few.claims["lrdecay-helps"].findings[0])
