@@ -103,7 +103,7 @@ def test_the_report_of_an_unfinished_experiment_says_what_is_missing_and_failed(
     tmp_path: Path,
 ) -> None:
     there = [v for v in REPORT_VARIANTS if v not in {"mid_all", "short_residual"}]
-    fakes = [*there, Fake("short_residual", status="diverged")]
+    fakes: list[str | Fake] = [*there, Fake("short_residual", status="diverged")]
     write_runs(tmp_path / "logs", fakes, images=300, parameters={"epochs": 3})
     notebook = _run(tmp_path)
     assert "fig-seeds" not in _check(notebook)

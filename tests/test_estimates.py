@@ -62,6 +62,13 @@ def test_difference_of_two_estimates_adds_their_uncertainty() -> None:
     assert found.p == pytest.approx(2 * stats.norm.sf(7.84), rel=1e-2)
 
 
+def test_holm_by_hand() -> None:
+    assert estimates.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    # 4 * 0.005, 3 * 0.01, 2 * 0.02, 1 * 0.4
+    assert estimates.holm([0.02, 0.005, 0.4, 0.01]) == pytest.approx([0.04, 0.02, 0.4, 0.03])
+    assert estimates.holm([]) == []
+
+
 def test_over_seeds_is_students_t_and_one_seed_is_no_evidence() -> None:
     values = np.array([1.0, 2.0, 3.0])
     found = estimates.over_seeds(values)

@@ -406,8 +406,8 @@ def test_a_sweep_waits_for_runs_that_another_process_trains(
     other = threading.Thread(target=train_both, args=(lock,), daemon=True)
     other.start()
     missing, shown = run(sweep)
-    other.join()
     assert not missing
+    other.join()
     assert not any("attempt" in line for line in shown)
     assert not (beaten / FAILURE).exists()
     assert not (beaten / "times").exists()  # it was trained once, by the other
