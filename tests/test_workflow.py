@@ -97,6 +97,8 @@ import numpy as np
 from labcnn.errors import LockedError
 
 folder = Path(logs, "{RESULT.experiment}", variant, f"seed{{seed}}")
+if (folder / "result.json").exists() and not overwrite:
+    raise ValueError("there is a result, which is not to be overwritten")
 (folder / "history.csv").write_text({HISTORY!r}, encoding="utf-8")
 if variant == os.environ.get("STUB_RAISES"):
     raise ValueError(f"{{variant}} broke")
