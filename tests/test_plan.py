@@ -75,7 +75,8 @@ def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
 def test_other_widths_machines_and_threads_say_nothing_and_what_is_done_is_not_planned(
     tmp_path: Path,
 ) -> None:
-    write_runs(tmp_path, ["short_all"], parameters={"width": 8})
+    (wider,) = write_runs(tmp_path, ["short_all"], parameters={"width": 8})
+    made_here(wider)
     first, second, third = write_runs(tmp_path, ["short_norm"], [0, 1, 2])
     made_here(first, provenance__threads=2)
     made_here(second, provenance__device_name="another")
