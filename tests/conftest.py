@@ -1,5 +1,6 @@
 """What all tests share: one thread a process, no results in the checkout, small data."""
 
+import gc
 import os
 import shutil
 
@@ -9,6 +10,11 @@ import pytest
 from small_data import small_data
 
 from labcnn.data.splits import ImageData
+
+
+def pytest_collection_finish() -> None:
+    """statsmodels' Holm collects garbage each time: it needn't look through all libraries."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -9,15 +9,14 @@ import getpass
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import psutil  # type: ignore[import-untyped]
 from slurm_files import MUNGE_FILES, host_name, write_files
+from waiting import wait_for
 
 PROGRAMS = (
     "munged", "slurmctld", "slurmd",
@@ -25,8 +24,6 @@ PROGRAMS = (
 )  # fmt: skip
 START_SECONDS = 60
 STOP_SECONDS = 20
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -179,13 +176,3 @@ def kill_rest(cluster: Cluster) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=STOP_SECONDS)
-
-
-def wait_for(what: str, find: Callable[[], T | None], seconds: float) -> T:
-    """What ``find`` gives as soon as it is true."""
-    limit = time.monotonic() + seconds
-    while not (found := find()):
-        if time.monotonic() > limit:
-            raise TimeoutError(f"waited {seconds} s until {what}")
-        time.sleep(0.1)
-    return found

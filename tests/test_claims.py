@@ -108,16 +108,17 @@ def test_seconds_decide_with_several_seeds_only(tmp_path: Path) -> None:
     assert all(f.estimate and np.isnan(f.estimate.low) for f in verdict.findings)
 
 
-@pytest.mark.parametrize(("first_stage", "outcome"), [(0.01, HOLDS), (30.0, FAILS)])
-def test_gradients_that_fade_or_grow(tmp_path: Path, first_stage: float, outcome: Outcome) -> None:
-    fakes = [
-        Fake(f"{d}_{s}", seed, first_stage_gradient=first_stage if d == "long" else 1.0)
-        for d in ("short", "long")
-        for s in ("baseline", "all")
-        for seed in range(3)
-    ]
-    found = _verdict(tmp_path, "depth-gradient", [*fakes], parameters={"epochs": 4})
-    assert found.outcome is outcome
+def test_gradients_that_fade_or_grow(tmp_path: Path) -> None:
+    for first_stage, outcome in ((0.01, HOLDS), (30.0, FAILS)):
+        fakes = [
+            Fake(f"{d}_{s}", seed, first_stage_gradient=first_stage if d == "long" else 1.0)
+            for d in ("short", "long")
+            for s in ("baseline", "all")
+            for seed in range(3)
+        ]
+        given = {"parameters": {"epochs": 4}, "images": 200}
+        found = _verdict(tmp_path / str(outcome), "depth-gradient", [*fakes], **given)
+        assert found.outcome is outcome
 
 
 def test_what_is_missing_leaves_a_claim_undecided_unless_the_rest_refutes_it(
@@ -131,16 +132,24 @@ def test_what_is_missing_leaves_a_claim_undecided_unless_the_rest_refutes_it(
     assert _verdict(tmp_path / "refuted", "best-worst", there).outcome is FAILS
 
 
-def test_a_run_with_other_test_images_is_left_out_and_named(tmp_path: Path) -> None:
-    folders = write_runs(tmp_path, ["short_norm", "short_baseline", "long_norm", "long_baseline"])
-    arrays = folders[0].predictions()
+def test_runs_with_a_cut_file_or_other_test_images_are_left_out_and_named(tmp_path: Path) -> None:
+    whole = ["short_baseline", "mid_all"]
+    runs = write_runs(tmp_path, ["short_norm", "long_norm", "long_baseline", *whole])
+    arrays = runs[0].predictions()
     for name in ("test_label", "test_predicted"):
         arrays[name] = arrays[name][::-1]
-    np.savez(folders[0].path / "predictions.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(runs[0].path / "predictions.npz", **arrays)  # type: ignore[arg-type]
+    left_out = {"short_norm/seed0/predictions.npz: other labels than the other runs"}
+    for folder, name, size in ((runs[1], "history.csv", 60), (runs[2], "predictions.npz", 0)):
+        path = folder.path / name
+        path.write_bytes(path.read_bytes()[:size])
+        left_out.add(f"{folder.variant}/seed0/{name}")
     study = load_study(tmp_path)
-    assert "short_norm" not in study.present
-    (problem,) = study.problems
-    assert "short_norm/seed0/predictions.npz: other labels than the other runs" in problem
+    assert set(study.present) == set(whole)
+    for problem in study.problems:
+        assert str(tmp_path) not in problem
+    assert len(study.problems) == len(left_out)
+    assert [part for part in left_out if f"shapes/{part}" not in "\n".join(study.problems)] == []
 
 
 def test_one_training_under_two_names_is_no_comparison(tmp_path: Path) -> None:
@@ -185,19 +194,6 @@ def test_the_experiment_is_the_newest_or_the_named_one(tmp_path: Path) -> None:
     for name in ("shapes", "shapes-3ep"):
         shutil.rmtree(tmp_path / name)
     assert load_study(tmp_path).experiment == "shapes-tuned"
-
-
-@pytest.mark.parametrize("name", ["history.csv", "predictions.npz"])
-def test_runs_with_a_cut_file_are_left_out_by_name(tmp_path: Path, name: str) -> None:
-    for size in (0, 60):
-        write_runs(tmp_path, ["short_all", "long_all"])
-        path = tmp_path / "shapes/long_all/seed0" / name
-        path.write_bytes(path.read_bytes()[:size])
-        study = load_study(tmp_path)
-        assert study.present == ("short_all",)
-        (problem,) = study.problems
-        assert f"shapes/long_all/seed0/{name}" in problem
-        assert str(tmp_path) not in problem
 
 
 def test_a_report_needs_no_torch() -> None:

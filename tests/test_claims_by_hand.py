@@ -27,6 +27,7 @@ EXPERIMENTS = sorted(
     for folder in LOGS.iterdir()
     if all((folder / variant / "seed0" / "result.json").exists() for variant in THIRTEEN)
 )
+assert EXPERIMENTS
 
 
 def _both(measure: str, switch: str, sign: int) -> list[tuple[str, str, str, int]]:
@@ -156,10 +157,6 @@ def _verdicts(logs: Path, experiment: str) -> dict[str, Verdict]:
     return {v.claim.id: v for v in judge_claims(load_study(logs, experiment))}
 
 
-def test_there_are_runs_to_compute_from() -> None:
-    assert EXPERIMENTS
-
-
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_effect_is_that_of_the_files(experiment: str) -> None:
     files, verdicts = Files(LOGS / experiment), _verdicts(LOGS, experiment)
@@ -179,14 +176,20 @@ def test_every_effect_is_that_of_the_files(experiment: str) -> None:
                 compared += 1
                 expected = _effect(files, *key)
                 assert finding.estimate.effect == pytest.approx(expected, abs=1e-9), key
+                assert finding.estimate.threshold == _limit(files, claim, key[1]), key
     assert compared > 30
+
+
+def _limit(files: Files, claim: str, variant: str) -> float:
+    """What the effect is compared with."""
+    classes = files.result(variant, 0)["classes"]
+    return {"no-overfit": 0.05, "residual-short": 2 / classes}.get(claim, 0.0)
 
 
 def _one_sided(files: Files, claim: str, part: tuple[str, str, str, int]) -> tuple[float, float]:
     """Of one seed's accuracies: p-values for the part's direction and for the other."""
     measure, first, second, sign = part
-    classes = files.result(first, 0)["classes"]
-    limit = {"no-overfit": 0.05, "residual-short": 2 / classes}.get(claim, 0.0)
+    limit = _limit(files, claim, first)
     if measure not in {"test", "train", "gap"}:
         return 1.0, 1.0
     if claim == "no-overfit" and files.result(first, 0)["train"]["accuracy"] <= limit:

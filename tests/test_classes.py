@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_folder
 from fake_runs import Fake, write_runs
 
-from labcnn.data import ImageData, Split
-from labcnn.errors import DataError
-from labreport import class_images, style
+from labcnn.data import ImageData, load_dataset, tiny_imagenet
+from labreport import style
 from labreport.class_images import find_images
 from labreport.classes import count_classes
 from labreport.confidence import confident_mistakes, measure_confidence
@@ -26,32 +26,56 @@ from labreport.tables import tabulate_confusions
 
 #: One name that could be a formula, one that is long, one with markup.
 NAMES = ("gold $\\fish$", "a_very long name of a class that goes on, other", "**x**<script>")
-TRUE = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
-PREDICTED = np.array([0, 1, 1, 1, 1, 1, 0, 2, 2, 2, 2, 0])
-PROBABILITY = np.linspace(0.3, 0.85, 12, dtype=np.float32)
 
 
-def _data(fingerprint: str = "f00d" * 16) -> ImageData:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (12, 64, 64, 3), np.uint8)
-    split = Split(images, TRUE)
-    rows = Split(images, TRUE, np.arange(1, 12, 2))
-    return ImageData("shapes", NAMES, rows, split, split, fingerprint)
+def write_study(
+    folder: Path, true: list[int], predicted: list[int], fingerprint: str = "f00d" * 16
+) -> Study:
+    """A run with these classes and predictions; its confidence rises from image to image."""
+    right = float(np.mean(np.equal(true, predicted)))
+    (run,) = write_runs(
+        folder,
+        [Fake("short_all", accuracies=(0.9, right, right))],
+        images=len(true),
+        parameters={"dataset": "tiny-imagenet-200"},
+        fingerprint=fingerprint,
+    )
+    probability = np.linspace(0.3, 0.85, len(true), dtype=np.float32)
+    arrays = {"label": true, "predicted": predicted, "probability": probability}
+    named = {f"{split}_{k}": np.array(v) for split in ("val", "test") for k, v in arrays.items()}
+    np.savez(run.path / "predictions.npz", **named)  # type: ignore[arg-type]
+    path = run.path / "result.json"
+    text = path.read_text(encoding="utf-8").replace('"classes": 200', '"classes": 3')
+    path.write_text(text, encoding="utf-8")
+    return load_study(folder)
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Study:
-    (folder,) = write_runs(tmp_path, [Fake("short_all", accuracies=(0.9, 0.5, 0.5))], images=12)
-    arrays = {"label": TRUE, "predicted": PREDICTED, "probability": PROBABILITY}
-    named = {f"{split}_{k}": v for split in ("val", "test") for k, v in arrays.items()}
-    np.savez(folder.path / "predictions.npz", **named)  # type: ignore[arg-type]
-    path = folder.path / "result.json"
-    text = path.read_text(encoding="utf-8").replace('"classes": 20', '"classes": 3')
-    path.write_text(text, encoding="utf-8")
-    return load_study(tmp_path)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
+    """A small data set of three classes, prepared here; its test images are two of each class."""
+    monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "data"))
+    folder = tiny_folder.write_tiny(tmp_path)
+    for wnid in tiny_folder.WNIDS:
+        for number in range(tiny_folder.TRAIN, 10):
+            path = folder / "train" / wnid / "images" / f"{wnid}_{number}.JPEG"
+            path.write_bytes(tiny_folder.jpeg(number))
+    names = dict(zip(tiny_folder.WNIDS, NAMES, strict=True))
+    tiny_folder.write(folder / "words.txt", "".join(f"{w}\t{n}\n" for w, n in names.items()))
+    tiny_imagenet.fetch(str(folder))
+    return load_dataset("tiny-imagenet-200")
 
 
-def test_accuracy_confusions_and_confidence_by_hand(study: Study) -> None:
+#: Of the data set's test images.
+TRUE, PREDICTED = [0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2, 0]
+
+
+def _texts(facts: Facts) -> str:
+    return "".join(facts.text(t).text for t in ("2.1-samples", "5.2-classes", "5.3-confidence"))
+
+
+def test_accuracy_confusions_and_confidence_by_hand(tmp_path: Path) -> None:
+    true, predicted = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2], [0, 1, 1, 1, 1, 1, 0, 2, 2, 2, 2, 0]
+    study = write_study(tmp_path, true, predicted)
     found = count_classes(study, "short_all")
     assert found.matrix.tolist() == [[1, 3, 0], [1, 2, 1], [1, 0, 3]]
     assert found.accuracies == pytest.approx([0.25, 0.5, 0.75])
@@ -74,34 +98,22 @@ def test_accuracy_confusions_and_confidence_by_hand(study: Study) -> None:
     assert (sure.sure, sure.sure_accuracy) == (7, pytest.approx(4 / 7))
 
 
-def _facts(
-    study: Study, monkeypatch: pytest.MonkeyPatch, data: ImageData | None, *, wanted: bool = True
-) -> Facts:
-    def load(name: str, fraction: float) -> ImageData:
-        if data is None:
-            raise DataError("/home/ann/data isn't prepared")
-        return data
-
-    monkeypatch.setattr(class_images, "load_dataset", load)
-    return Facts(study, [], None, find_images(study, wanted))
-
-
-def _texts(facts: Facts) -> str:
-    return "".join(facts.text(t).text for t in ("2.1-samples", "5.2-classes", "5.3-confidence"))
-
-
-def test_without_the_data_a_sentence_stands_for_each_figure(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+def test_where_there_is_nothing_to_show_a_sentence_stands_for_each_figure(
+    data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = _data()
-    turned = Split(data.test.images, data.test.labels[::-1].copy())
-    other_order = ImageData("shapes", NAMES, data.train, data.val, turned, data.fingerprint)
+    here = write_study(tmp_path / "here", TRUE, PREDICTED, data.fingerprint)
+    other_data = write_study(tmp_path / "other", TRUE, PREDICTED)
+    # The same images in another order.
+    turned = write_study(tmp_path / "turned", TRUE[::-1], PREDICTED[::-1], data.fingerprint)
     cases = [
-        (_facts(study, monkeypatch, None), "没有准备好"),
-        (_facts(study, monkeypatch, _data("beef" * 16)), "不同"),
-        (_facts(study, monkeypatch, other_order), "不同"),
-        (_facts(study, monkeypatch, data, wanted=False), "images"),
+        (Facts(here, [], None, find_images(here, False)), "images"),
+        (Facts(other_data, [], None, find_images(other_data)), "不同"),
+        (Facts(turned, [], None, find_images(turned)), "不同"),
     ]
+    whole = write_study(tmp_path / "whole", TRUE, TRUE, data.fingerprint)
+    right = Facts(whole, [], None, find_images(whole))
+    monkeypatch.setenv("LABCNN_DATA", "/home/ann/data")
+    cases.append((Facts(here, [], None, find_images(here)), "没有准备好"))
     for facts, why in cases:
         for shown in (show_samples(facts), show_confusions(facts), show_mistakes(facts)):
             assert isinstance(shown, Prose)
@@ -109,14 +121,21 @@ def test_without_the_data_a_sentence_stands_for_each_figure(
             assert "ann" not in shown.text
         for label in ("@fig-samples", "@fig-confusions", "@fig-mistakes"):
             assert label not in _texts(facts)
-        assert "准确率最高的是类别 3（75.00%），最低的是类别 1（25.00%）" in _texts(facts)
+        assert "准确率最高的是类别 2（100.00%），最低的是类别 1（50.00%）" in _texts(facts)
+
+    for shown in (show_confusions(right), show_mistakes(right)):
+        assert isinstance(shown, Prose) and "没有误判" in shown.text
+    assert "@fig-mistakes" not in _texts(right)
+    assert "@fig-confusions" not in _texts(right)
+    assert "100.00%" in _texts(right)
 
 
 def test_figures_with_images_are_drawn_and_referred_to(
-    study: Study, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    data: ImageData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     style.use()
-    facts = _facts(study, monkeypatch, _data())
+    study = write_study(tmp_path / "logs", TRUE, PREDICTED, data.fingerprint)
+    facts = Facts(study, [], None, find_images(study))
     said = _texts(facts)
     with caplog.at_level(logging.INFO, logger="matplotlib"):
         for show in (show_samples, show_confusions, show_mistakes):
@@ -135,18 +154,5 @@ def test_figures_with_images_are_drawn_and_referred_to(
     mistakes = show_mistakes(facts)
     assert isinstance(mistakes, CaptionedFigure)
     drawn = [np.asarray(image.get_array()) for image in mistakes.figure.axes[0].images]
-    assert np.array_equal(drawn[0], _data().test.images[11])
-    assert len(drawn) == int((TRUE != PREDICTED).sum())
-
-
-def test_a_network_without_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_runs(tmp_path, [Fake("short_all", accuracies=(1, 1, 1))], images=40)
-    test = Split(np.zeros((40, 64, 64, 3), np.uint8), np.arange(40) % 20)
-    names = tuple("abcdefghijklmnopqrst")
-    full = ImageData("shapes", names, test, test, test, _data().fingerprint)
-    facts = _facts(load_study(tmp_path), monkeypatch, full)
-    for shown in (show_confusions(facts), show_mistakes(facts)):
-        assert isinstance(shown, Prose) and "没有误判" in shown.text
-    assert "@fig-mistakes" not in _texts(facts)
-    assert "@fig-confusions" not in _texts(facts)
-    assert "准确率最高的是 a（100.00%）" in _texts(facts)
+    assert np.array_equal(drawn[0], data.test.images[5])  # the surest of the two errors
+    assert len(drawn) == 2

@@ -20,7 +20,7 @@ from labreport.verdicts import compare, judge_claims
 TUNED = {"protocol": "tuned"}
 
 
-def test_front_by_hand(tmp_path: Path) -> None:
+def test_front_by_hand() -> None:
     found = [
         Point("a", 3, 0.5), Point("b", 1, 0.2), Point("c", 2, 0.5), Point("d", 1, 0.1),
     ]  # fmt: skip
@@ -93,8 +93,7 @@ def test_tuned_run_is_the_fourteenth_row(tmp_path: Path) -> None:
     assert reproduction.list_logs(study, "", tuned).rows[-1][1] == "shapes-tuned/short_all"
     assert reproduction.list_logs(study, "logs", tuned).rows[-1][0] == "short+全部（tuned）"
 
-
-def test_a_tuned_net_of_more_images_is_no_point_beside_the_others(tmp_path: Path) -> None:
+    # One of more images is no point beside the others.
     for fraction, shown in ((1.0, False), (0.5, True)):
         folder = tmp_path / str(fraction)
         write_runs(folder, ["short_all"], parameters={"fraction": 0.5})

@@ -18,13 +18,21 @@ def _pairs(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray
     return np.array(a), np.array(b)
 
 
-def test_wilson_by_hand() -> None:
+def test_proportions_of_published_examples() -> None:
     # (k + z²/2) / (n + z²) ± z / (n + z²) · sqrt(k (n - k) / n + z²/4), z = 1.95996
     assert estimates.wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert estimates.wilson(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
+    found = estimates.proportion(50, 10_000, threshold=0.01)
+    assert found.p_beyond(above=False) == pytest.approx(stats.binom.cdf(50, 10_000, 0.01))
+    assert estimates.proportion(250, 10_000, threshold=0.01).p_beyond(above=True) < 1e-6
+    # Newcombe (1998), method 10: 56/70 - 48/80 gives 0.0524 to 0.3339.
+    found = estimates.unpaired_difference(56, 70, 48, 80)
+    assert (found.effect, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    assert 0.001 < found.p < 0.02
+    gap = estimates.unpaired_difference(900, 1000, 800, 1000, threshold=0.05)
+    assert gap.p_beyond(above=True) < 0.01 < 0.9 < gap.p_beyond(above=False)
 
 
-def test_paired_difference_of_a_published_example() -> None:
+def test_paired_difference_is_the_published_one_and_agrees_with_the_bootstrap() -> None:
     # Airway reactivity before and after transplantation, Fagerland, Lydersen, Laake (2014).
     found = estimates.paired_difference(*_pairs(1, 1, 7, 12))
     assert found.effect == pytest.approx(-6 / 21)
@@ -34,15 +42,10 @@ def test_paired_difference_of_a_published_example() -> None:
     # 2 P(X <= 2) - P(X = 2) for X ~ Binomial(12, 1/2) = (2 (1 + 12 + 66) - 66) / 4096
     assert estimates.paired_difference(*_pairs(30, 10, 2, 58)).p == pytest.approx(92 / 4096)
     assert estimates.paired_difference(*_pairs(30, 0, 5, 65)).p == pytest.approx(1 / 32)
+    alike = estimates.paired_difference(*_pairs(600, 0, 0, 400))
+    assert (alike.effect, alike.p) == (0, 1)
+    assert -0.005 < alike.low < 0 < alike.high < 0.005
 
-
-def test_nets_that_agree_on_every_image_do_not_differ() -> None:
-    found = estimates.paired_difference(*_pairs(600, 0, 0, 400))
-    assert (found.effect, found.p) == (0, 1)
-    assert -0.005 < found.low < 0 < found.high < 0.005
-
-
-def test_paired_interval_agrees_with_the_bootstrap() -> None:
     first, second = _pairs(300, 80, 50, 570)
     found = estimates.paired_difference(first, second)
     differences = first.astype(int) - second.astype(int)
@@ -51,28 +54,12 @@ def test_paired_interval_agrees_with_the_bootstrap() -> None:
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=3e-3)
 
 
-def test_unpaired_difference_of_a_published_example() -> None:
-    # Newcombe (1998), method 10: 56/70 - 48/80 gives 0.0524 to 0.3339.
-    found = estimates.unpaired_difference(56, 70, 48, 80)
-    assert (found.effect, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
-    assert 0.001 < found.p < 0.02
-    gap = estimates.unpaired_difference(900, 1000, 800, 1000, threshold=0.05)
-    assert gap.p_beyond(above=True) < 0.01 < 0.9 < gap.p_beyond(above=False)
-
-
 def test_difference_of_two_estimates_adds_their_uncertainty() -> None:
-    first = Estimate(0.30, 0.27, 0.33, 0.0)
-    second = Estimate(0.10, 0.06, 0.14, 0.0)
-    found = estimates.difference_of(first, second)
-    assert (found.effect, found.low, found.high) == pytest.approx((0.2, 0.15, 0.25))
-    # half-width 0.05 is 1.96 standard errors, so z = 0.2 / 0.05 · 1.96 = 7.84
+    found = estimates.difference_of(Estimate(0.30, 0.27, 0.36, 0.0), Estimate(0.10, 0.02, 0.14, 0))
+    # below, 3 and 4 points make 5; above, 6 and 8 make 10
+    assert (found.effect, found.low, found.high) == pytest.approx((0.2, 0.15, 0.30))
+    # toward zero, 0.05 is 1.96 standard errors, so z = 0.2 / 0.05 · 1.96 = 7.84
     assert found.p == pytest.approx(2 * stats.norm.sf(7.84), rel=1e-2)
-
-
-def test_proportion_at_chance() -> None:
-    found = estimates.proportion(50, 10_000, threshold=0.01)
-    assert found.p_beyond(above=False) == pytest.approx(stats.binom.cdf(50, 10_000, 0.01))
-    assert estimates.proportion(250, 10_000, threshold=0.01).p_beyond(above=True) < 1e-6
 
 
 def test_holm_by_hand() -> None:
@@ -82,15 +69,12 @@ def test_holm_by_hand() -> None:
     assert estimates.holm([]) == []
 
 
-def test_over_seeds_is_students_t() -> None:
+def test_over_seeds_is_students_t_and_one_seed_is_no_evidence() -> None:
     values = np.array([1.0, 2.0, 3.0])
     found = estimates.over_seeds(values)
     # mean 2, standard error 1/sqrt(3), t(0.975, 2) = 4.3027
     assert (found.low, found.high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
     assert found.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
-
-
-def test_one_seed_gives_no_interval_and_no_evidence() -> None:
     found = estimates.over_seeds(np.array([3.0]))
     assert found.effect == 3
     assert np.isnan([found.low, found.high, found.p]).all()
@@ -105,9 +89,12 @@ def test_equal_values_are_not_certainty() -> None:
     found = estimates.seeds_by_images(np.eye(20)[:3], threshold=0.1)
     assert found.low < 0.05 < found.high
     assert 0 < found.p < 1
+    found = estimates.seeds_by_images(np.ones((2, 20)), threshold=0.5)
+    assert found.low < 1 < found.high
+    assert 0 < found.p < 1
 
 
-def test_two_seeds_by_images_by_hand() -> None:
+def test_seeds_by_images_by_hand() -> None:
     # Rows' means 0.5 and 0: variance of their mean 0.125 / 2. Columns' means 1, 0, 0, 0: their mean
     # square 2 * 0.25 is the rest's, 1.5 / 3, so that images have no part. t(0.975, 1) = 12.706.
     found = estimates.seeds_by_images(np.array([[1.0, 1.0, 0.0, 0.0], [1.0, -1.0, 0.0, 0.0]]))
@@ -115,9 +102,6 @@ def test_two_seeds_by_images_by_hand() -> None:
     assert (found.effect, found.low, found.high) == pytest.approx((0.25, 0.25 - half, 0.25 + half))
     # of t with one degree of freedom (Cauchy): P(|T| > 1) = 1/2
     assert found.p == pytest.approx(0.5)
-
-
-def test_three_seeds_by_images_by_hand() -> None:
     # Rows' means 1/2, 1/2, 1/4: variance of the mean 3/144 / 3. Mean squares of images 2.25 / 3 and
     # rest 0.5 / 6: images' part (0.75 - 1/12) / 12. t = 4.302653, z = 1.959964 make of 0.0069444
     # and 0.0555556: 18.512821 * 0.0069444 * (0.0069444 + 0.2075027 * 0.0555556) / 0.0625
@@ -130,14 +114,12 @@ def test_three_seeds_by_images_by_hand() -> None:
     assert found.effect - found.low == pytest.approx(0.501410, abs=1e-5)
 
 
-@pytest.mark.parametrize(("df", "distance"), [(1, 3.0), (2, 0.5), (9, 40.0)])
-def test_p_of_two_errors_solves_its_equation(df: int, distance: float) -> None:
-    p = estimates.p_of_sum(distance, 1.5, 0.5, df)
-    squares = stats.t.isf(p / 2, df) ** 2 * 1.5 + stats.norm.isf(p / 2) ** 2 * 0.5
-    assert squares == pytest.approx(distance**2, rel=1e-3)
-
-
-def test_one_error_alone_is_students_or_the_normal_one() -> None:
+def test_p_of_two_errors_solves_its_equation() -> None:
+    for df, distance in ((1, 3.0), (9, 40.0)):
+        p = estimates.p_of_sum(distance, 1.5, 0.5, df)
+        squares = stats.t.isf(p / 2, df) ** 2 * 1.5 + stats.norm.isf(p / 2) ** 2 * 0.5
+        assert squares == pytest.approx(distance**2, rel=1e-3)
+    # One error alone is Student's or the normal one.
     assert estimates.margin(0.05, 4.0, 0.0, 3) == pytest.approx(2 * 3.1824, abs=1e-3)
     assert estimates.margin(0.05, 1e-12, 4.0, 3) == pytest.approx(2 * 1.95996, abs=1e-3)
     assert estimates.p_of_sum(4.303, 1.0, 0.0, 2) == pytest.approx(0.05, abs=1e-5)
@@ -147,15 +129,13 @@ def test_one_error_alone_is_students_or_the_normal_one() -> None:
     assert np.isnan(estimates.p_of_sum(1.0, 0.0, 0.0, 2))
 
 
-@pytest.mark.parametrize(("seeds", "lowest", "highest"), [(2, 0.949, 0.99), (3, 0.94, 0.96)])
-def test_accuracy_intervals_cover_and_p_is_no_smaller_than_it_should_be(
-    seeds: int, lowest: float, highest: float
-) -> None:
+def test_accuracy_intervals_cover_and_p_is_no_smaller_than_it_should_be() -> None:
     """Whatever part of the variance is what the seeds tell; at the level that Holm asks for too."""
-    covered = 1 - beyond(lambda *error: np.asarray(estimates.margin(*error)), 0.05, seeds - 1)
-    assert lowest < covered.min() <= covered.max() < highest
-    for level in (0.05, 0.05 / 15):
-        assert beyond(sum_of_squares, level, seeds - 1).max() < level * 1.02
+    for seeds, lowest, highest in ((2, 0.949, 0.99), (3, 0.94, 0.96)):
+        covered = 1 - beyond(lambda *error: np.asarray(estimates.margin(*error)), 0.05, seeds - 1)
+        assert lowest < covered.min() <= covered.max() < highest
+        for level in (0.05, 0.05 / 15):
+            assert beyond(sum_of_squares, level, seeds - 1).max() < level * 1.02
 
 
 def test_exchanged_runs_exchange_their_efforts() -> None:
@@ -171,21 +151,12 @@ def test_exchanged_runs_exchange_their_efforts() -> None:
     )  # it never reaches 0.5, but both reach 0.25
 
 
-def _studies(world: World, count: int) -> tuple[int, int]:
-    """How many of ``count`` simulated studies say something false: of their nets, of variants."""
-    found = family(world, count)
-    return found["false"], found["false_of_variants"]
-
-
-def test_studies_without_a_difference_find_none() -> None:
-    false, _ = _studies(World("no difference", 3), 40)
+def test_simulated_studies_say_nothing_false_and_one_seed_nothing_of_the_variants() -> None:
+    false = family(World("no difference", 3), 40)["false"]
     assert false <= stats.binom.ppf(0.9999, 40, 0.05)
-
-
-def test_one_seed_tells_of_its_nets_not_of_the_variants() -> None:
-    of_nets, of_variants = _studies(World("seeds differ", 1, spread=0.05), 20)
-    assert of_nets <= stats.binom.ppf(0.9999, 20, 0.05)
-    assert of_variants > 10
+    found = family(World("seeds differ", 1, spread=0.05), 20)
+    assert found["false"] <= stats.binom.ppf(0.9999, 20, 0.05)
+    assert found["false_of_variants"] > 10
 
 
 def test_page_shows_the_record() -> None:

@@ -63,51 +63,68 @@ FIGURES: dict[str, Callable[[Study], Figure]] = {
     "classes": lambda study: classes.plot_classes(Facts(study, [])),
 }
 
+#: Those that have a word for a variant that is missing or diverged.
+WITH_NOTES = {"training", "section", "ranking", "gradients", "gaps"}
+
 
 def _texts(figure: Figure) -> list[str]:
     return [t.get_text() for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text()]
 
 
-@pytest.mark.parametrize("kind", ["whole", "broken"])
-def test_figures_draw_every_character(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+def test_figures_draw_every_character_and_say_what_is_missing_and_what_diverged(
+    whole: Study, broken: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A missing glyph warns (an error here) or, beside formulas, is only logged."""
-    study = request.getfixturevalue(kind)
     with caplog.at_level(logging.INFO):
-        for name, plot in FIGURES.items():
-            figure = plot(study)
-            for ending in ("png", "svg"):
+        for study, ending in ((whole, "svg"), (broken, "png")):
+            for name, plot in FIGURES.items():
+                figure = plot(study)
                 figure.savefig(tmp_path / f"{name}.{ending}")
                 assert (tmp_path / f"{name}.{ending}").stat().st_size > 5_000
+                if study is broken and name in WITH_NOTES:
+                    texts = _texts(figure)
+                    assert any("未完成" in text for text in texts), name
+                    assert name == "gaps" or any("发散" in text for text in texts), name
     logged = [r.getMessage() for r in caplog.records if r.name.startswith("matplotlib.mathtext")]
     logged += [r.getMessage() for r in caplog.records if "findfont" in r.getMessage()]
     assert logged == []
-
-
-def test_figures_say_what_is_missing_and_what_diverged(broken: Study) -> None:
-    for name in ("training", "section", "ranking", "gradients", "gaps"):
-        texts = _texts(FIGURES[name](broken))
-        assert any("未完成" in text for text in texts), name
-        assert name == "gaps" or any("发散" in text for text in texts), name
-    for plot in (
+    for draw in (
         curves.plot_training,
         curves.plot_learning_rate,
         comparison.plot_section,
         curves.plot_gradients,
         curves.plot_gradient_ratio,
     ):
-        assert "未完成" in _texts(plot(broken, ["mid_all", "long_all"]))
+        assert "未完成" in _texts(draw(broken, ["mid_all", "long_all"]))
     assert "没有可以比较的运行" in _texts(forest.plot_claims([]))
 
 
-def test_curves_show_the_history(whole: Study) -> None:
+def test_what_is_drawn_are_the_runs_numbers(whole: Study, tmp_path: Path) -> None:
     figure = curves.plot_training(whole, ["short_all"])
     accuracy = [line.get_ydata() for line in figure.axes[1].lines]
     history = whole.history("short_all", 0)
     assert any(np.array_equal(np.ravel(y), history["val_accuracy"]) for y in accuracy)
     mean = (history["val_accuracy"] + whole.history("short_all", 1)["val_accuracy"]) / 2
     assert any(np.allclose(np.ravel(y), mean) for y in accuracy)
+
+    figure = comparison.plot_ranking(whole)
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == [short_name(v) for v in REPORT_VARIANTS]
+    shown = {f"{whole.mean(v, 'test_accuracy') * 100:.1f}" for v in REPORT_VARIANTS}
+    assert shown <= set(_texts(figure))
+    value, low, high = accuracy_interval(whole, "short_all")
+    assert low < value < high
+
+    accuracies = [(0.9, 0.8, 0.5), (0.9, 0.8, 0.6)]
+    write_runs(tmp_path, [Fake("short_all", k, a) for k, a in enumerate(accuracies)])
+    spread = comparison.plot_spread(Facts(load_study(tmp_path), []))
+    assert isinstance(spread, CaptionedFigure)
+    left, right = spread.figure.axes
+    assert sorted(np.ravel(left.lines[0].get_xdata())) == pytest.approx([-5, 5])
+    (bar,) = right.patches
+    assert bar.get_window_extent().transformed(right.transData.inverted()).width == pytest.approx(
+        100 * np.std([0.5, 0.6], ddof=1)
+    )
 
 
 def test_no_two_ticks_say_the_same(tmp_path: Path) -> None:
@@ -126,10 +143,10 @@ def test_no_two_ticks_say_the_same(tmp_path: Path) -> None:
             assert len(labels) == len(set(labels)), (name, labels)
 
 
-def test_a_first_report_of_one_run_of_one_epoch(tmp_path: Path) -> None:
+def test_a_first_report_of_one_epoch_and_seeds_of_different_lengths(tmp_path: Path) -> None:
     """Most sections have nothing to show, and a curve of one epoch is a point that is seen."""
-    write_runs(tmp_path, ["mid_all"], images=200, parameters={"epochs": 1})
-    study = load_study(tmp_path)
+    write_runs(tmp_path / "first", ["mid_all"], images=200, parameters={"epochs": 1})
+    study = load_study(tmp_path / "first")
     for plot in FIGURES.values():
         plot(study).canvas.draw()
     for curve in (curves.plot_training, comparison.plot_section, curves.plot_learning_rate):
@@ -140,51 +157,27 @@ def test_a_first_report_of_one_run_of_one_epoch(tmp_path: Path) -> None:
     assert "只有一个随机种子" in shown.text
     assert Facts(study, []).text("5.4-seeds").text == ""
 
-
-def test_seeds_of_different_lengths(tmp_path: Path) -> None:
     fakes = [Fake(v, seed, epochs_run=3 + seed) for v in PAIRS for seed in (0, 1)]
-    write_runs(tmp_path, fakes, images=200)
-    study = load_study(tmp_path)
+    write_runs(tmp_path / "uneven", fakes, images=200)
+    study = load_study(tmp_path / "uneven")
     for draw in (curves.plot_training, curves.plot_gradient_ratio, curves.plot_gradients):
         draw(study, PAIRS).canvas.draw()
-
-
-def test_seeds_are_drawn_at_their_distance_from_the_mean(tmp_path: Path) -> None:
-    accuracies = [(0.9, 0.8, 0.5), (0.9, 0.8, 0.6)]
-    write_runs(tmp_path, [Fake("short_all", k, a) for k, a in enumerate(accuracies)])
-    shown = comparison.plot_spread(Facts(load_study(tmp_path), []))
-    assert isinstance(shown, CaptionedFigure)
-    left, right = shown.figure.axes
-    assert sorted(np.ravel(left.lines[0].get_xdata())) == pytest.approx([-5, 5])
-    (bar,) = right.patches
-    assert bar.get_window_extent().transformed(right.transData.inverted()).width == pytest.approx(
-        100 * np.std([0.5, 0.6], ddof=1)
-    )
-
-
-def test_ranking_shows_all_thirteen_at_their_accuracy(whole: Study) -> None:
-    figure = comparison.plot_ranking(whole)
-    axes = figure.axes[0]
-    assert [t.get_text() for t in axes.get_yticklabels()] == [
-        short_name(v) for v in REPORT_VARIANTS
-    ]
-    shown = {f"{whole.mean(v, 'test_accuracy') * 100:.1f}" for v in REPORT_VARIANTS}
-    assert shown <= set(_texts(figure))
-    value, low, high = accuracy_interval(whole, "short_all")
-    assert low < value < high
 
 
 def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
     (folder,) = write_runs(tmp_path, [Fake("short_all", epochs_run=1)], images=100)
     rows = "epoch,layer,stage,gradient_norm,weight_norm\n"
-    rows += "0,a,1,3,1\n0,b,1,4,1\n0,c,4,10,1\n1,a,1,1,1\n1,b,1,1,1\n1,c,4,nan,1\n"
+    rows += "0,a,1,3,1\n0,b,1,4,1\n0,c,4,10,1\n0,d,4,10,1\n"
+    rows += "1,a,1,1,1\n1,b,1,1,1\n1,c,4,nan,1\n1,d,4,1,1\n"
     (folder.path / "gradients.csv").write_text(rows, encoding="utf-8")
     found = first_to_last(load_study(tmp_path), "short_all", 0)
     assert np.exp(found[0]) == pytest.approx(np.sqrt(12.5) / 10)
     assert np.isnan(found[1])
 
 
-def test_forest_has_a_row_for_each_estimate_in_its_verdicts_colour(tmp_path: Path) -> None:
+def test_forest_has_a_row_for_each_estimate_and_cuts_intervals_that_are_too_long(
+    whole: Study, tmp_path: Path
+) -> None:
     write_runs(tmp_path, images=2000)
     verdicts = judge_claims(load_study(tmp_path))
     shown = [(v, f) for v in verdicts for f in v.shown if f.estimate]
@@ -198,14 +191,12 @@ def test_forest_has_a_row_for_each_estimate_in_its_verdicts_colour(tmp_path: Pat
             assert finding.estimate is not None
             (dot,) = [d for d in dots if np.ravel(d.get_ydata()).tolist() == [place]]
             assert same_color(dot.get_color(), forest.STYLES[verdict.outcome]["color"])
-            drawn = forest.SCALES[unit](finding.estimate.effect)
+            effect = finding.estimate.effect
+            drawn = {"points": 100 * effect, "ratio": np.exp(effect), "epochs": effect}[unit]
             assert float(np.ravel(dot.get_xdata())[0]) == pytest.approx(float(drawn))
 
-
-def test_long_intervals_are_cut_so_that_the_others_stay_readable(tmp_path: Path) -> None:
-    """Two seeds of gradients give intervals of many powers of ten."""
-    write_runs(tmp_path, seeds=(0, 1), images=500)
-    verdicts = judge_claims(load_study(tmp_path))
+    # Two seeds of gradients give intervals of many powers of ten: the others stay readable.
+    verdicts = judge_claims(whole)
     (verdict,) = (v for v in verdicts if v.claim.id == "depth-gradient")
     estimates = [f.estimate for f in verdict.findings if f.estimate]
     first, *others = verdict.findings

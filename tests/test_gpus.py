@@ -158,27 +158,30 @@ QUOTAS = [
     ({"cpu.max": "max 100000"}, None),
     ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
 ]
+#: Shows the cores with each of the control groups in the place of the machine's, and on one core.
+SHOW = """
+import os, subprocess, sys
+from labsweep.gpus import cores
+for groups in sys.argv[1:]:
+    subprocess.run(["mount", "--bind", groups, "/sys/fs/cgroup"], check=True)
+    print(cores())
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+print(cores())
+"""
 
 
-@pytest.mark.parametrize(("files", "expected"), QUOTAS)
-def test_a_containers_quota_of_cpus_counts(
-    files: dict[str, str], expected: int | None, program: Callable[[str], str], tmp_path: Path
+def test_cores_are_those_it_may_run_on_and_within_its_containers_quota(
+    program: Callable[[str], str], tmp_path: Path
 ) -> None:
-    for name, text in files.items():
-        path = tmp_path / "groups" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    show = f"{sys.executable} -c 'from labsweep.gpus import cores; print(cores())'"
-    mount = f"mount --bind {tmp_path}/groups /sys/fs/cgroup && {show}"
-    command = [program("unshare"), "--mount", "--map-root-user", "sh", "-c", mount]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8")
-    assert done.stdout.strip() == str(expected or len(os.sched_getaffinity(0))), done.stderr
-
-
-def test_cores_are_those_it_may_run_on() -> None:
-    show = (
-        "import os; from labsweep.gpus import cores;"
-        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); print(cores())"
-    )
-    done = subprocess.run([sys.executable, "-c", show], capture_output=True, encoding="utf-8")
-    assert done.stdout.strip() == "1"
+    folders = []
+    for number, (files, _) in enumerate(QUOTAS):
+        folders.append(tmp_path / f"groups{number}")
+        for name, text in files.items():
+            path = folders[-1] / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    command = [program("unshare"), "--mount", "--map-root-user", sys.executable, "-c", SHOW]
+    done = subprocess.run([*command, *folders], capture_output=True, encoding="utf-8")
+    allowed = len(os.sched_getaffinity(0))
+    expected = [quota or allowed for _, quota in QUOTAS] + [1]
+    assert [int(line) for line in done.stdout.splitlines()] == expected, done.stderr

@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pypdfium2
 import pytest
 from playwright.sync_api import Download, Page, expect, sync_playwright
 from report_notebook import META, notebook
+from waiting import wait_for
 
 from labcnn.files import project_root
 from labcnn.runs import load_runs
@@ -29,6 +29,8 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
+#: For each thing that is waited for; a busy machine takes several times what an idle one does.
+SECONDS = 120
 CHANGED = {
     'dataset = "auto"': 'dataset = "shapes"',
     "fraction = 1.0": "fraction = 0.04",
@@ -71,39 +73,46 @@ def lab(folder: Path) -> Iterator[str]:
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"{address}/api?token=secret").close()
-                break
-            except OSError:
-                time.sleep(0.5)
+        wait_for("the server answers", lambda: answers(f"{address}/api?token=secret"), SECONDS)
         yield address
     finally:
         server.terminate()
         server.wait(20)
 
 
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address).close()
+    except OSError:
+        return False
+    return True
+
+
+def arrived(page: Page, downloads: list[Download], saved: dict[str, bytes]) -> bool:
+    """Whether there is a download that isn't saved; the page tells of it while it is waited for."""
+    page.wait_for_timeout(100)
+    return len(downloads) > len(saved)
+
+
 def test_run_all_in_jupyterlab(lab, folder, program):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(1000 * SECONDS)
         page.goto(f"{lab}/lab/tree/train.ipynb?token=secret&reset")
         # A kernel that isn't idle yet drops what Run All sends it (jupyterlab #8490).
-        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=1000 * SECONDS)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         expect(page.locator(".jp-OutputArea").get_by_text("stopped by: cap")).to_be_attached(
-            timeout=120_000
+            timeout=1000 * SECONDS
         )
-        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=1000 * SECONDS)
 
         page.keyboard.press("Control+s")
         saved = folder / "train.ipynb"
-        for _ in range(60):
-            if "stopped by: cap" in saved.read_text(encoding="utf-8"):
-                break
-            time.sleep(0.5)
+        words = "stopped by: cap"
+        wait_for("it is saved", lambda: words in saved.read_text(encoding="utf-8"), SECONDS)
         browser.close()
     (row,) = load_runs(folder / "logs").table.itertuples()
     assert (row.variant, row.epochs_run) == ("short_all", 2)
@@ -124,9 +133,9 @@ def test_save_and_export_as(lab, program):
         context = browser.new_context(viewport={"width": 1400, "height": 1000})
         context.on("page", watch)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(1000 * SECONDS)
         page.goto(f"{lab}/lab/tree/报告 1.ipynb?token=secret&reset")
-        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=1000 * SECONDS)
         saved: dict[str, bytes] = {}
         for kind in ("Html", "Pdf", "Docx"):
             page.bring_to_front()  # the download's own window closes menus
@@ -138,10 +147,7 @@ def test_save_and_export_as(lab, program):
             names = sorted(name.strip() for name in shown.all_inner_texts())
             assert names == ["Report_docx", "Report_html", "Report_pdf"]
             entry.click()
-            for _ in range(120):
-                if len(downloads) > len(saved):
-                    break
-                page.wait_for_timeout(500)
+            wait_for(f"{kind} comes", lambda: arrived(page, downloads, saved), SECONDS, pause=0)
             download = downloads[len(saved)]
             assert download.suggested_filename == f"报告 1.{kind.lower()}"
             saved[kind] = Path(download.path()).read_bytes()

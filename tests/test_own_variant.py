@@ -9,37 +9,50 @@ from pathlib import Path
 
 import pytest
 
-from labcnn.files import project_root
+from labcnn.files import data_folder, project_root
 
 pytestmark = pytest.mark.system
 
 ROW = '    "thrifty_v2": ("+thrifty2", {"norm": True, "dropout": True}),\n'
+SMALL = ["dataset=shapes", "epochs=1", "width=4", "fraction=0.1"]
+CHOSEN = ["--variants", "short_norm short_thrifty_v2", "--logs", "logs"]
 
 
-def test_a_variant_is_one_row(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with one row more, where this variant and one of the report's are trained."""
+    folder = tmp_path_factory.mktemp("copy")
     for name in ("labcnn", "labsweep", "labreport", "notebooks", "workflow"):
-        skip = shutil.ignore_patterns("__pycache__", ".snakemake")
-        shutil.copytree(project_root() / name, tmp_path / name, ignore=skip)
-    rows = tmp_path / "labcnn" / "variants.py"
+        shutil.copytree(project_root() / name, folder / name)
+    rows = folder / "labcnn" / "variants.py"
     text, last = rows.read_text(encoding="utf-8"), '    "all": ("+all",'
     assert text.count(last) == 1
     rows.write_text(text.replace(last, ROW + last), encoding="utf-8")
+    labcnn(folder, "sweep", *SMALL, *CHOSEN)
+    return folder
 
-    def labcnn(*arguments: str) -> str:
-        python = [sys.executable, "-X", "utf8", "-m", "labcnn.cli"]
-        done = subprocess.run(
-            [*python, *arguments], cwd=tmp_path, capture_output=True, encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
-    assert "mid_thrifty_v2" in labcnn("variants")
-    small = ["dataset=shapes", "epochs=1", "width=4", "fraction=0.1"]
-    chosen = ["--variants", "short_norm short_thrifty_v2", "--logs", str(tmp_path / "logs")]
-    labcnn("sweep", *small, *chosen)
-    labcnn("report", *small, *chosen, "--formats", "html", "--output", str(tmp_path / "made"))
-    page = (tmp_path / "made" / "report.html").read_text(encoding="utf-8")
+def labcnn(folder: Path, *arguments: str) -> None:
+    own = {"PYTHONPATH": str(folder), "LABCNN_DATA": str(data_folder())}
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-m", "labcnn.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, **own},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_variant_of_one_row_is_trained(copy: Path) -> None:
+    results = copy.glob("logs/*/*/seed0/result.json")
+    assert {path.parts[-3] for path in results} == {"short_norm", "short_thrifty_v2"}
+
+
+def test_a_variant_of_one_row_is_in_the_report(copy: Path) -> None:
+    made = ["--formats", "html", "--output", "made", "--no-images"]
+    labcnn(copy, "report", *SMALL, *CHOSEN, *made)
+    page = (copy / "made" / "report.html").read_text(encoding="utf-8")
     row = re.search(r"<tr[^>]*>\s*<td[^>]*>Shortbaseline\+thrifty2</td>(.*?)</tr>", page, re.DOTALL)
     assert row
     accuracies = re.findall(r">(\d+\.\d\d)<", row[1])

@@ -13,10 +13,13 @@ from typer.testing import CliRunner
 
 from labcnn.cli import app
 from labcnn.data import load_dataset
+from labcnn.errors import DataError, ParameterError
 from labcnn.models import model_size
 from labcnn.runs import NUMERICS, RESULT, RunFolder, lock_path
+from labsweep.gpus import VISIBLE
+from labsweep.launch import SnakemakeOptions, run_sweep
 from labsweep.monitor import show_runs
-from labsweep.plan import plan, this_device, wall_seconds
+from labsweep.plan import plan, show_plan, this_device, wall_seconds
 from labsweep.sweep import Sweep
 
 
@@ -69,26 +72,42 @@ def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
     assert wall_seconds([short, long], 9) == pytest.approx(long.seconds)
 
 
-def test_other_widths_machines_and_threads_say_nothing(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all"], parameters={"width": 8})
+def test_other_widths_machines_and_threads_say_nothing_and_what_is_done_is_not_planned(
+    tmp_path: Path,
+) -> None:
+    (wider,) = write_runs(tmp_path, ["short_all"], parameters={"width": 8})
+    made_here(wider)
     first, second, third = write_runs(tmp_path, ["short_norm"], [0, 1, 2])
     made_here(first, provenance__threads=2)
     made_here(second, provenance__device_name="another")
     made_here(third, provenance__precision="fp64")
-    given = ["--variants", "short_all", "--jobs", "2", "--logs", str(tmp_path)]
-    said = labcnn("plan", *given)
+    before = sorted(tmp_path.rglob("*"))
+    said = labcnn("plan", "--variants", "short_all", "--jobs", "2", "--logs", str(tmp_path))
     assert "? nothing like it was measured yet" in said
     assert "1 due: no result yet" in said
     assert "1 of 1 runs are due, 2 side by side: time not known" in said
-
-
-def test_a_plan_of_what_is_done_is_empty_and_runs_nothing(tmp_path: Path) -> None:
-    write_runs(tmp_path, ["short_all"])
-    before = sorted(tmp_path.rglob("*"))
     for command in (["plan"], ["sweep", "--dry-run"]):
-        said = labcnn(*command, "--variants", "short_all", "--logs", str(tmp_path))
+        said = labcnn(*command, "--variants", "short_norm", "--logs", str(tmp_path))
         assert "shapes: nothing is due" in said
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(tmp_path.rglob("*")) == before  # neither runs or writes anything
+
+
+def test_what_this_machine_lacks_is_said_before_any_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given, variable, value, error, said in (
+        ({"device": "cuda"}, VISIBLE, "", ParameterError, "device='cuda' isn't on this machine"),
+        ({"dataset": "tiny-imagenet-200"}, "LABCNN_DATA", str(tmp_path / "no-data"), DataError,
+         "tiny-imagenet-200 isn't prepared"),
+    ):  # fmt: skip
+        monkeypatch.setenv(variable, value)
+        sweep = Sweep.from_options({**given, "variants": "short_all", "logs": tmp_path / "logs"})
+        with pytest.raises(error, match=said):
+            run_sweep(sweep, SnakemakeOptions(1), Console(file=io.StringIO()))
+        shown = io.StringIO()
+        show_plan(sweep, 1, Console(file=shown, width=300))
+        assert f"not here: {said}" in shown.getvalue()
+    assert not (tmp_path / "logs").exists()
 
 
 def test_runs_are_listed_with_their_state(tmp_path: Path) -> None:

@@ -64,24 +64,23 @@ def test_a_sweep_is_read_as_it_was_written(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"variants": "shrot_all"}, ["shrot_all", "short_all"]),
-        ({"variants": ""}, ["variants=", "at least one variant"]),
-        ({"seeds": "0 x"}, ["seeds='x'", "whole number"]),
-        ({"seed": 1}, ["seed=1", "--seeds"]),
-        ({"notebook": "nowhere.ipynb"}, ["nowhere.ipynb", "no such file"]),
-        ({"minutes": "-3"}, ["minutes=-3", "above 0"]),
-    ],
-)
-def test_a_wrong_value_is_named_with_what_is_valid(
-    tmp_path: Path, options: dict[str, Any], named: list[str]
-) -> None:
-    with pytest.raises(ParameterError) as caught:
-        sweep_in(tmp_path, **options)
-    assert [part for part in named if part not in str(caught.value)] == []
-    assert "\n" not in str(caught.value)
+#: A wrong value, and what the error names.
+WRONG: list[tuple[dict[str, Any], list[str]]] = [
+    ({"variants": "shrot_all"}, ["shrot_all", "short_all"]),
+    ({"variants": ""}, ["variants=", "at least one variant"]),
+    ({"seeds": "0 x"}, ["seeds='x'", "whole number"]),
+    ({"seed": 1}, ["seed=1", "--seeds"]),
+    ({"notebook": "nowhere.ipynb"}, ["nowhere.ipynb", "no such file"]),
+    ({"minutes": "-3"}, ["minutes=-3", "above 0"]),
+]
+
+
+def test_a_wrong_value_is_named_with_what_is_valid(tmp_path: Path) -> None:
+    for options, named in WRONG:
+        with pytest.raises(ParameterError) as caught:
+            sweep_in(tmp_path, **options)
+        assert [part for part in named if part not in str(caught.value)] == []
+        assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,8 +159,11 @@ def test_a_damaged_result_is_due(tmp_path: Path) -> None:
     assert {each.phase for each in Monitor(sweep).phases().values()} == {"waiting"}
 
 
-def test_a_log_gets_a_line_per_change(tmp_path: Path) -> None:
-    first, second = sweep_in(tmp_path, variants="short_all long_all").runs
+def test_a_log_gets_a_line_per_change_and_a_terminal_that_is_too_low_what_runs(
+    tmp_path: Path,
+) -> None:
+    runs = sweep_in(tmp_path).runs
+    first, second, *_ = runs
     shown = io.StringIO()
     with Display(Console(file=shown, width=40)) as display:
         display.show({first: RunPhase("waiting"), second: RunPhase("waiting")})
@@ -171,16 +173,13 @@ def test_a_log_gets_a_line_per_change(tmp_path: Path) -> None:
             {first: RunPhase("done", "[1]"), second: RunPhase("running", "epoch 1 of 2, " * 5)}
         )
     assert shown.getvalue().splitlines() == [
-        "[0/2 done] short_all seed 0: running",
-        "[1/2 done] short_all seed 0: done [1]",
-        "[1/2 done] long_all seed 0: running " + ("epoch 1 of 2, " * 5).rstrip(),
+        f"[0/2 done] {first}: running",
+        f"[1/2 done] {first}: done [1]",
+        f"[1/2 done] {second}: running " + ("epoch 1 of 2, " * 5).rstrip(),
     ]
 
-
-def test_a_terminal_that_is_too_low_shows_what_runs(tmp_path: Path) -> None:
-    runs = sweep_in(tmp_path).runs
     phases = {run: RunPhase("waiting") for run in runs}
-    phases[runs[0]] = RunPhase("running", "epoch 2 of 8, validation accuracy 50.00%")
+    phases[first] = RunPhase("running", "epoch 2 of 8, validation accuracy 50.00%")
     for height, all_are_shown in ((25, True), (8, False)):
         shown = io.StringIO()
         console = Console(
@@ -189,5 +188,5 @@ def test_a_terminal_that_is_too_low_shows_what_runs(tmp_path: Path) -> None:
         with Display(console) as display:
             display.show(phases)
         assert "epoch 2 of 8, validation accuracy 50.00%" in shown.getvalue()
-        assert (runs[1].variant in shown.getvalue()) is all_are_shown
+        assert (second.variant in shown.getvalue()) is all_are_shown
         assert "0 done, 1 running, 12 waiting, 0 failed" in shown.getvalue()
