@@ -50,24 +50,26 @@ def test_a_cut_archive_is_refused(tiny: Path) -> None:
             assert "cut or damaged archive" in refusal(archive)
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
-def test_a_flipped_bit_is_told_wherever_it_is(tiny: Path, kind: str) -> None:
-    archive = pack(tiny, kind)
-    whole = archive.read_bytes()
-    tiny_imagenet.fetch(str(archive))
-    fingerprint = tiny_imagenet.load().fingerprint
-    harmless = 0
-    # the last places are in the checksum that stands at the end
-    for place in (*range(0, len(whole), len(whole) // 40), *range(len(whole) - 8, len(whole))):
-        archive.write_bytes(whole)
-        alter(archive, place)
-        try:
+def test_a_flipped_bit_is_told_wherever_it_is(tiny: Path, subtests: pytest.Subtests) -> None:
+    for kind, most_harmless in (("zip", 4), ("tar.gz", 0), ("tar.bz2", 1), ("tar.xz", 0)):
+        with subtests.test(kind):
+            archive = pack(tiny, kind)
+            whole = archive.read_bytes()
             tiny_imagenet.fetch(str(archive), force=True)
-            harmless += 1  # in a time, or in what fills a last byte
-        except DataError as error:
-            assert "\n" not in str(error)
-        assert tiny_imagenet.load().fingerprint == fingerprint
-    assert harmless <= {"zip": 4, "tar.bz2": 1}.get(kind, 0)
+            fingerprint = tiny_imagenet.load().fingerprint
+            harmless = 0
+            # the last places are in the checksum that stands at the end
+            last = range(len(whole) - 8, len(whole))
+            for place in (*range(0, len(whole), len(whole) // 40), *last):
+                archive.write_bytes(whole)
+                alter(archive, place)
+                try:
+                    tiny_imagenet.fetch(str(archive), force=True)
+                    harmless += 1  # in a time, or in what fills a last byte
+                except DataError as error:
+                    assert "\n" not in str(error)
+                assert tiny_imagenet.load().fingerprint == fingerprint
+            assert harmless <= most_harmless
 
 
 def test_a_damaged_header_does_not_end_a_tar_early(tiny: Path, tmp_path: Path) -> None:
