@@ -36,42 +36,40 @@ def refusal(source: Path | str | None) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_a_cut_archive_is_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
-    archive = (zipped if kind == "zip" else tarred)(tiny, tmp_path / f"tiny.{kind}")
-    whole = archive.read_bytes()
-    for part in (0.3, 0.7, 0.9):
-        archive.write_bytes(whole[: int(len(whole) * part)])
-        assert "cut or damaged archive" in refusal(archive)
+def pack(folder: Path, kind: str) -> Path:
+    """``folder`` as an archive of this kind, beside it."""
+    return (zipped if kind == "zip" else tarred)(folder, folder.parent / f"tiny.{kind}")
 
 
-def test_an_altered_byte_in_a_zip_names_the_image(tiny: Path, tmp_path: Path) -> None:
-    archive = zipped(tiny, tmp_path / "tiny.zip")
-    name = "tiny-imagenet-200/val/images/val_3.JPEG"
-    with zipfile.ZipFile(archive) as file:
-        place = file.getinfo(name).header_offset + 30 + len(name) + 200
-    alter(archive, place)
-    assert name in refusal(archive)
+def test_a_cut_archive_is_refused(tiny: Path) -> None:
+    for kind in ("zip", "tar", "tar.gz"):
+        archive = pack(tiny, kind)
+        whole = archive.read_bytes()
+        for part in (0.3, 0.7, 0.9):
+            archive.write_bytes(whole[: int(len(whole) * part)])
+            assert "cut or damaged archive" in refusal(archive)
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
-def test_a_flipped_bit_is_told_wherever_it_is(tiny: Path, tmp_path: Path, kind: str) -> None:
-    archive = (zipped if kind == "zip" else tarred)(tiny, tmp_path / f"tiny.{kind}")
-    whole = archive.read_bytes()
-    tiny_imagenet.fetch(str(archive))
-    fingerprint = tiny_imagenet.load().fingerprint
-    harmless = 0
-    # the last places are in the checksum that stands at the end
-    for place in (*range(0, len(whole), len(whole) // 40), *range(len(whole) - 8, len(whole))):
-        archive.write_bytes(whole)
-        alter(archive, place)
-        try:
+def test_a_flipped_bit_is_told_wherever_it_is(tiny: Path, subtests: pytest.Subtests) -> None:
+    for kind, most_harmless in (("zip", 4), ("tar.gz", 0), ("tar.bz2", 1), ("tar.xz", 0)):
+        with subtests.test(kind):
+            archive = pack(tiny, kind)
+            whole = archive.read_bytes()
             tiny_imagenet.fetch(str(archive), force=True)
-            harmless += 1  # in a time, or in what fills a last byte
-        except DataError as error:
-            assert "\n" not in str(error)
-        assert tiny_imagenet.load().fingerprint == fingerprint
-    assert harmless <= {"zip": 4, "tar.bz2": 1}.get(kind, 0)
+            fingerprint = tiny_imagenet.load().fingerprint
+            harmless = 0
+            # the last places are in the checksum that stands at the end
+            last = range(len(whole) - 8, len(whole))
+            for place in (*range(0, len(whole), len(whole) // 40), *last):
+                archive.write_bytes(whole)
+                alter(archive, place)
+                try:
+                    tiny_imagenet.fetch(str(archive), force=True)
+                    harmless += 1  # in a time, or in what fills a last byte
+                except DataError as error:
+                    assert "\n" not in str(error)
+                assert tiny_imagenet.load().fingerprint == fingerprint
+            assert harmless <= most_harmless
 
 
 def test_a_damaged_header_does_not_end_a_tar_early(tiny: Path, tmp_path: Path) -> None:
@@ -97,22 +95,21 @@ def add_file(archive: Path, name: str) -> None:
             tar.addfile(info, io.BytesIO(b"evil"))
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_a_member_that_would_escape_is_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
+def test_a_member_that_would_escape_is_refused(tiny: Path, tmp_path: Path) -> None:
     before = {path for path in tmp_path.rglob("*") if path.parts[-1] != "data"}
-    for member in ("../evil", "a/../../evil", "/evil", "C:/evil", "..\\evil", "\\evil"):
-        archive = (zipped if kind == "zip" else tarred)(tiny, tmp_path / f"tiny.{kind}")
-        add_file(archive, member)
-        assert f"member {member!r} would escape the folder; refused" in refusal(archive)
+    for kind in ("zip", "tar"):
+        for member in ("../evil", "a/../../evil", "/evil", "C:/evil", "..\\evil", "\\evil"):
+            archive = pack(tiny, kind)
+            add_file(archive, member)
+            assert f"member {member!r} would escape the folder; refused" in refusal(archive)
     written = {path.name for path in set(tmp_path.rglob("*")) - before}
-    assert written == {"data", "tiny-imagenet-200.lock", archive.name}
+    assert written == {"data", "tiny-imagenet-200.lock", "tiny.zip", "tiny.tar"}
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_a_huge_member_is_refused_before_it_is_read(tiny: Path, tmp_path: Path, kind: str) -> None:
+def test_a_huge_member_is_refused_before_it_is_read(tiny: Path) -> None:
     (tiny / "bomb.txt").write_bytes(bytes(2**25 + 1))
-    archive = (zipped if kind == "zip" else tarred)(tiny, tmp_path / f"tiny.{kind}")
-    assert "bomb.txt' has 33,554,433 bytes; refused" in refusal(archive)
+    for kind in ("zip", "tar.gz"):
+        assert "bomb.txt' has 33,554,433 bytes; refused" in refusal(pack(tiny, kind))
 
 
 def test_many_members_that_are_huge_together_are_refused_unread(
@@ -239,22 +236,19 @@ def test_the_official_archive_is_downloaded_once_and_only_with_its_md5(
 
 
 def test_a_mirror_is_judged_by_its_content_alone(content: bytes) -> None:
+    """A dead link says what does as well."""
     with serve(content[:-50]) as server:
         assert "cut or damaged archive" in refusal(server.url)
-        server.content = content
-        assert tiny_imagenet.fetch(server.url)
-
-
-def test_a_dead_link_says_what_does_as_well(tiny: Path) -> None:
-    with serve(b"") as server:
         missing = server.url.replace("tiny.zip", "gone.zip")
         assert "HTTP 404; a mirror or a copy you have does as well" in refusal(missing)
     assert "no network or server, or the connection was lost" in refusal(server.url)
-    for url in ("http://", "http://[::1"):
-        assert "no valid URL" in refusal(url)
+    with serve(content) as server:
+        assert tiny_imagenet.fetch(server.url)
 
 
 def test_what_is_no_archive_is_refused(tiny: Path, tmp_path: Path) -> None:
+    for url in ("http://", "http://[::1"):
+        assert "no valid URL" in refusal(url)
     page = tmp_path / "page.zip"
     page.write_bytes(b"<html>moved</html>" * 99)
     assert "neither a folder nor a zip" in refusal(page)

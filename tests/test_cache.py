@@ -47,7 +47,7 @@ def raise_format(path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 99}), encoding="utf-8")
 
 
-DAMAGES = [
+DAMAGES: list[tuple[Callable[[Path], None], str, str]] = [
     (cut, "train_images.npy", "train_images.npy: 147,583 bytes instead of 147,584"),
     (Path.unlink, "test_labels.npy", "test_labels.npy: missing"),
     (fill_with_garbage, "test_labels.npy", "test_labels.npy: changed, it isn't an array"),
@@ -57,17 +57,21 @@ DAMAGES = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "name", "words"), DAMAGES)
 def test_damage_is_noticed_when_loaded(
-    folder: Path, damage: Callable[[Path], None], name: str, words: str
+    folder: Path, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
-    tiny_imagenet.load()
-    damage(folder / name)
-    with pytest.raises(DataError) as error:
-        tiny_imagenet.load()
-    message = str(error.value)
-    assert message.startswith(str(folder)) and "\n" not in message
-    assert words in message and message.endswith("; run `labcnn data fetch --force`")
+    shutil.copytree(folder, tmp_path / "whole")
+    for damage, name, words in DAMAGES:
+        with subtests.test(words):
+            shutil.rmtree(folder)
+            shutil.copytree(tmp_path / "whole", folder)
+            tiny_imagenet.load()
+            damage(folder / name)
+            with pytest.raises(DataError) as error:
+                tiny_imagenet.load()
+            message = str(error.value)
+            assert message.startswith(str(folder)) and "\n" not in message
+            assert words in message and message.endswith("; run `labcnn data fetch --force`")
 
 
 def test_a_folder_of_format_1_is_taken_as_it_is(folder: Path) -> None:

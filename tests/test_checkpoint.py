@@ -1,5 +1,7 @@
 """Exact resume: a run that was stopped anywhere ends with the bits of one that wasn't."""
 
+import io
+
 import pytest
 import torch
 from training_requests import numbers_of, request, train_epochs, trainer_of
@@ -12,26 +14,28 @@ from labcnn.training.trainer import fit
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"variant": "mid_all"},
-        {"variant": "short_all", "decay": "one_cycle", "augment": True},
-        {"variant": "short_all", "optimizer": "adamw", "learning_rate": 0.001},
+        {"variant": "short_all", "decay_patience": 1},
+        {"variant": "short_all", "decay": "one_cycle", "augment": True, "optimizer": "adamw",
+         "learning_rate": 0.001},
     ],
-)
+)  # fmt: skip
 def test_an_interrupted_run_resumes_to_the_same_bits(small_data, capsys, parameters):
-    whole = request(**parameters, epochs=4, experiment="whole")
+    whole = request(**parameters, epochs=3, experiment="whole")
     fit(whole, small_data)
-    cut = request(**parameters, epochs=4, experiment="cut")
+    cut = request(**parameters, epochs=3, experiment="cut")
     train_epochs(cut, small_data, 2)
     assert not cut.folder.finished and (cut.folder.path / CHECKPOINT).exists()
     torch.manual_seed(99)
-    content = torch.load(cut.folder.path / CHECKPOINT, weights_only=True)
+    content = checkpoint.read(cut.folder.path / CHECKPOINT)
+    # a full device must not make a whole checkpoint look like a cut one
+    assert {t.device.type for t in content["state"]["model"].values()} == {"cpu"}
     content["state"]["clock"] |= {"started": "2001-02-03T04:05:06+00:00", "seconds": 1000.0}
     torch.save(content, cut.folder.path / CHECKPOINT)
     capsys.readouterr()
     result = fit(cut, small_data)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Resuming after epoch 2 and 0 steps."
-    assert len(lines) == 1 + 1 + 2  # with the table's head again; two epochs were trained
+    assert len(lines) == 1 + 1 + 1  # with the table's head again; one epoch was trained
     assert result.provenance.started == "2001-02-03T04:05:06+00:00"
     assert result.timing.total_seconds > 1000 and result.provenance.interruptions == 1
     assert numbers_of(whole.folder) == numbers_of(cut.folder)
@@ -79,73 +83,75 @@ def test_a_validation_that_is_stopped_costs_no_steps(small_data):
     assert numbers_of(whole.folder) == numbers_of(cut.folder)
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        ("cut", "is cut short or no checkpoint"),
-        ("altered", "is cut short or no checkpoint"),
-        ("older", "is of format 1, this labcnn needs 4"),
-        ("foreign", "is of another run (learning_rate=0.5 instead of 0.02)"),
-        ("no tensors only", "is cut short or no checkpoint"),
-    ],
-)
-def test_an_unusable_checkpoint_is_named_and_set_aside(small_data, damage, reason, capsys):
-    wanted = request(experiment="mine")
+def change_a_bit(whole):
+    """In a tensor, by a disk or a copy: torch itself would take it over."""
+    content = bytearray(whole)
+    content[len(content) // 2] ^= 1
+    return bytes(content)
+
+
+def packed(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def test_an_unusable_checkpoint_is_named_and_set_aside(small_data, capsys, subtests):
+    """Then the run begins anew; what a killed writer left goes as well."""
+    wanted, foreign = (
+        request(epochs=1, experiment=name, learning_rate=rate)
+        for name, rate in (("mine", 0.02), ("foreign", 0.5))
+    )
+    for each in (wanted, foreign):
+        train_epochs(each, small_data)
     path = wanted.folder.path / CHECKPOINT
-    foreign = {"learning_rate": 0.5} if damage == "foreign" else {}
-    train_epochs(request(experiment="mine", **foreign), small_data)
-    content = torch.load(path, weights_only=True)
-    if damage == "cut":
-        path.write_bytes(path.read_bytes()[:-100])
-    elif damage == "altered":  # a name that isn't UTF-8 any more
-        path.write_bytes(path.read_bytes().replace(b"format", b"form\xff\xff"))
-    elif damage == "older":
-        torch.save(content | {"format": 1}, path)
-    elif damage == "no tensors only":
-        torch.save(content | {"state": wanted.folder}, path)
-    bytes_before = path.read_bytes()
+    aside = path.with_name("checkpoint.pt.unusable")
+    whole, content = path.read_bytes(), torch.load(path, weights_only=True)
+    damaged = {
+        "cut": (whole[:-100], "is cut short or no checkpoint"),
+        "a name that isn't UTF-8": (
+            whole.replace(b"format", b"form\xff\xff"), "is cut short or no checkpoint",
+        ),
+        "older": (packed(content | {"format": 1}), "is of format 1, this labcnn needs 4"),
+        "not tensors only": (
+            packed(content | {"state": wanted.folder}), "is cut short or no checkpoint",
+        ),
+        "a changed bit": (change_a_bit(whole), "is damaged (in "),
+        "foreign": (
+            (foreign.folder.path / CHECKPOINT).read_bytes(),
+            "is of another run (learning_rate=0.5 instead of 0.02)",
+        ),
+    }  # fmt: skip
+    capsys.readouterr()
+    for name, (content, reason) in damaged.items():
+        with subtests.test(name):
+            path.write_bytes(content)
+            assert trainer_of(wanted, small_data).checkpoint.load() is None
+            said = capsys.readouterr().out
+            assert said.startswith(f"checkpoint.pt {reason}") and said.count("\n") == 1
+            assert said.endswith(": set aside as checkpoint.pt.unusable, starting anew\n")
+            assert aside.read_bytes() == content and not path.exists()
+    path.write_bytes(damaged["a changed bit"][0])
+    (path.parent / ".writing-checkpoint.pt.abc").write_bytes(b"half")
     fit(wanted, small_data)
-    text = capsys.readouterr().out
-    assert f"checkpoint.pt {reason}: set aside as checkpoint.pt.unusable, starting anew" in text
-    assert path.with_name("checkpoint.pt.unusable").read_bytes() == bytes_before
-    clean = request(experiment="clean")
+    assert aside.exists() and not list(path.parent.glob(".*"))
+    clean = request(epochs=1, experiment="clean")
     fit(clean, small_data)
     assert numbers_of(clean.folder) == numbers_of(wanted.folder)
 
 
-def test_a_checkpoint_is_read_onto_the_cpu(small_data):
-    """A full device must not make a whole checkpoint look like a cut one."""
-    train_epochs(request(), small_data)
-    content = checkpoint.read(request().folder.path / CHECKPOINT)
-    assert {t.device.type for t in content["state"]["model"].values()} == {"cpu"}
-
-
-def test_what_a_killed_writer_left_is_removed(small_data):
-    folder = request().folder.path
-    folder.mkdir(parents=True)
-    (folder / ".writing-checkpoint.pt.abc").write_bytes(b"half")
-    fit(request(), small_data)
-    assert not list(folder.glob(".*"))
-
-
 def test_a_run_goes_on_in_another_precision_or_with_other_threads(small_data, capsys):
     """As on another machine: said, and the result lists each machine once, the last one first."""
-    wanted = {"variant": "short_all", "epochs": 4}
+    wanted = {"epochs": 4}
     for precision in ("fp32", "bf16", "fp32"):
         train_epochs(request(**wanted, precision=precision), small_data)
-    result = fit(request(**wanted, precision="bf16", threads=2), small_data)
+    result = fit(request(**wanted, precision="fp32", threads=2), small_data)
     text = capsys.readouterr().out
     assert "made with precision=fp32, the run goes on with bf16" in text
     assert "made with precision=bf16, the run goes on with fp32" in text
     assert "made with threads=1, the run goes on with 2" in text
     machines = [(machine.precision, machine.threads) for machine in result.provenance.machines]
-    assert machines[0] == ("bf16", 2) and set(machines[1:]) == {("bf16", 1), ("fp32", 1)}
+    assert machines[0] == ("fp32", 2) and sorted(machines[1:]) == [("bf16", 1), ("fp32", 1)]
     assert result.epochs_run == 4 and result.provenance.interruptions == 3
-    again = fit(request(**wanted, precision="fp32"), small_data)
+    again = fit(request(**wanted, precision="bf16"), small_data)
     assert again == result  # it is finished, in whichever precision it is asked for
-
-
-def test_an_experiment_takes_runs_of_any_precision(small_data):
-    for seed, precision in enumerate(("fp32", "bf16", "fp64")):
-        result = fit(request(seed=seed, precision=precision, epochs=1), small_data)
-        assert result.provenance.precision == precision and result.provenance.earlier == ()

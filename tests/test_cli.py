@@ -14,7 +14,7 @@ from fake_runs import write_runs
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
-from labcnn.cli import app, examine
+from labcnn.cli import app, examine, main
 from labcnn.errors import RunError
 from labcnn.files import project_root
 from labcnn.runs import PREDICTIONS, RESULT, RunFolder
@@ -22,22 +22,23 @@ from labcnn.variants import VARIANTS
 from labreport.build import build_report
 
 
-def labcnn(*arguments: str, home: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run a command; ``home`` is another checkout to run it from."""
+def labcnn(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the checkout ``home``."""
     command = [sys.executable, "-X", "utf8", "-m", "labcnn.cli", *arguments]
-    own = {} if home is None else {"PYTHONPATH": str(home)}
-    return subprocess.run(
-        command, capture_output=True, encoding="utf-8", cwd=home, env={**os.environ, **own}
-    )
+    environment = {**os.environ, "PYTHONPATH": str(home)}
+    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=home, env=environment)
 
 
 def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    """Nor does the state of the data."""
     code = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
         "from labcnn.cli import app\n"
         "print(CliRunner().invoke(app, ['--help']).output)\n"
         "heavy = {'torch', 'pandas', 'numpy', 'snakemake', 'papermill'} & set(sys.modules)\n"
+        "assert CliRunner().invoke(app, ['data', 'status']).exit_code == 0\n"
+        "heavy |= {'torch', 'pandas', 'PIL', 'tqdm', 'requests'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)\n"
     )
     command = [sys.executable, "-X", "utf8", "-c", code]
@@ -52,17 +53,24 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     [
         (["sweep", "varient=short_all"], "varient='short_all'; did you mean 'variant'"),
         (["sweep", "seeds=1"], "seeds='1': write it as --seeds"),
-        (["sweep", "--retries", "101"], "retries=101"),
         (["report", "epochs=2", "--experiment", "mine"], "one of them"),
         (["report", "--formats", "exe"], "formats='exe' must be one or more of html, pdf, docx"),
         (["report", "--formats", ""], "formats='' must be"),
         (["runs", "nope"], "experiment='nope' has no run in"),
     ],
 )
-def test_an_error_is_one_line_and_code_2(tmp_path: Path, arguments: list[str], named: str) -> None:
-    done = labcnn(*arguments, "--logs", str(tmp_path / "logs"))
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+def test_an_error_is_one_line_and_code_2(
+    tmp_path: Path,
+    arguments: list[str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["labcnn", *arguments, "--logs", str(tmp_path / "logs")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("labcnn: ")
     assert named in line
     assert not (tmp_path / "logs").exists()
@@ -149,9 +157,8 @@ def test_a_report_gets_its_options_and_says_what_is_stale_and_missing(tmp_path: 
     RunFolder(logs / "shapes" / "mid_all" / "seed0").write_failure("died", "killed", 2)
     variants = "short_all short_norm mid_all long_all"
     answer = labcnn(
-        "report", "dataset=shapes", "--variants", variants, "--logs", str(logs), "--formats",
+        home, "report", "dataset=shapes", "--variants", variants, "--logs", str(logs), "--formats",
         "html", "--output", str(home / "out"), "--author", "王小明", "--tuned", "x", "--no-images",
-        home=home,
     )  # fmt: skip
     assert answer.returncode == 1, answer.stderr
     executed = nbformat.read(home / "out" / "report.ipynb", 4)
@@ -178,7 +185,7 @@ show:
 
 
 def test_make_passes_values_on_as_they_are(tmp_path: Path) -> None:
-    """No quote, dollar or backtick of a value is read by make or the shell."""
+    """No quote, dollar or backtick is read by make or the shell; a misspelt name is refused."""
     text = """王"小"明 `echo hi` $x $(HOME) # 'a' & 100%"""
     given = {"AUTHOR": text, "DATASET": text, "SEEDS": "0 1", "PROFILE": "$(shell id)"}
     several = {"PARAMS": "width=* epochs=$(id)", "REPORT_OPTIONS": "--columns 2"}
@@ -188,9 +195,6 @@ def test_make_passes_values_on_as_they_are(tmp_path: Path) -> None:
         "--columns", "2", text,
     ]  # fmt: skip
     assert ast.literal_eval(make(tmp_path, "show").stdout) == ["dataset=shapes", "--seeds=0", ""]
-
-
-def test_make_refuses_a_variable_that_it_does_not_know(tmp_path: Path) -> None:
     done = make(tmp_path, "show", "SEED=3")
     assert done.returncode == 2 and done.stdout == ""
     assert "unknown variable SEED; valid: DATASET " in done.stderr

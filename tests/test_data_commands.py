@@ -33,16 +33,9 @@ def fails(*arguments: str | Path) -> str:
     return line
 
 
-def test_status_needs_no_torch() -> None:
-    code = (
-        "import sys; import labcnn.cli; from labcnn.data import tiny_imagenet;"
-        "tiny_imagenet.prepared();"
-        "print([m for m in ('torch', 'pandas', 'PIL', 'tqdm', 'requests') if m in sys.modules])"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
-
-
 def test_status_fetch_status(tiny: Path, tmp_path: Path) -> None:
+    for nothing in ("", " "):
+        assert f"--from {nothing!r} names nothing" in fails("fetch", "--from", nothing)
     absent = labcnn_data("status")
     assert absent.exit_code == 0
     assert f"absent from {tmp_path / 'data'}" in absent.stdout
@@ -79,11 +72,6 @@ def test_status_says_official_or_how_a_set_differs(
     assert origin("shapes", ours) is Origin.DEMO
 
 
-def test_fetch_from_nothing_is_refused(tiny: Path) -> None:
-    for nothing in ("", " "):
-        assert f"--from {nothing!r} names nothing" in fails("fetch", "--from", nothing)
-
-
 def says(*arguments: str | Path) -> str:
     """The one line that somebody gets to whom the modes of files apply, as they don't to root."""
     bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -96,25 +84,21 @@ def says(*arguments: str | Path) -> str:
     return line.removeprefix("labcnn: ")
 
 
-@pytest.mark.parametrize("place", [".", "train", f"train/{WNIDS[1]}/images", "wnids.txt"])
-def test_what_may_not_be_read_in_a_source_is_named(tiny: Path, place: str) -> None:
-    (tiny / place).chmod(0)
-    assert says("fetch", "--from", tiny) == f"{tiny}: {tiny / place}: Permission denied"
-    (tiny / place).chmod(0o700)
-
-
-def test_a_folder_without_wnids_and_one_that_may_not_be_read_differ(tiny: Path) -> None:
-    outer = tiny.parent / "outer"
-    outer.mkdir()
-    tiny.rename(outer / "tiny")
-    (outer / "tiny").chmod(0o600)
-    assert says("fetch", "--from", outer) == f"{outer}: {outer / 'tiny'}: Permission denied"
-
-
-def test_an_archive_that_may_not_be_read_is_not_called_damaged(tiny: Path, tmp_path: Path) -> None:
+def test_what_may_not_be_read_in_a_source_is_named(tiny: Path, tmp_path: Path) -> None:
+    """A folder isn't called one without wnids.txt, nor an archive damaged."""
     archive = zipped(tiny, tmp_path / "tiny.zip")
-    archive.chmod(0)
-    assert says("fetch", "--from", archive) == f"{archive}: {archive}: Permission denied"
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    tiny = tiny.rename(outer / "tiny")
+    images = tiny / "train" / WNIDS[1] / "images"
+    for source, place, mode in (
+        (tiny, tiny, 0), (outer, tiny, 0o600), (tiny, images, 0), (archive, archive, 0),
+        (tiny, tiny / "wnids.txt", 0),
+    ):  # fmt: skip
+        before = place.stat().st_mode
+        place.chmod(mode)
+        assert says("fetch", "--from", source) == f"{source}: {place}: Permission denied"
+        place.chmod(before)
 
 
 def test_a_data_folder_that_may_not_be_written_or_read_is_one_line(

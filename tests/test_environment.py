@@ -36,6 +36,8 @@ def test_the_lock_has_names_and_versions_only() -> None:
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
     assert lines == sorted(lines, key=str.lower)
     assert len(LOCK) == len(lines)
+    assert "://" not in LOCK_TEXT + CONDA_TEXT  # no index's address is written down
+    assert "index" not in CONDA_TEXT
 
 
 def test_every_dependency_is_locked_to_a_version_it_allows() -> None:
@@ -46,9 +48,7 @@ def test_every_dependency_is_locked_to_a_version_it_allows() -> None:
         or canonicalize_name(each.name) not in LOCK
     ]
     assert wrong == []
-
-
-def test_torch_stays_where_the_measurements_were_made() -> None:
+    # torch stays where the measurements were made
     assert (LOCK["torch"], LOCK["torchvision"]) == ("2.14.1", "0.29.1")
 
 
@@ -82,8 +82,3 @@ def test_one_python_is_the_least_everywhere() -> None:
     assert PROJECT["tool"]["mypy"]["python_version"] == least
     assert PROJECT["tool"]["ruff"]["target-version"] == f"py{least.replace('.', '')}"
     assert f"({least.replace('.', ', ')})" in (ROOT / "Makefile").read_text(encoding="utf-8")
-
-
-def test_no_index_address_is_written_down() -> None:
-    assert "://" not in LOCK_TEXT + CONDA_TEXT
-    assert "index" not in CONDA_TEXT

@@ -15,6 +15,7 @@ import time
 import pytest
 import tiny_folder
 import torch
+from small_data import small_data as make_data
 from training_requests import numbers_of, request, train_epochs
 from typer.testing import CliRunner
 
@@ -23,8 +24,6 @@ from labcnn.errors import DataError, RunError, explain_system_errors
 from labcnn.files import project_root
 from labcnn.runs import CHECKPOINT, HISTORY
 from labcnn.training.trainer import fit
-
-pytestmark = pytest.mark.system
 
 #: What the scripts below begin with; they run in processes of their own.
 BEGIN = f"""
@@ -49,9 +48,17 @@ def printed(text, *before, cwd):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def long_request(experiment):
+def long_request(experiment, **given):
     """A run of enough epochs to be met in the middle; they take a few seconds."""
-    return request(experiment=experiment, epochs=8, patience=100)
+    return request(experiment=experiment, epochs=8, patience=100, **given)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bits of such a run that nothing stopped."""
+    wanted = long_request("whole", logs=str(tmp_path_factory.mktemp("whole")))
+    fit(wanted, make_data(noise=20))
+    return numbers_of(wanted.folder)
 
 
 def wait_for_epoch(wanted, epoch):
@@ -61,13 +68,8 @@ def wait_for_epoch(wanted, epoch):
         time.sleep(0.005)
 
 
-def same(one, other):
-    """Whether two runs have the same bits."""
-    return numbers_of(one.folder) == numbers_of(other.folder)
-
-
-def test_a_run_stopped_by_ctrl_c_goes_on(small_data):
-    whole, cut = long_request("whole"), long_request("cut")
+def test_a_run_stopped_by_ctrl_c_goes_on(small_data, whole):
+    cut = long_request("cut")
 
     def press():
         wait_for_epoch(cut, 2)
@@ -80,13 +82,11 @@ def test_a_run_stopped_by_ctrl_c_goes_on(small_data):
     thread.join()
     assert not cut.folder.finished
     fit(cut, small_data)
-    fit(whole, small_data)
-    assert same(whole, cut)
+    assert numbers_of(cut.folder) == whole
 
 
-def test_a_file_that_cannot_be_written_costs_nothing_that_is_saved(small_data, capsys):
-    whole, cut = long_request("whole"), long_request("cut")
-    fit(whole, small_data)
+def test_a_file_that_cannot_be_written_costs_nothing_that_is_saved(small_data, whole, capsys):
+    cut = long_request("cut")
     train_epochs(cut, small_data, 2)
     path = cut.folder.path / CHECKPOINT
     size, before = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_written_costs_nothing_that_is_saved(small_data, c
     capsys.readouterr()
     fit(cut, small_data)
     assert "Resuming after epoch 2 and 0 steps" in capsys.readouterr().out
-    assert same(whole, cut)
+    assert numbers_of(cut.folder) == whole
 
 
 def test_a_folder_that_cannot_be_made_is_named(small_data, tmp_path):
@@ -131,6 +131,7 @@ MEMORY = """
 """
 
 
+@pytest.mark.system
 def test_out_of_memory_on_the_cpu(tmp_path):
     line, finished, left = printed(MEMORY, cwd=tmp_path)
     # of oneDNN one only hears that it "could not create a primitive"
@@ -139,53 +140,26 @@ def test_out_of_memory_on_the_cpu(tmp_path):
     assert not finished and left == []
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_out_of_memory_of_any_device_is_one_line(tmp_path):
+    """An error of the program stays what it is, with its traceback: it isn't the machine's."""
+    for error in (
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ..."),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         RuntimeError("could not create a primitive"),
-        RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"),
-    ],
-)  # fmt: skip
-def test_out_of_memory_of_any_device_is_one_line(error, tmp_path):
-    with (
-        pytest.raises(
-            RunError,
-            match=r"^(\D+, probably )?out of memory.*, with batch_size=16 and width=4",
-        ) as raised,
-        explain_system_errors(tmp_path, "batch_size=16 and width=4"),
     ):
-        raise error
-    assert "\n" not in str(raised.value)
-
-
-def test_an_error_of_the_program_stays_what_it_is(tmp_path):
-    """With its traceback: it isn't the machine's."""
+        with (
+            pytest.raises(
+                RunError,
+                match=r"^(\D+, probably )?out of memory.*, with batch_size=16 and width=4",
+            ) as raised,
+            explain_system_errors(tmp_path, "batch_size=16 and width=4"),
+        ):
+            raise error
+        assert "\n" not in str(raised.value)
     error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-    with (
-        pytest.raises(RuntimeError) as raised,
-        explain_system_errors(tmp_path, "batch_size=16 and width=4"),
-    ):
+    with pytest.raises(RuntimeError) as raised, explain_system_errors(tmp_path, ""):
         raise error
     assert raised.value is error
-
-
-def test_a_checkpoint_with_a_changed_bit_is_set_aside(small_data, capsys):
-    """In a tensor, by a disk or a copy: torch itself would take it over."""
-    whole, cut = long_request("whole"), long_request("cut")
-    fit(whole, small_data)
-    train_epochs(cut, small_data, 2)
-    path = cut.folder.path / CHECKPOINT
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    torch.load(path, weights_only=True)
-    capsys.readouterr()
-    fit(cut, small_data)
-    assert "checkpoint.pt is damaged (in " in capsys.readouterr().out
-    assert path.with_name("checkpoint.pt.unusable").exists()
-    assert same(whole, cut)
 
 
 @pytest.fixture
@@ -235,19 +209,21 @@ READ_ONLY = """
 """
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("tiny")
 def test_a_data_folder_that_others_own(own_mounts, tmp_path):
     assert printed(READ_ONLY, *own_mounts, cwd=tmp_path) in ("ok", "no_learning")
 
 
-def test_a_second_process_is_refused_until_the_first_is_killed(small_data, tmp_path):
+@pytest.mark.system
+def test_a_second_process_is_refused_until_the_first_is_killed(small_data, whole, tmp_path):
     """The operating system frees a killed one's lock; the second goes on to the same result."""
     logs = tmp_path / "logs"
     text = f"""
         fit(request(experiment="cut", epochs=8, patience=100, logs={str(logs)!r}),
             small_data(noise=20))
     """
-    whole, cut = long_request("whole"), long_request("cut")
+    cut = long_request("cut")
     with subprocess.Popen(script(text)) as other:
         wait_for_epoch(cut, 1)
         with pytest.raises(RunError, match=r"variant=short_norm seed=0 .* by another process"):
@@ -256,5 +232,4 @@ def test_a_second_process_is_refused_until_the_first_is_killed(small_data, tmp_p
         other.kill()
     fit(cut, small_data)
     assert cut.folder.result().provenance.interruptions == 1
-    fit(whole, small_data)
-    assert same(whole, cut)
+    assert numbers_of(cut.folder) == whole

@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from small_data import small_data as make_data
 
 from labcnn.errors import RunError
 from labcnn.files import project_root, write_atomically, write_text
@@ -13,19 +14,30 @@ from labcnn.runs import TABLE_COLUMNS, State, load_runs, read_result, state
 from labcnn.training.trainer import fit
 
 
-def small_request(variant, seed):
-    small = {"dataset": "shapes", "width": 4, "epochs": 1}
+def small_request(variant, seed, logs=None):
+    small = {"dataset": "shapes", "width": 4, "epochs": 1, "logs": logs and str(logs)}
     return RunRequest.from_parameters(small | {"variant": variant, "seed": seed})
 
 
-@pytest.fixture
-def folders(small_data):
-    made = []
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The logs of three runs."""
+    logs = tmp_path_factory.mktemp("trained")
     for variant, seed in (("short_norm", 0), ("short_baseline", 0), ("short_norm", 1)):
-        request = small_request(variant, seed)
-        fit(request, small_data)
-        made.append(request.folder)
-    return made
+        fit(small_request(variant, seed, logs), make_data(noise=20))
+    return logs
+
+
+def copied(trained, logs):
+    """A copy of the three, in ``logs``."""
+    shutil.copytree(trained, logs)
+    three = (("short_norm", 0), ("short_baseline", 0), ("short_norm", 1))
+    return [small_request(variant, seed, logs).folder for variant, seed in three]
+
+
+@pytest.fixture
+def folders(trained, logs):
+    return copied(trained, logs)
 
 
 def test_all_runs_as_one_tidy_table(folders, logs):
@@ -104,6 +116,9 @@ def test_a_run_with_a_missing_file_or_another_format_is_named(folders, logs):
     assert len(runs.table) == 1
     assert any("predictions.npz: missing" in problem for problem in runs.problems)
     assert any("format 99" in problem for problem in runs.problems)
+    path.unlink()
+    with pytest.raises(RunError, match="can't be read"):
+        read_result(path)
 
 
 def set_field(*names, value):
@@ -155,6 +170,7 @@ CONTRADICTIONS = {
     "year 20000": (
         set_field("provenance", "finished", value="20000-01-01T00:00:00+00:00"), "result.json",
     ),
+    "another best epoch": (set_field("best_epoch", value=2), "history.csv"),
     "more epochs": (set_field("epochs_run", value=3), "history.csv"),
     "text in the history": (set_text("history.csv", "\n1,", "\nabc,"), "history.csv"),
     "a number for Python alone": (set_text("history.csv", "\n1,", "\n0_1,"), "history.csv"),
@@ -171,31 +187,36 @@ CONTRADICTIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CONTRADICTIONS)
-def test_a_contradiction_is_left_out_and_named(folders, logs, case):
+@pytest.mark.parametrize("file", sorted({file for _, file in CONTRADICTIONS.values()}))
+def test_a_contradiction_is_left_out_and_named(trained, tmp_path, file, subtests):
     """A result must follow from its own predictions and history."""
-    change, file = CONTRADICTIONS[case]
-    change(folders[1])
-    runs = load_runs(logs)
-    (problem,) = runs.problems
-    assert str(folders[1].path / file) in problem and "\n" not in problem
-    assert len(runs.table) == 2
-    assert state(folders[1]).kind is State.DAMAGED
+    for number, (case, (change, where)) in enumerate(CONTRADICTIONS.items()):
+        if where == file:
+            with subtests.test(case):
+                logs = tmp_path / str(number)
+                _, run, _ = copied(trained, logs)
+                change(run)
+                runs = load_runs(logs)
+                (problem,) = runs.problems
+                assert str(run.path / file) in problem and "\n" not in problem
+                assert len(runs.table) == 2
+                assert state(run).kind is State.DAMAGED
 
 
-@pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99)])
-def test_an_archive_that_python_cannot_unpack_is_named(folders, logs, at, value):
+def test_an_archive_that_python_cannot_unpack_is_named(folders, logs):
     """Encrypted, or compressed by a method it doesn't know: by the members' headers."""
     path = folders[0].path / "predictions.npz"
-    content = bytearray(path.read_bytes())
-    for signature, offset in ((b"PK\1\2", 0), (b"PK\3\4", 2)):
-        place = content.find(signature)
-        while place >= 0:
-            content[place + at - offset] = value
-            place = content.find(signature, place + 4)
-    path.write_bytes(content)
-    (problem,) = load_runs(logs).problems
-    assert "predictions.npz: cut or foreign, can't be read" in problem
+    whole = path.read_bytes()
+    for at, value in ((8, 1), (10, 99)):
+        content = bytearray(whole)
+        for signature, offset in ((b"PK\1\2", 0), (b"PK\3\4", 2)):
+            place = content.find(signature)
+            while place >= 0:
+                content[place + at - offset] = value
+                place = content.find(signature, place + 4)
+        path.write_bytes(content)
+        (problem,) = load_runs(logs).problems
+        assert "predictions.npz: cut or foreign, can't be read" in problem
 
 
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(folders, logs):
@@ -230,11 +251,6 @@ def test_git_takes_a_runs_results_and_nothing_else(tmp_path):
         cwd=tmp_path, check=True, capture_output=True, encoding="utf-8",
     )  # fmt: skip
     assert set(listed.stdout.splitlines()) == results
-
-
-def test_missing_result(tmp_path):
-    with pytest.raises(RunError, match="can't be read"):
-        read_result(tmp_path / "result.json")
 
 
 def test_writing_is_all_or_nothing(tmp_path):

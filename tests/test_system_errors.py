@@ -70,21 +70,28 @@ def test_a_folder_that_cannot_be_written_is_named(read_only: Path, reader: list[
     assert done.returncode == 0 and "1 of 1 runs are due" in done.stdout
 
 
-def test_a_full_disk_is_named_by_a_sweep(program: Start, tmp_path: Path) -> None:
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("size", "failed"), [("200k", ""), ("1200k", "checkpoint.pt: No space left on device")]
+)
+def test_a_full_disk_is_named_by_a_sweep(
+    program: Start, tmp_path: Path, size: str, failed: str
+) -> None:
     """At its start, and when it became full in the middle."""
     disk = tmp_path / "disk"
     disk.mkdir()
     options = f"--logs {disk} --variants short_norm --retries 0"
-    sweep = f"{sys.executable} -X utf8 -m labcnn.cli sweep epochs=1 width=16 {options}"
-    for size, failed in (("200k", ""), ("1200k", "checkpoint.pt: No space left on device")):
-        mounted = f"mount -t tmpfs -o size={size} none {disk} && {sweep}"
-        command = [program("unshare"), "--mount", "--map-root-user", "sh", "-c", mounted]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
-        line = only_line(done)
-        assert f"labcnn: {disk}/shapes-1ep-w16" in line and "No space left on device" in line
-        assert failed in done.stdout
+    given = "fraction=0.04 epochs=1 width=16"
+    sweep = f"{sys.executable} -X utf8 -m labcnn.cli sweep {given} {options}"
+    mounted = f"mount -t tmpfs -o size={size} none {disk} && {sweep}"
+    command = [program("unshare"), "--mount", "--map-root-user", "sh", "-c", mounted]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    line = only_line(done)
+    assert f"labcnn: {disk}/shapes-4pct-1ep-w16" in line and "No space left on device" in line
+    assert failed in done.stdout
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("limit", "named"),
     [
@@ -100,6 +107,7 @@ def test_a_limit_of_the_process_is_named(limit: str, named: str, tmp_path: Path)
     assert not logs.exists()
 
 
+@pytest.mark.system
 def test_a_notebook_by_hand_names_too_little_memory(tmp_path: Path) -> None:
     """Torch's import hangs or fails anywhere there."""
     notebook = project_root() / "notebooks" / "train.ipynb"
@@ -113,8 +121,9 @@ def test_a_notebook_by_hand_names_too_little_memory(tmp_path: Path) -> None:
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.system
 def test_a_limit_that_may_be_raised_is_raised(tmp_path: Path) -> None:
     limited = ["sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh"]
-    given = ["epochs=1", "width=4", "--logs", tmp_path / "logs", "--variants", "short_norm"]
-    done = labcnn("sweep", *given, before=limited)
+    given = ["fraction=0.04", "epochs=1", "width=4", "--variants", "short_norm"]
+    done = labcnn("sweep", *given, "--logs", tmp_path / "logs", before=limited)
     assert done.returncode == 0, done.stderr
