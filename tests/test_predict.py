@@ -45,18 +45,19 @@ def test_what_is_no_model_or_no_image_is_named_in_one_line(small_data, tmp_path)
         labcnn.load_model(tmp_path / "nowhere")
     with pytest.raises(RunError, match=r"model\.safetensors is missing; .* train the run anew"):
         labcnn.load_model(tmp_path)
+    folder = request(epochs=1).folder
     fit(request(epochs=1), small_data)
-    net = labcnn.load_model(request().folder)
+    net = labcnn.load_model(folder)
     wrong = (2, 32, 32, 3), (0, 64, 64, 3)
     for images in (*(np.zeros(s, np.uint8) for s in wrong), np.zeros((2, 64, 64, 3), np.float32)):
         with pytest.raises(RunError, match="valid: N x 64 x 64 x 3, uint8"):
             net(images)
-    path = request().folder.path / "model.safetensors"
+    path = folder.path / "model.safetensors"
     whole = path.read_bytes()
     for damaged in (b"", whole[:100], whole[:-10], b"x" * 1000):
         path.write_bytes(damaged)
         with pytest.raises(RunError, match=r"model\.safetensors: cut or no model") as error:
-            labcnn.load_model(request().folder)
+            labcnn.load_model(folder)
         assert "\n" not in str(error.value)
 
 
