@@ -59,18 +59,19 @@ def shown(kind: str, *cells: NotebookNode, folder: Path = Path(), **metadata: An
 
 
 MANY = "".join(f"line {k} of many\n" for k in range(70_000))
+SHORT = [{"text/plain": f"<{k}>"} for k in range(999)]
 ROWS = "".join(f"<tr><td>row {k}</td><td>{k}</td></tr>" for k in range(3000))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("cell", "first", "missing", "last"),
     [
         (printed(MANY), "line0of", "省略69500行", "line69999of"),
         (code("", {"text/plain": MANY}), "line0of", "省略69501行", "line69999of"),
         (code("", {"text/html": f"<table>{ROWS}</table>"}), "row0", "省略2800行", "row2999"),
-        (code("", *({"text/plain": f"<{k}>"} for k in range(999))), "<0>", "省略799项输出", "<998>"),
+        (code("", *SHORT), "<0>", "省略799项输出", "<998>"),
     ],
 )  # fmt: skip
 def test_long_outputs_are_shortened_in_the_middle(
@@ -80,7 +81,7 @@ def test_long_outputs_are_shortened_in_the_middle(
     assert words.index(first) < words.index(missing) < words.index(last) < words.index("末尾")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_many_outputs_share_the_room_of_a_document() -> None:
     cells = [printed("".join(f"{n} {k}\n" for k in range(300))) for n in range(200)]
     with pypdfium2.PdfDocument(export("pdf", notebook(*cells))) as pdf:
@@ -239,8 +240,8 @@ OLD = {
     "nbformat_minor": 0,
     "metadata": {},
     "worksheets": [{"metadata": {}, "cells": [
-        {"cell_type": "code", "language": "python", "metadata": {}, "input": "1", "collapsed": False,
-         "outputs": [{"output_type": "stream", "stream": "stdout", "text": "printed"}]}]}],
+        {"cell_type": "code", "language": "python", "metadata": {}, "input": "1",
+         "collapsed": False, "outputs": [{"output_type": "stream", "stream": "stdout", "text": "printed"}]}]}],
 }  # fmt: skip
 
 
@@ -263,7 +264,7 @@ def convert(
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (WHOLE[:150].encode(), "Unterminated string starting at: line 1 column"),
+        (WHOLE[:-40].encode(), ": line 1 column"),
         (b"", "Expecting value"),
         (b"[]", "no notebook of version 1 to 4"),
         (WHOLE.replace('"nbformat": 4', '"nbformat": 9').encode(), "(nbformat 9)"),
@@ -295,8 +296,8 @@ def test_a_cut_notebook_is_one_line_of_the_command(tmp_path: Path) -> None:
     WHOLE.replace('"execution_count": null', '"execution_count": "x"'),
     WHOLE.replace('"stream"', '"strange"'), WHOLE.replace('"printed"', '["prin", "ted"]'),
     WHOLE.replace('"cells": [', '"cells": [5, null, "x", {}, {"cell_type": "code", "outputs": 5},'),
-], ids=["whole", "mark", "version 3", "no metadata", "no version", "type", "count", "output", "list",
-        "cells"])  # fmt: skip
+], ids=["whole", "mark", "version 3", "no metadata", "no version", "type", "count", "output",
+        "list", "cells"])  # fmt: skip
 def test_a_damaged_notebook_is_exported(content: str, tmp_path: Path) -> None:
     (tmp_path / "a.ipynb").write_text(content, encoding="utf-8")
     (file,) = export_report(tmp_path / "a.ipynb", tmp_path, ["html"])
@@ -316,9 +317,9 @@ def test_control_characters_are_left_out(kind: str) -> None:
 def test_escaped_words_are_shown_as_they_are(kind: str) -> None:
     """In a report, whose unknown references are errors."""
     name = "@fig-nope \\@ $x$ <b>1</b> #let"
-    cells = [v4.new_code_cell(outputs=[v4.new_output(
-        "display_data", data={"text/markdown": Prose(f"设备 {escape(name)} `a\\@b`").text})])]  # fmt: skip
-    assert "".join(name.split()) + "a\\@b" in shown(kind, *cells, labcnn={"title": "x"})
+    prose = Prose(f"设备 {escape(name)} `a\\@b`")
+    words = shown(kind, code("", {"text/markdown": prose.text}), labcnn={"title": "x"})
+    assert "".join(name.split()) + "a\\@b" in words
 
 
 @pytest.fixture
