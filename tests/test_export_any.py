@@ -241,7 +241,8 @@ OLD = {
     "metadata": {},
     "worksheets": [{"metadata": {}, "cells": [
         {"cell_type": "code", "language": "python", "metadata": {}, "input": "1",
-         "collapsed": False, "outputs": [{"output_type": "stream", "stream": "stdout", "text": "printed"}]}]}],
+         "collapsed": False, "outputs": [
+             {"output_type": "stream", "stream": "stdout", "text": "printed"}]}]}],
 }  # fmt: skip
 
 

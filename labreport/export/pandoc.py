@@ -151,12 +151,18 @@ class Passages:
         self._show_sources()
 
     def _show_sources(self) -> None:
-        """Show the source of each formula that pandoc can't read."""
+        """Show the source of each formula that pandoc can't read or Typst can't set."""
         formulas = [(p.cell, math) for p in self._places for math in find(p.block, pf.Math)]
         alone = [pf.Div(pf.Plain(pf.Math(m.text, format=m.format))) for _, m in formulas]
-        made = write_text(pf.Doc(*alone), "html5", "--mathml") if alone else ""
-        for (self.notices.cell, math), html in zip(formulas, made.split("</div>"), strict=False):
-            if "<math" not in html:
+        if not alone:
+            return
+        made = write_text(pf.Doc(*alone), "html5", "--mathml")
+        apart = [block for each in alone for block in (each, pf.Para(pf.Str(BREAK)))]
+        set_by_typst = _check(write_text(pf.Doc(*apart), "typst").split(BREAK)[:-1])
+        for (self.notices.cell, math), html, is_set in zip(
+            formulas, made.split("</div>"), set_by_typst, strict=False
+        ):
+            if "<math" not in html or not is_set:
                 words = ("a formula can't be set; its source is shown", "公式无法排版，照原文显示")
                 dollars = "$$" if math.format == "DisplayMath" else "$"
                 source = pf.Code(f"{dollars}{math.text}{dollars}")
@@ -321,6 +327,18 @@ def _parse(texts: list[tuple[str, str]]) -> list[pf.Div | None]:
     except (ExportError, RecursionError):
         half = len(texts) // 2
         return [*_parse(texts[:half]), *_parse(texts[half:])] if half else [None]
+
+
+def _check(sources: list[str]) -> list[bool]:
+    """Whether Typst can set each source."""
+    import typst
+
+    try:
+        typst.compile("\n\n".join(sources).encode(), format="svg", ignore_system_fonts=True)
+        return [True] * len(sources)
+    except typst.TypstError:
+        half = len(sources) // 2
+        return [*_check(sources[:half]), *_check(sources[half:])] if half else [False]
 
 
 def _depth(node: Any) -> int:

@@ -331,7 +331,7 @@ def _set_header(word: Word, meta: dict[str, str]) -> None:
 def _set_properties(word: Word, document: Document) -> None:
     """Pandoc's clock stands at 1970: the report's own date, or none."""
     properties = word.core_properties
-    properties.title, properties.author = document.meta["title"], document.meta["author"]
+    properties.title, properties.author = document.meta["title"], document.meta["author"][:255]
     if document.day:
         properties.created = properties.modified = document.day
     else:
