@@ -19,6 +19,7 @@ import panflute as pf
 from nbconvert.filters import strip_ansi
 
 from labreport.export import ExportError
+from labreport.export.fonts import font_folders
 from labreport.export.pictures import keep_drawable, read_forms
 from labreport.export.shorten import shorten
 
@@ -334,7 +335,12 @@ def _check(sources: list[str]) -> list[bool]:
     import typst
 
     try:
-        typst.compile("\n\n".join(sources).encode(), format="svg", ignore_system_fonts=True)
+        typst.compile(
+            "\n\n".join(sources).encode(),
+            font_paths=[*font_folders()],
+            ignore_system_fonts=True,
+            pdf_standards=["a-2b"],
+        )
         return [True] * len(sources)
     except typst.TypstError:
         half = len(sources) // 2
