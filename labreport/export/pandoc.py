@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote
 
@@ -331,20 +332,23 @@ def _parse(texts: list[tuple[str, str]]) -> list[pf.Div | None]:
 
 
 def _check(sources: list[str]) -> list[bool]:
-    """Whether Typst can set each source."""
+    """Whether Typst can set each source with the fonts that there are."""
     import typst
 
-    try:
-        typst.compile(
-            "\n\n".join(sources).encode(),
-            font_paths=[*font_folders()],
-            ignore_system_fonts=True,
-            pdf_standards=["a-2b"],
-        )
-        return [True] * len(sources)
-    except typst.TypstError:
-        half = len(sources) // 2
-        return [*_check(sources[:half]), *_check(sources[half:])] if half else [False]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "formulas.typ"
+        path.write_text("\n\n".join(sources), encoding="utf-8")
+        try:
+            typst.compile(
+                path,
+                font_paths=font_folders(),
+                ignore_system_fonts=True,
+                pdf_standards=["a-2b"],
+            )
+            return [True] * len(sources)
+        except typst.TypstError:
+            half = len(sources) // 2
+    return [*_check(sources[:half]), *_check(sources[half:])] if half else [False]
 
 
 def _depth(node: Any) -> int:
