@@ -100,7 +100,8 @@ def test_every_letter_is_in_the_font_that_comes_along(page: Any, source: str) ->
 
 def test_the_command_line_says_one_line_on_error(tmp_path: Path) -> None:
     file = tmp_path / "坏 的.ipynb"
-    nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell("@tbl-missing")]), file)
+    cells = [v4.new_markdown_cell("@tbl-missing")]
+    nbformat.write(v4.new_notebook(cells=cells, metadata={"labcnn": {"title": "x"}}), file)
     command = [sys.executable, "-m", "nbconvert", "--to", "report-html", str(file)]
     done = subprocess.run(command, capture_output=True, check=False, encoding="utf-8")
     assert done.returncode != 0

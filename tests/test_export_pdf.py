@@ -86,14 +86,6 @@ def test_a_character_without_glyph_is_an_error_that_names_it(character: str, nam
     assert f"〔U+{ord(character):04X}〕" in pages(theirs)[0]
 
 
-def test_a_broken_picture_is_one_line() -> None:
-    broken = v4.new_notebook(cells=[code("", {"image/svg+xml": "<svg"})])
-    with pytest.raises(ExportError, match="Typst can't set the report"):
-        export("pdf", broken)
-    with pytest.raises(ExportError, match="a picture can't be drawn"):
-        export("docx", broken)
-
-
 def test_the_command_line_writes_it(tmp_path: Path) -> None:
     file = tmp_path / "我的 报告.ipynb"
     nbformat.write(notebook(), file)

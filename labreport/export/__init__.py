@@ -1,6 +1,9 @@
 """Export an executed notebook, ours or any other, as one HTML, PDF or Word file."""
 
+import logging
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,12 +47,11 @@ def export_report(
     Raises
     ------
     ExportError
-        No such notebook or format, or what :func:`labreport.export.document.read_document` and the
-        formats raise.
+        No such notebook or format, no notebook in the file, or what
+        :func:`labreport.export.document.read_document` and the formats raise.
     """
-    import nbformat
-
     from labreport.export.document import read_document
+    from labreport.export.notebook import read_notebook
 
     writers = format_writers()
     formats = list(formats)
@@ -58,16 +60,31 @@ def export_report(
             raise ExportError(f"format {kind!r} is unknown; valid: {', '.join(writers)}")
     if not notebook.is_file():
         raise ExportError(f"notebook {notebook.name!r} is not there")
-    given = nbformat.read(notebook, as_version=4)
+    with notebook.open(encoding="utf-8") as stream:
+        given = read_notebook(stream)
     document = read_document(given, notebook.stem, notebook.parent, columns)
+    for line in document.warnings:
+        logging.getLogger("labreport").warning(line)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for kind in formats:
-        path, partial = folder / f"{stem}.{kind}", folder / f".{stem}.{kind}.partial"
-        partial.write_bytes(writers[kind](document))
-        partial.replace(path)
+        path = folder / f"{stem}.{kind}"
+        write_whole(path, writers[kind](document))
         written.append(path)
     return written
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under another name, then rename it; where that fails, nothing is left."""
+    partial = path.with_name(f".{os.getpid()}.partial")  # any name that fits in a folder fits
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def format_writers() -> dict[str, Callable[["Document"], bytes]]:

@@ -1,27 +1,63 @@
 """A notebook's cells as blocks of a document: code left out, outputs in their best form."""
 
-import base64
+import html
+import json
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import panflute as pf
-from nbconvert.filters import strip_ansi
+from nbformat import NotebookNode
 
 from labreport.export import DOCUMENT
-from labreport.export.pandoc import Passages, Pictures, add_picture, printable, without_paths
+from labreport.export.pandoc import (
+    Notices,
+    Passages,
+    Pictures,
+    add_picture,
+    printable,
+    without_paths,
+)
+from labreport.export.pictures import PICTURES, read_forms
+from labreport.export.shorten import (
+    OUTPUTS,
+    ROWS,
+    count_rows,
+    left_out,
+    share_rows,
+    shorten,
+    shorten_html,
+)
 
-#: What an output may be shown as, best first; PNG is kept beside SVG for formats without SVG.
-PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif")
 #: Marked-up text, best first, and what reads it.
 _MARKUP = {"text/markdown": "markdown", "text/latex": "latex", "text/html": "html"}
 DROPPED_TAGS = {"remove-cell", "parameters", "injected-parameters"}
 _OPTION = re.compile(r"#\|\s*([\w-]+)\s*:\s*(.*?)\s*$")
-_ENVIRONMENT = re.compile(
-    r"^[ \t]*\\begin\{(equation|align|gather|multline|eqnarray)(\*?)\}(.*?)\\end\{\1\2\}",
+#: A formula that Jupyter shows without dollars; what is code or has them is passed over.
+_BARE = re.compile(
+    r"^ {0,3}(?P<fence>```+|~~~+).*?^ {0,3}(?P=fence)|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$"
+    r"|\\begin\{(?P<name>equation|align|alignat|aligned|flalign|gather|gathered|multline|eqnarray"
+    r"|split|[bBpvV]?matrix|smallmatrix|cases|array|CD)(?P<star>\*?)\}(?P<inner>.*?)"
+    r"\\end\{(?P=name)(?P=star)\}"
+    r"|^[ \t]*\\\[(?P<display>.+?)\\\][ \t]*$"
+    r"|\\(?P<reference>eqref|ref)\{(?P<label>[^{}]*)\}",
     re.M | re.S,
 )
+#: Those that number their lines, as what pandoc has in their place.
+_NUMBERED = {"gather": "gathered", "multline": "gathered", "alignat": "alignedat"} | dict.fromkeys(
+    ("equation", "align", "flalign", "eqnarray", "split"), "aligned"
+)
+#: What a terminal obeys instead of showing it.
+_ESCAPES = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\\]PX^_].*?(?:\x07|\x1b\\\\)|\x1b[ -/]*[0-~]"
+)
+_SCRIPT = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", re.S | re.I)
+_TAG = re.compile(r"<[^>]*>")
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @dataclass
@@ -36,6 +72,8 @@ class Cells:
     meta : what the notebook says of itself: title, author, date, number of columns and so on.
     lines : of the title block, each a word and a value; None: not given, they are in ``meta``.
     ours : whether it says so; then its text outputs are remarks for its author.
+    notices : what of it isn't shown as it was meant.
+    room : printed lines that each output may fill.
     """
 
     blocks: list[pf.Block] = field(default_factory=list)
@@ -43,25 +81,32 @@ class Cells:
     meta: dict[str, str] = field(default_factory=dict)
     lines: list[tuple[str, str]] | None = None
     ours: bool = False
+    notices: Notices = field(default_factory=Notices)
+    room: int = 0
 
 
 def read_cells(notebook: Any, folder: Path) -> Cells:
     """All that a notebook (``nbformat`` node, in ``folder``) shows."""
     cells = Cells()
-    passages = Passages(cells.pictures, folder)
+    passages = Passages(cells.pictures, folder, cells.notices)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    given = [dict(notebook.metadata.get("labcnn", {}))]
+    given = [notebook.metadata.get("labcnn")]
     given += [o.data[DOCUMENT] for o in outputs if DOCUMENT in o.get("data", {})]
-    cells.ours = any(given)
-    for meta in given:  # the last one wins
-        if "lines" in meta:
-            cells.lines = [(_clean(word), _clean(value)) for word, value in meta["lines"]]
+    for meta in (meta for meta in given if isinstance(meta, dict)):  # the last one wins
+        cells.ours = cells.ours or bool(meta)
+        if isinstance(lines := meta.get("lines"), list):
+            pairs = [line for line in lines if isinstance(line, list) and len(line) == 2]
+            cells.lines = [(_clean(word), _clean(value)) for word, value in pairs]
         cells.meta |= {key: _clean(value) for key, value in meta.items() if key != "lines"}
-    for cell in notebook.cells:
+    _warn_if_never_run(notebook, cells)
+    cells.room = share_rows([count_rows(text) for o in outputs for text in _texts(o)])
+    for position, cell in enumerate(notebook.cells, 1):
+        count = cell.get("execution_count")
+        cells.notices.cell = f"{position} [{count}]" if count else str(position)
         if DROPPED_TAGS & set(cell.metadata.get("tags", [])):
             continue
         if cell.cell_type == "markdown":
-            cells.blocks.append(passages.add(_markdown(cell, cells.pictures)))
+            cells.blocks.append(passages.add(_markdown(cell, cells)))
         elif cell.cell_type == "code":
             cells.blocks += _code(cell, cells, passages)
         elif not cells.ours:
@@ -87,27 +132,42 @@ def read_options(source: str) -> dict[str, str]:
     return found
 
 
-def _markdown(cell: Any, pictures: Pictures) -> str:
-    text = _ENVIRONMENT.sub(_display, cell.source)
+def _warn_if_never_run(notebook: Any, cells: Cells) -> None:
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if code and not any(cell.outputs or cell.execution_count for cell in code):
+        cells.notices.lines.append("the notebook was never run, so it has no outputs: run it first")
+        cells.meta["notice"] = (
+            cells.meta.get("notice") or "笔记本尚未运行，没有输出：请先运行，再导出"
+        )
+
+
+def _texts(output: Any) -> Iterator[str]:
+    """What of an output is text that may be long."""
+    yield output.get("text", "")
+    yield from output.get("traceback", [])
+    yield from (
+        text for kind, text in output.get("data", {}).items() if kind in {*_MARKUP, "text/plain"}
+    )
+
+
+def _markdown(cell: Any, cells: Cells) -> str:
+    text = _BARE.sub(_display, cell.source)
     for name, data in cell.get("attachments", {}).items():
-        text = text.replace(f"(attachment:{name})", f"({add_picture(pictures, _forms(data))})")
+        if forms := read_forms(data):
+            picture = add_picture(cells.pictures, forms)
+            text = text.replace(f"(attachment:{name})", f"({picture})")
     return text
 
 
 def _display(match: re.Match[str]) -> str:
     """Jupyter shows a bare environment as a formula; pandoc wants the dollars."""
-    aligned = match[1] in {"equation", "eqnarray", "align"}
-    inner = "aligned" if aligned else "gathered"
-    return f"$$\\begin{{{inner}}}{match[3]}\\end{{{inner}}}$$"
-
-
-def _forms(data: dict[str, Any]) -> dict[str, bytes]:
-    """Each form of a picture that an output or an attachment has."""
-    return {
-        kind: data[kind].encode() if kind.endswith("xml") else base64.b64decode(data[kind])
-        for kind in PICTURES
-        if kind in data
-    }
+    if match["reference"]:
+        return f"({match['label']})" if match["reference"] == "eqref" else match["label"]
+    inner = match["display"]
+    if name := match["name"]:
+        name = _NUMBERED.get(name, name)
+        inner = f"\\begin{{{name}}}{match['inner']}\\end{{{name}}}"
+    return "$$" + re.sub(r"\n\s*\n", "\n", inner.strip()) + "$$" if inner else match[0]
 
 
 def _code(cell: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
@@ -118,8 +178,27 @@ def _code(cell: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
         code.append(pf.CodeBlock(printable("\n".join(lines))))
     if "remove-output" in tags:
         return code
-    shown = [block for output in cell.outputs for block in _output(output, cells, passages)]
+    outputs = _join_streams(cell.outputs)
+    middle = len(outputs) - OUTPUTS
+    shown = []
+    for k, output in enumerate(outputs):
+        if not 0 <= k - OUTPUTS // 2 < middle:
+            shown += _output(output, cells, passages)
+        elif k == OUTPUTS // 2:
+            shown.append(pf.CodeBlock(left_out(middle, "项输出")))
     return code + _caption(shown, options, passages)
+
+
+def _join_streams(outputs: list[Any]) -> list[Any]:
+    """Successive texts of one stream as one output: a line may be cut between them."""
+    joined: list[Any] = []
+    for name, group in groupby(outputs, lambda o: o.output_type == "stream" and o.name):
+        if name:
+            text = "".join(output.text for output in group)
+            joined.append(NotebookNode(output_type="stream", name=name, text=text))
+        else:
+            joined += group
+    return joined
 
 
 def _caption(shown: list[pf.Block], options: dict[str, str], passages: Passages) -> list[pf.Block]:
@@ -152,34 +231,65 @@ def _raw(cell: Any, passages: Passages) -> list[pf.Block]:
 
 
 def _output(output: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
-    """Blocks of one output: nothing for warnings, scripts and (in our notebooks) remarks."""
+    """Blocks of one output: nothing for (in our notebooks) remarks for the author."""
     if output.output_type == "error":
         line = f"{output.ename}: {output.evalue}"
-        lines = [] if cells.ours else list(output.get("traceback", []))
-        return [_verbatim("\n".join(lines) if lines else line)]
+        lines = [] if cells.ours else list(output.traceback)
+        note = cells.notices.block("it failed", "运行出错", line)
+        return [note, _verbatim("\n".join(lines) or line, cells.room)]
     if output.output_type == "stream":
-        if cells.ours or output.name != "stdout":
-            return []
         lines = output.text.rstrip("\n").split("\n")
-        return [_verbatim("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))]
+        seen = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+        return [] if cells.ours else [_verbatim(seen, cells.room)]
     data = output.data
-    if DOCUMENT in data or any("javascript" in kind for kind in data):
+    if DOCUMENT in data:
         return []
-    if forms := _forms(data):
+    if forms := read_forms(data):
         return [pf.Para(pf.Image(pf.Str("图"), url=add_picture(cells.pictures, forms)))]
+    notes: list[pf.Block] = []
+    if any(kind in data for kind in PICTURES):
+        notes.append(cells.notices.block("its picture is broken", "图片已损坏"))
     for kind, markup in _MARKUP.items():
         if kind in data:
-            return [_marked_up(data[kind], markup, passages)]
-    plain_text = "" if cells.ours else data.get("text/plain", "")  # of a widget too
-    return [_verbatim(plain_text)] if plain_text else []
+            plain = partial(_plain, data, cells)
+            return [*notes, *_marked_up(data[kind], markup, cells.room, passages, plain)]
+    return notes + _plain(data, cells)
 
 
-def _verbatim(words: str) -> pf.CodeBlock:
-    return pf.CodeBlock(printable(without_paths(strip_ansi(words))))
+def _plain(data: dict[str, Any], cells: Cells) -> list[pf.Block]:
+    """An output as plain text; for one that has none, a notice."""
+    if cells.ours or not data:
+        return []
+    plain_text = data.get("text/plain", "")
+    if plain_text and not plain_text.startswith("<IPython.core.display."):
+        return [_verbatim(plain_text, cells.room)]
+    for kind, value in data.items():
+        if kind.endswith("json") and kind != _WIDGET:
+            words = json.dumps(value, ensure_ascii=False, indent=1)
+            return [_verbatim(words, cells.room)]
+    kinds = ", ".join(kind for kind in data if kind not in PICTURES)
+    return (
+        [cells.notices.block("an output can't be shown", "有输出无法显示", kinds)] if kinds else []
+    )
 
 
-def _marked_up(words: str, markup: str, passages: Passages) -> pf.Div:
+def _verbatim(words: str, room: int = ROWS) -> pf.CodeBlock:
+    return pf.CodeBlock(printable(without_paths(shorten(_ESCAPES.sub("", words), room))))
+
+
+def _marked_up(
+    words: str, markup: str, room: int, passages: Passages, plain: Callable[[], list[pf.Block]]
+) -> list[pf.Block]:
     """Of LaTeX, formulas are Markdown's; the rest is pandoc's to read."""
-    if markup == "latex" and not re.search(r"\\begin\{(tabular|itemize|enumerate)", words):
-        words, markup = _ENVIRONMENT.sub(_display, words), "markdown"
-    return passages.add(words, markup, from_output=True)
+    words = passages.embed(words)
+    if markup == "html":
+        words = shorten_html(_SCRIPT.sub("", words), room)
+        text = html.unescape(_TAG.sub("", words))
+        if count_rows(text) > 4 * room:
+            return plain() or [_verbatim(text, room)]
+    elif markup == "latex" and not re.search(r"\\begin\{(tabular|itemize|enumerate)", words):
+        words = re.sub(r"\\\((.+?)\\\)", r"$\1$", _BARE.sub(_display, words))
+        markup = "markdown"
+    if markup == "markdown":
+        words = shorten(words, room)
+    return [passages.add(words, markup, from_output=True, instead=plain)]

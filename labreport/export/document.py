@@ -19,6 +19,8 @@ from labreport.export.pandoc import Pictures, find, plain, printable
 META = ("title", "subtitle", "author", "date", "notice")
 #: The words for a title block that stands in a notebook's metadata, by its keys there.
 METADATA_WORDS = {"course": "课程", "author": "姓名", "student_number": "学号", "date": "日期"}
+#: Letters of the longest heading; Word takes no longer title.
+LONGEST_HEADING = 250
 _REFERENCE = re.compile(r"@((?:fig|tbl|sec)-[A-Za-z0-9_-]*[A-Za-z0-9])")
 _WORDS = {"fig": ("图", "figure"), "tbl": ("表", "table")}
 
@@ -45,6 +47,7 @@ class Document:
     pictures : that images in ``tree`` name.
     columns : of the text on paper, 1 or 2.
     ours : the notebook has a title block; one that hasn't is shown as well as it can be.
+    warnings : what isn't shown as it was meant, a line each, for who exports it.
     """
 
     meta: dict[str, str]
@@ -54,6 +57,7 @@ class Document:
     pictures: Pictures
     columns: int = 1
     ours: bool = True
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def day(self) -> datetime | None:
@@ -88,7 +92,8 @@ def read_document(
     ------
     ExportError
         ``columns`` isn't 1 or 2.
-        A reference to nothing, a label given twice or without its figure, a missing picture.
+        In a notebook that has a title block: a reference to nothing, a label given twice or
+        without its figure.
     """
     cells = read_cells(notebook, folder or Path.cwd())
     columns_given = str(columns or cells.meta.get("columns") or 1)
@@ -99,15 +104,22 @@ def read_document(
     if lines is None:
         lines = [(word, cells.meta.get(key, "")) for key, word in METADATA_WORDS.items()]
     lines = [(word, value) for word, value in lines if value]
-    tree = pf.Doc(*cells.blocks).walk(_unwrap)
+    tree = pf.Doc(*cells.blocks).walk(_unwrap).walk(_demote_long_headings)
     heading = _pop_title(tree)
-    meta["title"] = meta["title"] or heading or printable(name)
-    labels = Labels()
+    meta["title"] = (meta["title"] or heading or printable(name))[:LONGEST_HEADING]
+    labels = Labels(strict=cells.ours)
     _number_headings(tree, labels)
     _number_captions(tree, labels)
     _link_references(tree, labels)
     return Document(
-        meta, lines, tree, labels.headings, cells.pictures, int(columns_given), cells.ours
+        meta,
+        lines,
+        tree,
+        labels.headings,
+        cells.pictures,
+        int(columns_given),
+        cells.ours,
+        cells.notices.lines,
     )
 
 
@@ -122,15 +134,23 @@ def count_sections(levels: Iterable[int]) -> Iterator[list[int]]:
 
 @dataclass
 class Labels:
-    """What each label is called in the text; the headings."""
+    """What each label is called in the text; the headings. ``strict``: a fault is an error."""
 
+    strict: bool
     names: dict[str, str] = field(default_factory=dict)
     headings: list[Heading] = field(default_factory=list)
 
-    def add(self, label: str, name: str) -> None:
+    def add(self, label: str, name: str, otherwise: str) -> str:
+        """The label, or another where there is none or it is taken."""
         if label in self.names:
-            raise ExportError(f"label {label!r} is given twice: {self.names[label]} and {name}")
-        self.names[label] = name
+            self.refuse(f"label {label!r} is given twice: {self.names[label]} and {name}")
+            label = ""
+        self.names[label or otherwise] = name
+        return label or otherwise
+
+    def refuse(self, fault: str) -> None:
+        if self.strict:
+            raise ExportError(fault)
 
 
 def _unwrap(element: Any, _: Any) -> Any:
@@ -145,6 +165,13 @@ def _pop_title(tree: pf.Doc) -> str:
     return plain(tree.content.pop(0))
 
 
+def _demote_long_headings(element: Any, _: Any) -> Any:
+    """No table of contents has room for them, nor has a bookmark in a PDF."""
+    if isinstance(element, pf.Header) and len(plain(element)) > LONGEST_HEADING:
+        return pf.Para(pf.Strong(*element.content))
+    return None
+
+
 def _number_headings(tree: pf.Doc, labels: Labels) -> None:
     """Make the highest heading level 1, and give each without a label an id by its position."""
     headings = find(tree, pf.Header)
@@ -153,10 +180,11 @@ def _number_headings(tree: pf.Doc, labels: Labels) -> None:
         heading.level -= highest - 1
     places = count_sections(heading.level for heading in headings)
     for heading, place in zip(headings, places, strict=True):
-        heading.identifier = heading.identifier or "section-" + "-".join(map(str, place))
         words = plain(heading)
         leading = re.match(r"\d+(\.\d+)*", words)
-        labels.add(heading.identifier, f"第 {leading[0]} 节" if leading else f"“{words}”")
+        name = f"第 {leading[0]} 节" if leading else f"“{words}”"
+        number = "section-" + "-".join(map(str, place))
+        heading.identifier = labels.add(heading.identifier, name, number)
         labels.headings.append(Heading(heading.level, heading.identifier, words))
 
 
@@ -167,8 +195,7 @@ def _number_captions(tree: pf.Doc, labels: Labels) -> None:
     def number(element: Any, kind: str, caption: pf.Caption, label: str) -> None:
         counts[kind] += 1
         name = f"{_WORDS[kind][0]} {counts[kind]}"
-        element.identifier = label or f"{kind}-number-{counts[kind]}"
-        labels.add(element.identifier, name)
+        element.identifier = labels.add(label, name, f"{kind}-number-{counts[kind]}")
         texts = [block for block in caption.content if isinstance(block, pf.Para | pf.Plain)]
         words = [inline for block in texts for inline in block.content]
         numbered = pf.Plain(pf.Strong(pf.Str(name)), pf.Str("\u3000"), *words)
@@ -185,7 +212,8 @@ def _number_captions(tree: pf.Doc, labels: Labels) -> None:
             return list(element.content)
         shown = find(element, pf.Image if kind == "fig" else pf.Table)
         if not shown:
-            raise ExportError(f"the cell labelled {label!r} shows no {_WORDS[kind][1]}")
+            labels.refuse(f"the cell labelled {label!r} shows no {_WORDS[kind][1]}")
+            return list(element.content)
         if kind == "tbl":
             number(shown[0], "tbl", element.caption, label)
             return list(element.content)
@@ -211,8 +239,9 @@ def _link_references(tree: pf.Doc, labels: Labels) -> None:
         for k, part in enumerate(_REFERENCE.split(element.text)):
             if k % 2 and part not in labels.names:
                 known = ", ".join(name for name in labels.names if not name.startswith("section-"))
-                raise ExportError(f"@{part} refers to nothing; labels: {known or 'none'}")
-            if k % 2:
+                labels.refuse(f"@{part} refers to nothing; labels: {known or 'none'}")
+                parts.append(pf.Str(f"@{part}"))
+            elif k % 2:
                 parts.append(pf.Link(pf.Str(labels.names[part]), url=f"#{part}"))
             elif part:
                 parts.append(pf.Str(part))

@@ -5,14 +5,50 @@ whose server accepts no hyphen in a format's name.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from nbconvert.exporters import Exporter
+from nbconvert.writers import FilesWriter
 from traitlets import Enum, default
 
-from labreport.export import ExportError, format_writers
+from labreport.export import ExportError, format_writers, write_whole
 from labreport.export.document import read_document
+from labreport.export.notebook import mend, read_notebook
+
+
+@contextmanager
+def _one_line(name: str = "") -> Iterator[None]:
+    """Make what goes wrong an :class:`ExportError`; on the command line, a line on stderr."""
+    from nbconvert.nbconvertapp import NbConvertApp  # it imports the exporters itself
+
+    try:
+        try:
+            yield
+        except OSError as error:
+            raise ExportError(f"{error.filename or name}: {error.strerror or error}") from None
+        except RecursionError:
+            raise ExportError("the notebook is nested too deeply") from None
+    except ExportError as error:
+        if not NbConvertApp.initialized():
+            raise
+        raise SystemExit(f"ExportError: {name and name + ': '}{error}") from None
+
+
+class WholeFilesWriter(FilesWriter):
+    """Writes a file under another name first, as :func:`labreport.export.write_whole` does."""
+
+    def write(
+        self, output: Any, resources: Any, notebook_name: str | None = None, **keywords: Any
+    ) -> Path:
+        folder = Path(self.build_directory or resources["metadata"]["path"])
+        path = folder / f"{notebook_name}{resources['output_extension']}"
+        self.log.info("Writing %i bytes to %s", len(output), path)
+        with _one_line():
+            write_whole(path, output.encode() if isinstance(output, str) else output)
+        return path
 
 
 class ReportExporter(Exporter):
@@ -33,18 +69,28 @@ class ReportExporter(Exporter):
     def from_notebook_node(  # type: ignore[override]
         self, nb: Any, resources: Any = None, **keywords: Any
     ) -> tuple[str | bytes, Any]:
-        nb, resources = super().from_notebook_node(nb, resources, **keywords)
-        given = resources.get("metadata", {})
-        name, folder = given.get("name") or "report", Path(given.get("path") or ".")
-        try:
-            content = format_writers()[self.kind](read_document(nb, name, folder, self.columns))
-        except ExportError as error:
-            from nbconvert.nbconvertapp import NbConvertApp  # it imports the exporters itself
-
-            if NbConvertApp.initialized():  # on the command line: one line, no traceback
-                raise SystemExit(f"ExportError: {error}") from None
-            raise
+        with _one_line():
+            nb, resources = super().from_notebook_node(mend(nb), resources, **keywords)
+            given = resources.get("metadata", {})
+            name, folder = given.get("name") or "report", Path(given.get("path") or ".")
+            document = read_document(nb, name, folder, self.columns)
+            for line in document.warnings:
+                self.log.warning(line)
+            content = format_writers()[self.kind](document)
         return content.decode() if self.kind == "html" else content, resources
+
+    def from_filename(self, filename: str, *given: Any, **keywords: Any) -> Any:
+        from nbconvert.nbconvertapp import NbConvertApp  # it imports the exporters itself
+
+        if NbConvertApp.initialized():
+            app = NbConvertApp.instance()
+            if type(app.writer) is FilesWriter:
+                app.writer = WholeFilesWriter(parent=app)
+        with _one_line(filename):
+            return super().from_filename(filename, *given, **keywords)
+
+    def from_file(self, file_stream: Any, *given: Any, **keywords: Any) -> Any:
+        return self.from_notebook_node(read_notebook(file_stream), *given, **keywords)
 
     @default("file_extension")
     def _file_extension_default(self) -> str:

@@ -4,20 +4,25 @@ What enters the tree is harmless in every format: no raw HTML or LaTeX, no attri
 that lies elsewhere.
 """
 
-import base64
-import binascii
 import io
 import json
 import re
 import subprocess
 import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote
 
 import panflute as pf
+from nbconvert.filters import strip_ansi
 
 from labreport.export import ExportError
+from labreport.export.fonts import font_folders
+from labreport.export.pictures import keep_drawable, read_forms
+from labreport.export.shorten import shorten
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: As Jupyter reads a cell (no blank line needed before a list), and nothing raw.
@@ -32,15 +37,11 @@ _FORMATS = {
 }
 #: Control characters, which XML forbids, and the ones that choose between a letter and a picture.
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufe0e\ufe0f\ufeff\ufffe\uffff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufdd0-\ufdef\ufe0e\ufe0f\ufeff\ufffe\uffff\ud800-\udfff]"
 )
 _LABEL = re.compile(r"(fig|tbl|sec)-[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_DATA_URI = re.compile(r"data:([a-z]+/[a-z+]+);base64,(.*)", re.S)
-_MEDIA_TYPES = {
-    ".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-}  # fmt: skip
+_DATA_URI = re.compile(r"(\]\(|\bsrc=[\"']?)data:(image/[a-z+]+);base64,([^)\"'>\s]*)")
 _NAME = r"[^\s/\\:*?\"'<>|(),;]+"
 #: Python's own messages quote a path with each backslash doubled.
 _BACK = r"\\{1,2}"
@@ -49,8 +50,52 @@ _HOME = re.compile(rf"(?<![\w/])(?:/(?:home|Users)/{_NAME}|[A-Za-z]:{_BACK}Users
 _POSIX = re.compile(rf"(?<![\w/:.~-])(?:~/|/(?={_NAME}/))(?:{_NAME}/)*({_NAME})?")
 _WINDOWS = re.compile(rf"(?<!\w)(?:~|[A-Za-z]:){_BACK}(?:{_NAME}{_BACK})*({_NAME})?")
 
+#: A noncharacter where a line may be broken; each format writes its own in its place.
+BREAK = "\ufdd1"
+#: An ``@`` that no reference begins with, written ``\\@``; a noncharacter keeps its place.
+_ESCAPED_AT, _AT = re.compile(r"(?<!\\)((?:\\\\)*)\\@"), "\ufdd0"
+_TAGGED = re.compile(r"\\tag\{([^{}]*)\}\s*\\label\{([^{}]*)\}")
+_LABELS = re.compile(r"\\(tag\*?|label|eqref|ref)\s*\{([^{}]*)\}")
+#: Levels of pandoc's JSON that Typst can still nest, and letters of the longest address.
+_DEEPEST, _LONGEST_ADDRESS = 150, 2000
+#: Letters of a word that is still narrower than a column of text.
+_LONGEST_WORD = 40
+_PLUS = re.compile(r"(?<=[a-z])\+")
+
 #: Each form of a picture by its media type, for each picture by its name in the tree.
 Pictures = dict[str, dict[str, bytes]]
+
+
+@dataclass
+class Notices:
+    """What isn't shown as its author meant it: beside it in the document, and a line each.
+
+    ``cell`` is the one that is read: its position, and the number at its left side.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    cell: str = ""
+
+    def add(self, english: str, chinese: str, detail: str = "") -> pf.Strong:
+        """Note something of the cell; ``detail`` follows in both languages."""
+        words = printable(strip_ansi(detail))
+        words = without_paths(" ".join(words.split()))[:120]
+        self.lines.append(f"cell {self.cell}: {english}{words and ': '}{words}")
+        return pf.Strong(pf.Str(f"〔单元格 {self.cell}：{chinese}{words and '：'}{words}〕"))
+
+    def block(self, english: str, chinese: str, detail: str = "") -> pf.BlockQuote:
+        """The same as a paragraph of its own."""
+        return pf.BlockQuote(pf.Para(self.add(english, chinese, detail)))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a text goes, whose it is, and what stands for it if it shows nothing."""
+
+    block: pf.Div
+    from_output: bool
+    cell: str
+    instead: Callable[[], list[pf.Block]]
 
 
 class Passages:
@@ -60,30 +105,79 @@ class Passages:
     ----------
     pictures : where the pictures that the texts show are added.
     folder : the notebook's; picture files are taken from in there only.
+    notices : where what can't be shown is noted.
     """
 
-    def __init__(self, pictures: Pictures, folder: Path) -> None:
-        self.pictures, self.folder = pictures, folder.resolve()
+    def __init__(self, pictures: Pictures, folder: Path, notices: Notices) -> None:
+        self.pictures, self.folder, self.notices = pictures, folder.resolve(), notices
         self._given: list[tuple[str, str]] = []
-        self._places: list[tuple[pf.Div, bool]] = []
+        self._places: list[_Place] = []
+        self._tags: dict[str, str] = {}
 
-    def add(self, text: str, markup: str = "markdown", *, from_output: bool = False) -> pf.Div:
+    def add(
+        self,
+        text: str,
+        markup: str = "markdown",
+        *,
+        from_output: bool = False,
+        instead: Callable[[], list[pf.Block]] = list,
+    ) -> pf.Div:
         """An empty block that :meth:`read` fills.
 
         ``markup`` is ``markdown``, ``html`` or ``latex``. Of paths in an output, only the last
-        name is kept.
+        name is kept. ``instead`` makes what stands for a text that shows nothing.
         """
-        place = pf.Div()
+        place = _Place(pf.Div(), from_output, self.notices.cell, instead)
+        self._tags |= {label: tag for tag, label in _TAGGED.findall(text)}
+        text = self.embed(text.replace(_AT, ""))
+        if markup == "markdown":
+            text = _ESCAPED_AT.sub(rf"\1{_AT}", text)
         self._given.append((_FORMATS[markup], text))
-        self._places.append((place, from_output))
-        return place
+        self._places.append(place)
+        return place.block
 
     def read(self) -> None:
         """Fill the blocks that :meth:`add` has returned."""
-        made = _run(json.dumps(self._given), "-f", str(TEMPLATES / "reader.lua"), "-t", "json")
-        parsed = pf.load(io.StringIO(made.decode())).content
-        for (place, from_output), passage in zip(self._places, parsed, strict=True):
-            place.content = passage.walk(lambda e, _, out=from_output: self._clean(e, out)).content
+        for place, (_, text), parsed in zip(
+            self._places, self._given, _parse(self._given), strict=True
+        ):
+            self.notices.cell = place.cell
+            if parsed is None:
+                note = self.notices.block(
+                    "it can't be typeset; its source is shown", "无法排版，照原文显示"
+                )
+                place.block.content = [note, pf.CodeBlock(printable(shorten(text)))]
+                continue
+            cleaned = parsed.walk(lambda e, _, out=place.from_output: self._clean(e, out))
+            place.block.content = list(cleaned.content) or place.instead()
+        self._show_sources()
+
+    def _show_sources(self) -> None:
+        """Show the source of each formula that pandoc can't read or Typst can't set."""
+        formulas = [(p.cell, math) for p in self._places for math in find(p.block, pf.Math)]
+        alone = [pf.Div(pf.Plain(pf.Math(m.text, format=m.format))) for _, m in formulas]
+        if not alone:
+            return
+        made = write_text(pf.Doc(*alone), "html5", "--mathml")
+        apart = [block for each in alone for block in (each, pf.Para(pf.Str(BREAK)))]
+        set_by_typst = _check(write_text(pf.Doc(*apart), "typst").split(BREAK)[:-1])
+        for (self.notices.cell, math), html, is_set in zip(
+            formulas, made.split("</div>"), set_by_typst, strict=False
+        ):
+            if "<math" not in html or not is_set:
+                words = ("a formula can't be set; its source is shown", "公式无法排版，照原文显示")
+                dollars = "$$" if math.format == "DisplayMath" else "$"
+                source = pf.Code(f"{dollars}{math.text}{dollars}")
+                math.container[math.index] = pf.Span(source, self.notices.add(*words))
+
+    def embed(self, text: str) -> str:
+        """The text with names in place of pictures' data."""
+
+        def name(match: re.Match[str]) -> str:
+            forms = read_forms({match[2]: unquote(match[3])})
+            return match[1] + (add_picture(self.pictures, forms) if forms else "embedded")
+
+        return _DATA_URI.sub(name, text)
 
     def _clean(self, element: Any, from_output: bool) -> Any:
         """What replaces an element; None where it stays."""
@@ -94,11 +188,21 @@ class Passages:
             element.identifier = element.identifier if known else ""
             element.classes, element.attributes = [], {}
         if hasattr(element, "text"):
-            element.text = printable(element.text)
-            if from_output and not isinstance(element, pf.Math):
+            at = "@" if isinstance(element, pf.Str) else "\\@"
+            parts = [printable(part) for part in element.text.split(_AT)]
+            element.text = at.join(parts)
+            if isinstance(element, pf.Math):
+                element.text = _LABELS.sub(self._label, element.text)
+            elif from_output:
                 element.text = without_paths(element.text)
-        if isinstance(element, pf.Link) and not _is_harmless(element.url):
-            return list(element.content)
+            if isinstance(element, pf.CodeBlock) and from_output:
+                element.text = shorten(element.text)
+            if isinstance(element, pf.Str) and len(parts) > 1:
+                return [pf.Str(part) for part in re.split("(@)", element.text) if part]
+        if isinstance(element, pf.Link):
+            element.url = element.url.replace(_AT, "@")
+            if not _is_harmless(element.url) or len(element.url) > _LONGEST_ADDRESS:
+                return list(element.content)
         if isinstance(element, pf.Image):
             return self._picture(element)
         if isinstance(element, pf.Table):  # pandoc guesses widths from the dashes of Markdown
@@ -116,21 +220,28 @@ class Passages:
             return None
         if image.url.startswith(("http://", "https://", "//")):
             return pf.Link(*(list(image.content) or [pf.Str(image.url)]), url=image.url)
-        if (embedded := _DATA_URI.fullmatch(image.url)) and embedded[1] in _MEDIA_TYPES.values():
-            try:
-                forms = {embedded[1]: base64.b64decode(unquote(embedded[2]))}
-            except binascii.Error:
-                return pf.Str(plain(image))
-        else:
-            path = (self.folder / unquote(image.url)).resolve()
-            kind = _MEDIA_TYPES.get(path.suffix.lower())
-            if not kind or not path.is_relative_to(self.folder) or not path.is_file():
-                raise ExportError(
-                    f"picture {image.url[:80]!r} is no image file beside the notebook"
-                )
-            forms = {kind: path.read_bytes()}
+        if not (forms := self._read_file(image.url)):
+            words = ("a picture is broken or is no file beside the notebook", "图片缺失或已损坏")
+            return pf.Span(*image.content, self.notices.add(*words, image.url))
         image.url = add_picture(self.pictures, forms)
         return None
+
+    def _read_file(self, name: str) -> dict[str, bytes]:
+        try:
+            path = (self.folder / unquote(name)).resolve()
+            if path.is_relative_to(self.folder) and path.is_file():
+                return keep_drawable(path.read_bytes())
+        except (OSError, ValueError):  # a name that no file can have
+            pass
+        return {}
+
+    def _label(self, match: re.Match[str]) -> str:
+        """A formula's number, and a reference to one, as words: no format counts formulas."""
+        command, name = match[1], self._tags.get(match[2], match[2])
+        if command == "label" and match[2] in self._tags:
+            return ""
+        words = name if command in {"tag*", "ref"} else f"({name})"
+        return rf"\text{{{words}}}" if "ref" in command else rf"\qquad\text{{{words}}}"
 
 
 def add_picture(pictures: Pictures, forms: dict[str, bytes]) -> str:
@@ -138,6 +249,23 @@ def add_picture(pictures: Pictures, forms: dict[str, bytes]) -> str:
     name = f"image-{len(pictures) + 1}"
     pictures[name] = forms
     return name
+
+
+def break_words(tree: Any) -> None:
+    """Put :data:`BREAK` where a long word, or a label such as Shortbaseline+all, may go on in
+    the next line.
+    """
+    part = re.compile(rf".{{1,{_LONGEST_WORD // 4}}}", re.S)
+
+    def rule(element: Any, _: Any) -> Any:
+        if isinstance(element, pf.Str):
+            element.text = _PLUS.sub(f"+{BREAK}", element.text)
+        if not isinstance(element, pf.Str | pf.Code) or len(element.text) <= _LONGEST_WORD:
+            return None
+        parts = part.findall(element.text)
+        return [each for part in parts for each in (type(element)(part), pf.Str(BREAK))]
+
+    tree.walk(rule)
 
 
 def write_text(tree: pf.Doc, target: str, *options: str) -> str:
@@ -189,6 +317,49 @@ def without_paths(text: str) -> str:
     return text
 
 
+def _parse(texts: list[tuple[str, str]]) -> list[pf.Div | None]:
+    """Each text's blocks; None for one that pandoc can't read within seconds, or is too deep."""
+    seconds = 4 + sum(len(text) for _, text in texts) / 50_000
+    reader = str(TEMPLATES / "reader.lua")
+    try:
+        made = _run(json.dumps(texts), "-f", reader, "-t", "json", seconds=seconds).decode()
+        if _depth(json.loads(made)) > _DEEPEST:
+            raise RecursionError
+        return list(pf.load(io.StringIO(made)).content)
+    except (ExportError, RecursionError):
+        half = len(texts) // 2
+        return [*_parse(texts[:half]), *_parse(texts[half:])] if half else [None]
+
+
+def _check(sources: list[str]) -> list[bool]:
+    """Whether Typst can set each source with the fonts that there are."""
+    import typst
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "formulas.typ"
+        path.write_text("\n\n".join(sources), encoding="utf-8")
+        try:
+            typst.compile(
+                path,
+                font_paths=font_folders(),
+                ignore_system_fonts=True,
+                pdf_standards=["a-2b"],
+            )
+            return [True] * len(sources)
+        except typst.TypstError:
+            half = len(sources) // 2
+    return [*_check(sources[:half]), *_check(sources[half:])] if half else [False]
+
+
+def _depth(node: Any) -> int:
+    depth, level = 0, [node]
+    while level:
+        inside = [n.values() if isinstance(n, dict) else n for n in level]
+        level = [child for n in inside for child in n if isinstance(child, dict | list)]
+        depth += 1
+    return depth
+
+
 def _is_harmless(target: str) -> bool:
     web = target.lower().startswith(("http://", "https://", "mailto:"))
     return web or not _SCHEME.match(target)
@@ -213,11 +384,16 @@ def _close_up(inlines: list[pf.Inline]) -> list[pf.Inline]:
     return kept
 
 
-def _run(source: str, *options: str) -> bytes:
+def _run(source: str, *options: str, seconds: float | None = None) -> bytes:
     import pypandoc
 
-    command = [pypandoc.get_pandoc_path(), "--sandbox", *options]
-    done = subprocess.run(command, input=source.encode(), capture_output=True, check=False)
+    command = [pypandoc.get_pandoc_path(), "+RTS", "-M2g", "-RTS", "--sandbox", *options]
+    try:
+        done = subprocess.run(
+            command, input=source.encode(), capture_output=True, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportError(f"pandoc reads for more than {seconds:.0f} s") from None
     if done.returncode:
         message = done.stderr.decode(errors="replace").strip().replace("\n", " ")
         raise ExportError(f"pandoc can't make {options[3]}: {message}")

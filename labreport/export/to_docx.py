@@ -23,13 +23,13 @@ from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
 from docx.section import Section
 from docx.shared import Mm, Pt
-from docx.table import Table
+from docx.table import Table, _Row
 from docx.text.run import Run
 
 from labreport.export.document import Document, Heading, count_sections
 from labreport.export.fonts import text_width
 from labreport.export.pandoc import TEMPLATES, find, plain, write_bytes
-from labreport.export.to_pdf import rasterize
+from labreport.export.pictures import draw
 
 #: What Word shows; the others become PNG.
 _SHOWN = ("image/png", "image/jpeg", "image/gif")
@@ -40,6 +40,8 @@ CONTENTS_DEPTH = 2
 PAGE_WIDTH, PADDING = 99, 2.4
 #: A cell as short as this stays on one line.
 SHORT = 8
+#: No column is widened for a longer word, and a row with a longer cell may be split.
+LONG, TALL = 30, 1000
 _PIECE = re.compile(r"[^\s+\u2e80-\uffff]+\+?|\S")
 _PLUS = re.compile(r"(?<=[a-z])\+(?=[a-z])")
 _BOOKMARK = re.compile(r"(fig|tbl)_\d+")
@@ -87,7 +89,7 @@ def to_docx(document: Document) -> bytes:
 
 def _data_uri(forms: dict[str, bytes]) -> str:
     kind = next((kind for kind in _SHOWN if kind in forms), None)
-    shown = forms[kind] if kind else rasterize(next(iter(forms.values())))
+    shown = forms[kind] if kind else draw(next(iter(forms.values())))
     return f"data:{kind or 'image/png'};base64,{base64.b64encode(shown).decode()}"
 
 
@@ -148,7 +150,7 @@ def share_width(rows: list[list[str]], count: int) -> list[float]:
         for k, cell in enumerate(row[:count]):
             wanted[k] = max(wanted[k], PADDING + text_width(cell))
             pieces = [cell] if text_width(cell) <= SHORT else _PIECE.findall(cell)
-            least[k] = max(least[k], PADDING + max(map(text_width, pieces), default=0))
+            least[k] = max(least[k], PADDING + min(LONG, max(map(text_width, pieces), default=0)))
     if sum(wanted) <= PAGE_WIDTH:
         return [width / PAGE_WIDTH for width in wanted]
     room = PAGE_WIDTH - sum(least)
@@ -233,6 +235,8 @@ def _finish_tables(word: Word) -> None:
         *upper, last = element.tr_lst
         whole = len(upper) <= WHOLE
         for row in [*upper, last]:
+            if any(len(cell.text) > TALL for cell in _Row(row, Table(element, word)).cells):
+                row.get_or_add_trPr().append(_element("w:cantSplit", val="0"))
             for paragraph in row.iter(qn("w:p")):
                 if paragraph.style == "Compact":  # pandoc's style for lists too
                     paragraph.style = "TableText"
@@ -327,7 +331,7 @@ def _set_header(word: Word, meta: dict[str, str]) -> None:
 def _set_properties(word: Word, document: Document) -> None:
     """Pandoc's clock stands at 1970: the report's own date, or none."""
     properties = word.core_properties
-    properties.title, properties.author = document.meta["title"], document.meta["author"]
+    properties.title, properties.author = document.meta["title"], document.meta["author"][:255]
     if document.day:
         properties.created = properties.modified = document.day
     else:

@@ -9,20 +9,20 @@ from typing import Any
 
 import panflute as pf
 
-from labreport.export.cells import PICTURES
 from labreport.export.document import Document
 from labreport.export.fonts import fonts, text_width
-from labreport.export.pandoc import TEMPLATES, plain, write_text
+from labreport.export.pandoc import BREAK, TEMPLATES, break_words, plain, write_text
+from labreport.export.pictures import PICTURES
 
 _FONT = "FONT-GOES-HERE"  # what it holds is known once the rest of the page is
+_PICTURE = re.compile(r'<img src="(image-\d+)"')
 
 
 def to_html(document: Document) -> bytes:
     """The page, with styles, pictures, formulas (MathML) and the letters it uses inside."""
     from jinja2 import Environment, FileSystemLoader
 
-    pictures = {name: _data_uri(forms) for name, forms in document.pictures.items()}
-    tree = document.with_targets(pictures).walk(_adapt)
+    tree = document.with_targets({name: name for name in document.pictures}).walk(_adapt)
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     filled = page.get_template("report.html").render(
         meta=document.meta,
@@ -30,12 +30,20 @@ def to_html(document: Document) -> bytes:
         columns=document.columns,
         letters=math.ceil(text_width(document.meta["title"]) / 2),
         headings=[heading for heading in document.headings if heading.level <= 2],
-        body=write_text(tree, "html5-task_lists", "--mathml", "--syntax-highlighting=none"),
+        body=_write(tree),
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         font=_FONT,
     )
-    letters = _subset_font(html.unescape(re.sub(r'src="data:[^"]*"', "", filled)))
-    return filled.replace(_FONT, base64.b64encode(letters).decode(), 1).encode()
+    letters = _subset_font(html.unescape(filled))
+    filled = filled.replace(_FONT, base64.b64encode(letters).decode(), 1)
+    return _PICTURE.sub(
+        lambda m: f'<img src="{_data_uri(document.pictures[m[1]])}"', filled
+    ).encode()
+
+
+def _write(tree: pf.Doc) -> str:
+    options = ("--mathml", "--syntax-highlighting=none")
+    return write_text(tree, "html5-task_lists", *options).replace(BREAK, "<wbr>")
 
 
 def _data_uri(forms: dict[str, bytes]) -> str:
@@ -49,6 +57,7 @@ def _adapt(element: Any, _: Any) -> Any:
         element.level = min(6, element.level + 1)
     if isinstance(element, pf.Table):
         _align_by_class(element)
+        break_words(element)
         name = plain(element.caption) or "表格"
         keys = {"tabindex": "0", "role": "group", "aria-label": name}
         return pf.Div(element, classes=["table"], attributes=keys)

@@ -8,13 +8,18 @@ from tempfile import TemporaryDirectory
 import panflute as pf
 
 from labreport.export import ExportError
-from labreport.export.cells import PICTURES
 from labreport.export.document import Document
 from labreport.export.fonts import font_folders, fonts
-from labreport.export.pandoc import TEMPLATES, find, plain, write_text
+from labreport.export.pandoc import BREAK, TEMPLATES, break_words, find, plain, write_text
+from labreport.export.pictures import PICTURES
+from labreport.export.shorten import break_line
 
 #: How often the letters that no font has are replaced: Typst doesn't name all of them at once.
 REPLACEMENTS = 8
+#: Digits in a line of a listing, by the page's columns.
+LISTING_WIDTH = {1: 80, 2: 36}
+#: Letters of a cell that may be taller than a page, and of the longest words for a picture.
+TALL, LONGEST = 1000, 2000
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 _NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 
@@ -55,23 +60,6 @@ def to_pdf(document: Document) -> bytes:
     raise ExportError(message)
 
 
-def rasterize(svg: bytes, resolution: float = 200) -> bytes:
-    """An SVG picture as PNG, ``resolution`` pixels to the inch."""
-    import typst
-
-    page = '#set page(width: auto, height: auto, margin: 0pt)\n#image("picture.svg")'
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "picture.svg").write_bytes(svg)
-        (folder / "page.typ").write_text(page, encoding="utf-8")
-        try:
-            return typst.compile(
-                folder / "page.typ", format="png", ppi=resolution, font_paths=font_folders()
-            )
-        except typst.TypstError as error:
-            raise ExportError(f"a picture can't be drawn: {str(error).splitlines()[0]}") from None
-
-
 def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     """Write the pictures into ``folder``; the texts that belong there, by their names."""
     targets = {}
@@ -80,17 +68,26 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
         targets[picture] = f"{picture}.{kind.partition('/')[2].partition('+')[0]}"
         (folder / targets[picture]).write_bytes(forms[kind])
     tree = document.with_targets(targets)
+    for listing in find(tree, pf.CodeBlock):
+        lines = listing.text.split("\n")
+        width = LISTING_WIDTH[document.columns]
+        listing.text = "\n".join(piece for line in lines for piece in break_line(line, width))
+    cells = [len(plain(cell)) for cell in find(tree, pf.TableCell)]
     given = {
         **document.meta,
         "lines": document.lines,
         "columns": document.columns,
+        "ours": document.ours,
+        "tall": max(cells, default=0) > TALL,
         "fonts": {kind: font.family for kind, font in fonts().items()},
-        "alternatives": {image.url: plain(image) for image in find(tree, pf.Image)},
+        "alternatives": {image.url: plain(image)[:LONGEST] for image in find(tree, pf.Image)},
     }
+    break_words(tree)
+    body = write_text(tree, "typst").replace(BREAK, "#box();")  # which leaves no trace in the text
     style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
     return {
         "report.json": json.dumps(given, ensure_ascii=False),
-        "report.typ": f"{style}\n{write_text(tree, 'typst')}",
+        "report.typ": f"{style}\n{body}",
     }
 
 
