@@ -1,8 +1,9 @@
 """Errors meant for the person at the keyboard: one line, no traceback."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 #: What torch says on the devices whose allocator has no exception of its own.
@@ -43,6 +44,13 @@ class LockedError(RunError):
 
 class ReportError(LabError):
     """A report that can't be made from what is there."""
+
+
+def list_valid(name: str, valid: Iterable[str]) -> str:
+    """``did you mean 'seed'? valid: variant, seed``: the end of a line about an unknown name."""
+    near = get_close_matches(name, valid, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}valid: {', '.join(valid)}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

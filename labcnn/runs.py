@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from labcnn.data import prepared_fingerprint
 from labcnn.errors import ParameterError, RunError
 from labcnn.files import write_text
-from labcnn.recipe import Recipe, complete
+from labcnn.recipe import Recipe
 from labcnn.variants import Variant, label
 
 try:
@@ -157,11 +157,6 @@ class RunResult(_Schema):
     timing: Timing
     model: ModelSize
     provenance: Provenance
-
-    @field_validator("recipe", mode="before")
-    @classmethod
-    def _complete_an_older_recipe(cls, value: Any) -> Any:
-        return complete(value) if isinstance(value, dict) else value
 
 
 FailureKind = Literal["error", "died", "time limit"]

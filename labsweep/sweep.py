@@ -98,14 +98,8 @@ class Sweep(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    variants: Annotated[
-        tuple[str, ...],
-        Field(min_length=1, description="at least one variant; `labcnn variants` lists them"),
-    ] = REPORT_VARIANTS
-    seeds: Annotated[
-        tuple[int, ...],
-        Field(min_length=1, description="at least one whole number, separated by spaces"),
-    ] = (0,)
+    variants: Annotated[tuple[str, ...], Field(min_length=1)] = REPORT_VARIANTS
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     parameters: dict[str, Any]
     logs: Path = Field(default_factory=logs_folder)
     notebook: Path = Field(default_factory=lambda: project_root() / "notebooks" / "train.ipynb")

@@ -68,11 +68,11 @@ def test_a_sweep_is_read_as_it_was_written(tmp_path: Path) -> None:
     ("options", "named"),
     [
         ({"variants": "shrot_all"}, ["shrot_all", "short_all"]),
-        ({"variants": ""}, ["variants=", "at least one variant"]),
-        ({"seeds": "0 x"}, ["seeds='x'", "whole number"]),
+        ({"variants": ""}, ["variants=", "at least 1 item"]),
+        ({"seeds": "0 x"}, ["seeds='x'", "valid integer"]),
         ({"seed": 1}, ["seed=1", "--seeds"]),
         ({"notebook": "nowhere.ipynb"}, ["nowhere.ipynb", "no such file"]),
-        ({"minutes": "-3"}, ["minutes=-3", "above 0"]),
+        ({"minutes": "-3"}, ["minutes=-3", "greater than 0"]),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_valid(

@@ -58,7 +58,7 @@ def test_from_another_directory_with_spaces_and_chinese_characters(tmp_path, log
     [
         ("varient", "short_all", ["varient='short_all'", "did you mean 'variant'?"]),
         ("variant", "shrot_all", ["variant='shrot_all'", "did you mean 'short_all'?"]),
-        ("epochs", "1e3", ["epochs=1000.0", "whole number"]),
+        ("epochs", "1e3", ["epochs=1000.0", "valid integer"]),
     ],
 )
 def test_a_bad_parameter_stops_before_training(name, value, words, tmp_path, logs):

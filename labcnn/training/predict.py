@@ -124,7 +124,7 @@ def load_model(run: RunFolder | Path | str, device: str = "auto") -> TrainedNet:
         with safe_open(path, "pt") as file:
             notes = file.metadata()
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        recipe = Recipe.from_saved(json.loads(notes["recipe"]))
+        recipe = Recipe.model_validate_json(notes["recipe"])
         class_names = json.loads(notes["class_names"])
         precision = notes["precision"]
         net = ConvNet(recipe.network, recipe.width, len(class_names), recipe.dropout_rate)

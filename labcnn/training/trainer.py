@@ -30,12 +30,7 @@ from labcnn.runs import (
 )
 from labcnn.training.checkpoint import Checkpoint, random_state, set_random_state
 from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
-from labcnn.training.experiment import (
-    publish,
-    require_equal,
-    start_run,
-    working_folder,
-)
+from labcnn.training.experiment import publish, require_equal, start_run, working_folder
 from labcnn.training.hardware import (
     Clock,
     Hardware,
@@ -356,15 +351,16 @@ def fit(request: RunRequest, data: ImageData | None = None) -> RunResult:
             "precision=bf16 is slower than fp32 on this processor, up to 13 times where it has no "
             "bfloat16 of its own; auto takes fp32 here"
         )
-    recipe, folder = request.recipe, request.folder.path
+    recipe, run = request.recipe, request.folder
     needs = f"batch_size={recipe.batch_size} and width={recipe.width}"
-    with explain_system_errors(folder, needs), start_run(request, data.fingerprint):
-        if request.folder.finished and not request.overwrite:  # by another process, meanwhile
+    with explain_system_errors(run.path, needs), start_run(request, data.fingerprint):
+        if run.finished and not request.overwrite:  # by another process, meanwhile
             return load_finished(request)
-        work = working_folder(request)
+        work = working_folder(run)
         remove_leftovers(work.path)
         result = Trainer(request, data, hardware, work).train()
-        publish(work, request)
+        if work != run:
+            publish(run.path)
     return result
 
 
