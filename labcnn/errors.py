@@ -1,6 +1,13 @@
 """Errors meant for the person at the keyboard: one line, no traceback."""
 
+import csv
 import errno
+import lzma
+import pickle
+import struct
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -14,6 +21,12 @@ WITHOUT_REASON = (
     "could not execute a primitive",
     "can't start new thread",
 )
+#: What reading a cut, damaged or foreign file raises, here and in numpy and torch.
+UNREADABLE = (
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
+    csv.Error, lzma.LZMAError, pickle.UnpicklingError, struct.error, tarfile.TarError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESUMES = "the same run again goes on from its last checkpoint, if it has one"
 

@@ -108,7 +108,7 @@ def test_a_folder_without_wnids_and_one_that_may_not_be_read_differ(tiny: Path) 
     outer.mkdir()
     tiny.rename(outer / "tiny")
     (outer / "tiny").chmod(0o600)
-    assert says("fetch", "--from", outer) == f"{outer}: {outer / 'tiny'}: Permission denied"
+    assert says("fetch", "--from", outer) == f"{outer}: {outer / 'tiny/train'}: Permission denied"
 
 
 def test_an_archive_that_may_not_be_read_is_not_called_damaged(tiny: Path, tmp_path: Path) -> None:

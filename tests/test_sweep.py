@@ -156,7 +156,7 @@ def test_a_damaged_result_is_due(tmp_path: Path) -> None:
     (incomplete.folder.path / PREDICTIONS).unlink()
     assert sweep.due() == (cut, incomplete)
     assert "not a labcnn result" in cut.due
-    assert incomplete.due == f"damaged: {PREDICTIONS}: missing"
+    assert incomplete.due == f"damaged: {incomplete.folder.path / PREDICTIONS}: missing"
     assert {each.phase for each in Monitor(sweep).phases().values()} == {"waiting"}
 
 
