@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from dropout_norm import reestimate_norm
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_requests import numbers_of, request, train_epochs, trainer_of
 
@@ -27,7 +28,7 @@ from labcnn.runs import (
     load_runs,
 )
 from labcnn.training import hardware
-from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge, reestimate_norm
+from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
 from labcnn.training.experiment import start_run
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.journal import tag

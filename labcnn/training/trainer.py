@@ -36,11 +36,11 @@ from labcnn.training.hardware import (
     Hardware,
     at_least_float32,
     choose_hardware,
-    describe,
     describe_machine,
     describe_maker,
     fast_bf16,
     inspect_code,
+    make_provenance,
 )
 from labcnn.training.journal import Journal
 from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
@@ -233,7 +233,7 @@ class Trainer:
                 images_per_second=harmonic_mean(row["images_per_second"] for row in history),
             ),
             model=ModelSize(**size._asdict()),
-            provenance=describe(self.data.fingerprint, self.code, self.clock),
+            provenance=make_provenance(self.data.fingerprint, self.code, self.clock),
         )
 
     @property
