@@ -64,9 +64,9 @@ CASES: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 WRITTEN = (CHECKPOINT, CHECKPOINT, CHECKPOINT, HISTORY, PREDICTIONS, RESULT, EXPERIMENT)
 STAGES = ("half of its bytes", "before fsync", "before the rename", "after the rename")
-#: A run that overwrites another: the old folder is renamed away, then the new one into its place.
+#: A run that overwrites another: the old folder is removed, then the new one gets its name.
 FOLDER = "the run's folder"
-RENAMES = ("before both renames", "between the renames", "after both renames")
+RENAMES = ("before the new one's rename", "after the new one's rename")
 
 
 class Blow(NamedTuple):
@@ -125,12 +125,12 @@ def die_in_a_write(blow: Blow) -> None:
         syncing(handle)
 
     def replace(self: Path, target: Path) -> Path:
-        away, back = (target.name.endswith(".old"), self.name.endswith(".new"))
-        if now(self, "before the rename") or (away and blow.stage == RENAMES[0]):
+        new = self.name.endswith(".new")
+        if now(self, "before the rename") or (new and blow.stage == RENAMES[0]):
             die()
         last = now(self, "after the rename")
         result = renaming(self, target)
-        if last or (away and blow.stage == RENAMES[1]) or (back and blow.stage == RENAMES[2]):
+        if last or (new and blow.stage == RENAMES[1]):
             die()
         return result
 
@@ -201,7 +201,7 @@ def contents(folder: RunFolder) -> dict[str, Any]:
 
 def leftovers(logs: Path) -> list[str]:
     """What should be gone when all runs below ``logs`` are finished."""
-    names = (f"{TEMPORARY}*", f"{CHECKPOINT}*", ".*.new", ".*.old")
+    names = (f"{TEMPORARY}*", f"{CHECKPOINT}*", ".*.new")
     return [str(p.relative_to(logs)) for name in names for p in sorted(logs.rglob(name))]
 
 

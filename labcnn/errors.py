@@ -1,8 +1,16 @@
 """Errors meant for the person at the keyboard: one line, no traceback."""
 
+import csv
 import errno
-from collections.abc import Iterator
+import lzma
+import pickle
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 try:
@@ -20,6 +28,12 @@ WITHOUT_REASON = (
 )
 #: What a kernel with torch needs of open files, and of addresses in bytes.
 FILES, ADDRESS_SPACE = 256, 6 * 2**30
+#: What reading a cut, damaged or foreign file raises, here and in numpy and torch.
+UNREADABLE = (
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
+    csv.Error, lzma.LZMAError, pickle.UnpicklingError, struct.error, tarfile.TarError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESUMES = "the same run again goes on from its last checkpoint, if it has one"
 
@@ -54,6 +68,13 @@ class Interrupted(LabError, KeyboardInterrupt):
 
 class ReportError(LabError):
     """A report that can't be made from what is there."""
+
+
+def list_valid(name: str, valid: Iterable[str]) -> str:
+    """``did you mean 'seed'? valid: variant, seed``: the end of a line about an unknown name."""
+    near = get_close_matches(name, valid, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}valid: {', '.join(valid)}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

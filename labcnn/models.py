@@ -64,11 +64,6 @@ class DoubleConv(nn.Module):
             same = in_width == out_width
             self.shortcut = nn.Identity() if same else convolution(in_width, out_width, 1, norm)
 
-    @property
-    def sums_unnormalised(self) -> bool:
-        """Whether the branch is added to the shortcut as the convolution gives it."""
-        return self.shortcut is not None and len(self.second) == 1
-
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(activate(self.first(x), self.activation))
         if self.shortcut is not None:
@@ -161,7 +156,7 @@ class ConvNet(nn.Module):
                     module.bias.zero_()
         blocks = [module for module in self.modules() if isinstance(module, DoubleConv)]
         for block in blocks:
-            if block.sums_unnormalised:
+            if block.shortcut is not None and len(block.second) == 1:  # without normalisation
                 block.get_parameter("second.0.weight").div_(math.sqrt(len(blocks)))
 
 

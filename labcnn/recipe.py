@@ -2,56 +2,57 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from labcnn.errors import ParameterError
+from labcnn.errors import ParameterError, list_valid
 from labcnn.variants import VARIANTS, Variant, get_variant
 
 Dataset = Literal["tiny-imagenet-200", "shapes"]
 DATASETS: tuple[str, ...] = get_args(Dataset)
-Model = TypeVar("Model", bound=BaseModel)
-
 Protocol = Literal["course", "tuned"]
+#: True or False; also as text, in which ``papermill -p augment true`` passes it on.
+Switch = Annotated[bool, Field(strict=False)]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a field of the recipe is when nothing is said, and its word in an experiment's name.
+    """A field's word in an experiment's name, and its value where that isn't the field's default.
 
     Attributes
     ----------
-    word : the pattern for a value that isn't the default one.
-    course : in the original experiment's protocol; how it was chosen: benchmarks/protocol.md.
-    tuned : in the protocol of what the field knows by now; as in ``course`` if not given.
-    demo : in both, on the demo set ``shapes``, which is small and must be quick.
+    word : the pattern for a value that isn't the one of protocol and data set.
+    tuned : in the protocol of what the field knows by now.
+    demo : in both protocols, on the demo set ``shapes``, which is small and must be quick.
     demo_course : on the demo set in ``course`` only.
     cost : whether a step's time depends on it.
     """
 
     word: str
-    course: Any
     tuned: Any = None
     demo: Any = None
     demo_course: Any = None
     cost: bool = False
 
-    def default(self, dataset: str, protocol: str) -> Any:
-        """The value when nothing is said."""
+    def special(self, dataset: str, protocol: str) -> Any:
+        """The value of this protocol on this data set; None for the field's default."""
         own = [self.tuned] if protocol == "tuned" else []
         if dataset == "shapes":
             own = [*([self.demo_course] if protocol == "course" else []), self.demo, *own]
-        return next((value for value in own if value is not None), self.course)
+        return next((value for value in own if value is not None), None)
 
 
 class Recipe(BaseModel):
     """Every choice that decides one run's result.
 
-    Build it with :meth:`from_parameters`, which fills in the protocol's values.
+    Build it with :meth:`from_parameters`, which fills in the protocol's values. The fields' own
+    defaults are those of ``course``, the original experiment's protocol (how they were chosen:
+    benchmarks/protocol.md). Under them training computes what it did before a field was added
+    (golden trajectories hold that): a saved recipe without the field is read with its default.
 
     Attributes
     ----------
@@ -72,34 +73,34 @@ class Recipe(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     dataset: Dataset = "shapes"
     protocol: Protocol = "course"
-    fraction: Annotated[float, Field(gt=0, le=1), Choice("{:g}pct", 1.0)] = 1.0
-    epochs: Annotated[int, Field(ge=1, le=10_000), Choice("{}ep", 18, tuned=5, demo=4)]
+    fraction: Annotated[float, Field(gt=0, le=1), Choice("{:g}pct")] = 1.0
+    epochs: Annotated[int, Field(ge=1, le=10_000), Choice("{}ep", tuned=5, demo=4)] = 18
     batch_size: Annotated[
-        int, Field(ge=2, le=65_536), Choice("bs{}", 64, tuned=256, demo=32, cost=True)
-    ]
+        int, Field(ge=2, le=65_536), Choice("bs{}", tuned=256, demo=32, cost=True)
+    ] = 64
     learning_rate: Annotated[
-        float, Field(gt=0, le=100), Choice("lr{:g}", 0.01, tuned=0.1, demo_course=0.02)
-    ]
-    width: Annotated[int, Field(ge=4, le=1024), Choice("w{}", 32, demo=12, cost=True)]
-    momentum: Annotated[float, Field(ge=0, lt=1), Choice("m{:g}", 0.9, tuned=0.6)]
-    nesterov: Annotated[bool, Choice("nesterov-{}", False, tuned=True)]
-    weight_decay: Annotated[float, Field(ge=0, le=1), Choice("wd{:g}", 0.0)]
-    dropout_rate: Annotated[float, Field(ge=0, lt=1), Choice("do{:g}", 0.5, tuned=0.0)]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1), Choice("ls{:g}", 0.0, tuned=0.1)]
-    augment: Annotated[bool, Choice("augment-{}", False, tuned=True)]
-    decay: Annotated[Literal["plateau", "one_cycle"], Choice("{}", "plateau", tuned="one_cycle")]
-    decay_factor: Annotated[float, Field(gt=0, lt=1), Choice("df{:g}", 0.2)]
-    decay_patience: Annotated[int, Field(ge=1, le=10_000), Choice("dp{}", 2)]
-    patience: Annotated[int, Field(ge=1, le=10_000), Choice("pat{}", 5, tuned=1000)]
-    optimizer: Annotated[Literal["sgd", "adamw", "muon"], Choice("{}", "sgd", tuned="muon")]
-    whiten: Annotated[bool, Choice("whiten-{}", False, tuned=True)]
+        float, Field(gt=0, le=100), Choice("lr{:g}", tuned=0.1, demo_course=0.02)
+    ] = 0.01
+    width: Annotated[int, Field(ge=4, le=1024), Choice("w{}", demo=12, cost=True)] = 32
+    momentum: Annotated[float, Field(ge=0, lt=1), Choice("m{:g}", tuned=0.6)] = 0.9
+    nesterov: Annotated[Switch, Choice("nesterov-{}", tuned=True)] = False
+    weight_decay: Annotated[float, Field(ge=0, le=1), Choice("wd{:g}")] = 0.0
+    dropout_rate: Annotated[float, Field(ge=0, lt=1), Choice("do{:g}", tuned=0.0)] = 0.5
+    label_smoothing: Annotated[float, Field(ge=0, lt=1), Choice("ls{:g}", tuned=0.1)] = 0.0
+    augment: Annotated[Switch, Choice("augment-{}", tuned=True)] = False
+    decay: Annotated[Literal["plateau", "one_cycle"], Choice("{}", tuned="one_cycle")] = "plateau"
+    decay_factor: Annotated[float, Field(gt=0, lt=1), Choice("df{:g}")] = 0.2
+    decay_patience: Annotated[int, Field(ge=1, le=10_000), Choice("dp{}")] = 2
+    patience: Annotated[int, Field(ge=1, le=10_000), Choice("pat{}", tuned=1000)] = 5
+    optimizer: Annotated[Literal["sgd", "adamw", "muon"], Choice("{}", tuned="muon")] = "sgd"
+    whiten: Annotated[Switch, Choice("whiten-{}", tuned=True)] = False
     first_size: Annotated[
-        int, Field(ge=16, le=64), Choice("from{}px", 64, tuned=32, demo=24, cost=True)
-    ]
+        int, Field(ge=16, le=64), Choice("from{}px", tuned=32, demo=24, cost=True)
+    ] = 64
     last_size: Annotated[
-        int, Field(ge=16, le=64), Choice("to{}px", 64, tuned=48, demo=24, cost=True)
-    ]
-    test_views: Annotated[Literal[1, 2, 6], Choice("{}views", 1, tuned=6)]
+        int, Field(ge=16, le=64), Choice("to{}px", tuned=48, demo=24, cost=True)
+    ] = 64
+    test_views: Annotated[Literal[1, 2, 6], Choice("{}views", tuned=6)] = 1
 
     @field_validator("variant", mode="before")
     @classmethod
@@ -140,15 +141,6 @@ class Recipe(BaseModel):
         get_variant(variant)
         usual = defaults(str(given.get("dataset", "shapes")), str(given.get("protocol", "course")))
         return validate(cls, {**usual, **given})
-
-    @classmethod
-    def from_saved(cls, values: Mapping[str, Any]) -> "Recipe":
-        """The recipe of a saved run.
-
-        A field that is younger than the run has the value of protocol ``course``, under which
-        training computes what it did without the field (golden trajectories hold that).
-        """
-        return cls(**complete(values))
 
     @property
     def network(self) -> Variant:
@@ -195,54 +187,26 @@ CHOICES: dict[str, Choice] = {
 
 def defaults(dataset: str, protocol: str) -> dict[str, Any]:
     """The values of a protocol on a data set when nothing is said."""
-    return {name: choice.default(dataset, protocol) for name, choice in CHOICES.items()}
+    values = {name: Recipe.model_fields[name].default for name in CHOICES}
+    special = {name: choice.special(dataset, protocol) for name, choice in CHOICES.items()}
+    return values | {name: value for name, value in special.items() if value is not None}
 
 
-def complete(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved recipe's values, with those of fields that came later: see `Recipe.from_saved`."""
-    return {name: choice.course for name, choice in CHOICES.items()} | dict(values)
-
-
-def refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any] | list[str]) -> None:
+def refuse_unknown(given: Mapping[str, Any], known: Iterable[str]) -> None:
     """Raise a :class:`ParameterError` for the first name of ``given`` that isn't ``known``."""
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
             raise ParameterError(
-                f"unknown parameter {name}={given[name]!r}; {hint}valid: {', '.join(known)}"
+                f"unknown parameter {name}={given[name]!r}; {list_valid(name, known)}"
             )
 
 
 def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """``model(**values)``, with pydantic's list of errors turned into one readable line."""
+    """``model(**values)``; of pydantic's errors, the first as a :class:`ParameterError`."""
     try:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        must_be = valid_values(model, name)
         raise ParameterError(
-            f"{name}={first['input']!r} isn't valid; it must be {must_be}"
+            f"{first['loc'][0]}={first['input']!r} isn't valid: {first['msg']}"
         ) from None
-
-
-def valid_values(model: type[BaseModel], name: str) -> str:
-    """What a field takes, in words: ``a whole number, at least 1 and at most 10000``."""
-    schema = model.model_json_schema()["properties"][name]
-    kinds = {"integer": "a whole number", "number": "a number", "boolean": "True or False"}
-    options = schema.get("anyOf", [schema])
-    chosen = next(option for option in options if option.get("type") != "null")
-    if "description" in chosen:
-        return str(chosen["description"])
-    if "enum" in chosen:
-        return "one of " + ", ".join(map(str, chosen["enum"]))
-    words = {
-        "minimum": "at least",
-        "exclusiveMinimum": "above",
-        "maximum": "at most",
-        "exclusiveMaximum": "below",
-    }
-    limits = [f"{word} {chosen[key]}" for key, word in words.items() if key in chosen]
-    kind = kinds.get(chosen.get("type", ""), "a text")
-    return f"{kind}, {' and '.join(limits)}" if limits else kind

@@ -4,16 +4,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from labcnn.data import resolve_dataset
 from labcnn.errors import ParameterError
 from labcnn.files import logs_folder
-from labcnn.recipe import Recipe, refuse_unknown, validate
+from labcnn.recipe import Recipe, Switch, refuse_unknown, validate
 from labcnn.runs import RunFolder
 from labcnn.variants import register_file
-
-BOOLEAN_WORDS = {"true": True, "false": False, "yes": True, "no": False}
 
 
 class RunRequest(BaseModel):
@@ -41,27 +39,19 @@ class RunRequest(BaseModel):
     precision: Literal["auto", "bf16", "fp32", "fp64"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    compile: bool = False
+    compile: Switch = False
+    #: (papermill passes a name of digits on as a number.)
     experiment: (
         Annotated[
             str,
-            Field(
-                pattern=r"^[\w][\w.+-]*$",
-                description="a text of letters, digits, '_', '.', '+' and '-' that doesn't begin "
-                "with one of the last three",
-            ),
+            Field(pattern=r"^[\w][\w.+-]*$", strict=False, coerce_numbers_to_str=True),
         ]
         | None
     ) = None
-    overwrite: bool = False
+    overwrite: Switch = False
     logs: str | None = None
     language: Literal["zh", "en"] = "zh"
     variants_file: str | None = None
-
-    @field_validator("experiment", mode="before")
-    @classmethod
-    def _papermill_reads_digits_as_a_number(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value
 
     @classmethod
     def parameters(cls) -> list[str]:
@@ -72,19 +62,13 @@ class RunRequest(BaseModel):
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "RunRequest":
         """A request from what a user gave; ``None`` stands for the default.
 
-        A text such as ``true`` will do for True, as ``papermill -p`` passes that on as text.
-
         Raises
         ------
         ParameterError
             One line: the parameter, its value, and what is valid.
         """
         refuse_unknown(parameters, cls.parameters())
-        given = {
-            name: as_boolean(value) if name in BOOLEANS else value
-            for name, value in parameters.items()
-            if value is not None
-        }
+        given = {name: value for name, value in parameters.items() if value is not None}
         if isinstance(file := given.get("variants_file"), str):
             register_file(file)
         given["dataset"] = resolve_dataset(given.get("dataset", "auto"))
@@ -98,20 +82,6 @@ class RunRequest(BaseModel):
     @property
     def folder(self) -> RunFolder:
         return RunFolder.of(Path(logs_folder(self.logs)), self.experiment_name, self.recipe)
-
-
-#: The parameters that are True or False.
-BOOLEANS = {
-    name
-    for model in (Recipe, RunRequest)
-    for name, field in model.model_fields.items()
-    if field.annotation is bool
-}
-
-
-def as_boolean(value: Any) -> Any:
-    """``"true"`` and the like as a bool; others stay."""
-    return BOOLEAN_WORDS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:

@@ -7,12 +7,12 @@ import csv
 import glob
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -24,15 +24,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from labcnn.data import prepared_fingerprint
-from labcnn.errors import ParameterError, RunError
+from labcnn.errors import UNREADABLE, ParameterError, RunError
 from labcnn.files import write_text
-from labcnn.recipe import Recipe, complete
-from labcnn.variants import VARIANTS, Variant, label, register
+from labcnn.recipe import Recipe
+from labcnn.variants import VARIANTS, Variant, register
 
 try:
     import fcntl
@@ -181,11 +180,6 @@ class RunResult(_Schema):
                 register(name, Variant(**values["network"]))
         return values
 
-    @field_validator("recipe", mode="before")
-    @classmethod
-    def _complete_an_older_recipe(cls, value: Any) -> Any:
-        return complete(value) if isinstance(value, dict) else value
-
 
 FailureKind = Literal["error", "died", "time limit"]
 
@@ -303,18 +297,13 @@ def new_path(run: Path) -> Path:
 def read_result(path: Path) -> RunResult:
     """Read and check one ``result.json``."""
     try:
-        content = path.read_bytes()
-        result = RunResult.model_validate_json(content)
+        result = RunResult.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        if b'"numerics"' not in content and b'"provenance"' in content:
-            raise RunError(
-                f"{path}: of an older labcnn, which had other protocols; move its experiment away, "
-                "or name another by experiment=..."
-            ) from None
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        said = f"{where}: {first['msg']}" if where else first["msg"]
-        raise RunError(f"{path}: not a labcnn result ({said})") from None
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(
+            f"{path}: not a labcnn result ({where or 'all of it'}: {first['msg']})"
+        ) from None
     except ParameterError as error:  # the recipe's: a variant that this labcnn doesn't have
         raise RunError(f"{path}: not a result of this labcnn ({error})") from None
     except OSError as error:
@@ -369,17 +358,15 @@ def state(run: RunFolder, *, ask_lock: bool = True) -> RunState:
         return RunState(State.RUNNING)
     if not run.finished:
         if failure := run.failure():
-            return RunState(
-                State.FAILED, (f"{failure} (attempt {failure.attempt}, {failure.when})",)
-            )
+            why = f"{failure} (attempt {failure.attempt}, {failure.when})"
+            return RunState(State.FAILED, (why,))
         begun = any((run.path / name).exists() for name in BEGUN)
         return RunState(State.UNFINISHED if begun else State.NOT_BEGUN)
     try:
         result = run.result()
+        require_whole(run, result)
     except RunError as error:
         return RunState(State.DAMAGED, (str(error),))
-    if damage := find_damage(run, result):
-        return RunState(State.DAMAGED, (damage,), result)
     changed = tuple(changes(result))
     return RunState(State.STALE if changed else State.DONE, changed, result)
 
@@ -397,11 +384,15 @@ def changes(result: RunResult) -> list[str]:
     return lines
 
 
-def find_damage(run: RunFolder, result: RunResult) -> str:
-    """What in a run's other files contradicts its result: a line with the file; empty for none.
+def require_whole(run: RunFolder, result: RunResult) -> None:
+    """Raise a :class:`RunError` with the file that contradicts a run's result, or can't be read.
 
     They are read without pandas, whose import takes longer than the check of many runs.
     """
+    is_of = RunFolder.of(run.path.parents[2], result.experiment, result.recipe)
+    if run != is_of:
+        run_of = "/".join(is_of.path.parts[-3:])
+        raise RunError(f"{run.path / RESULT}: holds the run {run_of}, not the one its folder names")
     checks: dict[str, Callable[[Path, RunResult], str]] = {
         HISTORY: _check_history,
         GRADIENTS: _check_gradients,
@@ -410,15 +401,13 @@ def find_damage(run: RunFolder, result: RunResult) -> str:
     for name, check in checks.items():
         path = run.path / name
         if not path.is_file():
-            return f"{name}: missing"
+            raise RunError(f"{path}: missing")
         try:
             fault = check(path, result)
-        except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, csv.Error,
-                zlib.error, zipfile.BadZipFile):  # fmt: skip
+        except UNREADABLE:
             fault = "cut or foreign, can't be read"
         if fault:
-            return f"{name}: {fault}"
-    return ""
+            raise RunError(f"{path}: {fault}")
 
 
 def _read_columns(path: Path, columns: Iterable[str]) -> dict[str, np.ndarray]:
@@ -436,34 +425,34 @@ def _read_columns(path: Path, columns: Iterable[str]) -> dict[str, np.ndarray]:
     return {name: np.array([float(text or "nan") for text in texts[name]]) for name in texts}
 
 
+def _is_outside(values: np.ndarray, most: float = np.inf) -> bool:
+    """Whether one of the values is negative or above ``most``; NaN isn't."""
+    return bool(((values < 0) | (values > most)).any())
+
+
 def _check_history(path: Path, result: RunResult) -> str:
     table = _read_columns(path, HISTORY_COLUMNS)
     if table["epoch"].tolist() != list(range(1, result.epochs_run + 1)):
         return f"its epochs aren't 1 to {result.epochs_run}, as {RESULT} says"
     for name, values in table.items():
-        limit = 1 if name.endswith("_accuracy") else np.inf
-        if (values < 0).any() or (values > limit).any():
+        if _is_outside(values, 1 if name.endswith("_accuracy") else np.inf):
             return f"{name} out of range"
-    best = result.best_epoch
     accuracy = np.where(np.isnan(table["val_loss"]), -1, table["val_accuracy"])
-    if best is not None and best != int(accuracy.argmax()) + 1:
-        return f"its best epoch isn't {best}, as {RESULT} says"
+    if result.best_epoch not in (None, int(accuracy.argmax()) + 1):
+        return f"its best epoch isn't {result.best_epoch}, as {RESULT} says"
     return ""
 
 
 def _check_gradients(path: Path, result: RunResult) -> str:
     """Every layer in every epoch, but perhaps the last of a run that diverged in it."""
-    names = [name for name in GRADIENT_COLUMNS if name != "layer"]
-    table = _read_columns(path, names)
+    table = _read_columns(path, [name for name in GRADIENT_COLUMNS if name != "layer"])
     epochs = table["epoch"]
     if not set(epochs) <= set(range(result.epochs_run + 1)):
         return f"has other epochs than 0 to {result.epochs_run}"
     counts = np.unique(epochs, return_counts=True)[1]
     if len(set(counts)) != 1 or epochs.max() < result.epochs_run - 1:
         return "cut: a layer or an epoch is missing"
-    if any((table[name] < 0).any() for name in names):
-        return "a norm is negative"
-    return ""
+    return "a norm is negative" if any(map(_is_outside, table.values())) else ""
 
 
 def _check_predictions(path: Path, result: RunResult) -> str:
@@ -475,21 +464,15 @@ def _check_predictions(path: Path, result: RunResult) -> str:
         arrays = dict(file)
     for name, metrics in (("val", result.val), ("test", result.test)):
         label, predicted = arrays[f"{name}_label"], arrays[f"{name}_predicted"]
-        probabilities = [arrays[f"{name}_probability"]]
-        if f"{name}_label_probability" in arrays:  # results of numerics 1 may lack it
-            probabilities.append(arrays[f"{name}_label_probability"])
-        if any(each.shape != (metrics.count,) for each in (label, predicted, *probabilities)):
-            return f"{name} has not the {metrics.count} images that {RESULT} says"
-        for classes in (label, predicted):
-            if (
-                classes.dtype.kind != "i"
-                or (classes < 0).any()
-                or (classes >= result.classes).any()
-            ):
-                return f"{name} has a class that isn't a whole number below {result.classes}"
-        for probability in probabilities:
-            if probability.dtype.kind != "f" or (probability < 0).any() or (probability > 1).any():
-                return f"{name} has a probability out of range"
+        columns = [(label, "i", result.classes - 1), (predicted, "i", result.classes - 1)]
+        for column in (f"{name}_probability", f"{name}_label_probability"):
+            if column in arrays or not column.endswith("label_probability"):  # numerics 1 lacks it
+                columns.append((arrays[column], "f", 1))
+        for values, kind, highest in columns:
+            if values.shape != (metrics.count,):
+                return f"{name} has not the {metrics.count} images that {RESULT} says"
+            if values.dtype.kind != kind or _is_outside(values, highest):
+                return f"{name} has a class or a probability out of range"
         right = float((label == predicted).mean())
         if abs(right - metrics.accuracy) > 1e-9:
             return f"{name} gives {right:.2%} accuracy, {RESULT} says {metrics.accuracy:.2%}"
@@ -503,13 +486,19 @@ class Runs(NamedTuple):
     problems: list[str]
 
 
-TABLE_COLUMNS = (
-    "experiment", "variant", "seed", "label", "depth", "status", "stopped",
-    "train_accuracy", "val_accuracy", "test_accuracy", "train_loss", "val_loss", "test_loss",
-    "test_count", "classes", "best_epoch", "epochs_run", "train_seconds", "seconds_per_epoch",
-    "images_per_second", "parameters", "flops", "device", "precision", "threads",
-    "data_fingerprint", "folder",
-)  # fmt: skip
+#: The columns of the table of runs, and where a result has them.
+TABLE_COLUMNS = {
+    "experiment": "experiment", "variant": "recipe.variant", "seed": "recipe.seed",
+    "depth": "recipe.network.depth", "status": "status", "stopped": "stopped",
+    "train_accuracy": "train.accuracy", "val_accuracy": "val.accuracy",
+    "test_accuracy": "test.accuracy", "train_loss": "train.loss", "val_loss": "val.loss",
+    "test_loss": "test.loss", "test_count": "test.count", "classes": "classes",
+    "best_epoch": "best_epoch", "epochs_run": "epochs_run",
+    "train_seconds": "timing.train_seconds", "seconds_per_epoch": "timing.seconds_per_epoch",
+    "images_per_second": "timing.images_per_second", "parameters": "model.parameters",
+    "flops": "model.flops", "device": "provenance.device", "precision": "provenance.precision",
+    "threads": "provenance.threads", "data_fingerprint": "provenance.data_fingerprint",
+}  # fmt: skip
 
 
 def load_runs(logs: Path, experiment: str | None = None) -> Runs:
@@ -523,56 +512,17 @@ def load_runs(logs: Path, experiment: str | None = None) -> Runs:
     Returns
     -------
     Runs
-        ``table``: a row per run with the columns :data:`TABLE_COLUMNS`, sorted by experiment,
-        variant and seed; ``folder`` is a :class:`RunFolder`. ``problems``: a line per file that
-        is cut, foreign or in the wrong folder.
+        ``table``: a row per run with the columns :data:`TABLE_COLUMNS` and ``folder``, a
+        :class:`RunFolder`, sorted by experiment, variant and seed. ``problems``: a line per run
+        with the file that is cut, foreign or in the wrong folder.
     """
     import pandas as pd
 
-    rows, problems = [], []
+    rows, problems = [], list[str]()
     for folder in find_runs(logs, experiment):
-        path = folder.path / RESULT
-        try:
-            result = read_result(path)
-        except RunError as error:
-            problems.append(str(error))
-            continue
-        if folder != RunFolder.of(logs, result.experiment, result.recipe):
-            is_of = RunFolder.of(logs, result.experiment, result.recipe).path.relative_to(logs)
-            problems.append(f"{path}: holds the run {is_of}, not the one its folder names")
-            continue
-        if damage := find_damage(folder, result):
-            problems.append(f"{folder.path / damage}")
-            continue
-        rows.append(_row(result, folder))
-    table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
-    return Runs(table.sort_values(["experiment", "variant", "seed"], ignore_index=True), problems)
-
-
-def _row(result: RunResult, folder: RunFolder) -> dict[str, Any]:
-    splits = {"train": result.train, "val": result.val, "test": result.test}
-    return {
-        "experiment": result.experiment,
-        "variant": result.recipe.variant,
-        "seed": result.recipe.seed,
-        "label": label(result.recipe.variant),
-        "depth": result.recipe.network.depth,
-        "status": result.status,
-        "stopped": result.stopped,
-        **{f"{name}_accuracy": split.accuracy for name, split in splits.items()},
-        **{f"{name}_loss": split.loss for name, split in splits.items()},
-        "test_count": result.test.count,
-        "classes": result.classes,
-        "best_epoch": result.best_epoch,
-        "epochs_run": result.epochs_run,
-        "train_seconds": result.timing.train_seconds,
-        "seconds_per_epoch": result.timing.seconds_per_epoch,
-        "images_per_second": result.timing.images_per_second,
-        "parameters": result.model.parameters,
-        "flops": result.model.flops,
-        "device": result.provenance.device,
-        "precision": result.provenance.precision,
-        "threads": result.provenance.threads,
-        "data_fingerprint": result.provenance.data_fingerprint,
-        "folder": folder,
-    }
+        found = state(folder, ask_lock=False)
+        if found.result is None:
+            problems += found.reasons
+        else:
+            rows.append([*attrgetter(*TABLE_COLUMNS.values())(found.result), folder])
+    return Runs(pd.DataFrame(rows, columns=[*TABLE_COLUMNS, "folder"]), problems)

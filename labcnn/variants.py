@@ -4,11 +4,10 @@ import re
 import runpy
 import traceback
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from labcnn.errors import ParameterError
+from labcnn.errors import ParameterError, list_valid
 
 #: Double convolutions in each of the four stages.
 BLOCKS_PER_STAGE = {"short": 1, "mid": 2, "long": 3}
@@ -119,10 +118,8 @@ def get_variant(name: str) -> Variant:
     try:
         return VARIANTS[name]
     except (KeyError, TypeError):
-        near = get_close_matches(str(name), VARIANTS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise ParameterError(
-            f"variant={name!r} is unknown; {hint}valid: {', '.join(VARIANTS)}"
+            f"variant={name!r} is unknown; {list_valid(str(name), VARIANTS)}"
         ) from None
 
 

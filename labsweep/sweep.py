@@ -100,17 +100,8 @@ class Sweep(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    variants: Annotated[
-        tuple[str, ...],
-        Field(min_length=1, description="at least one variant; `labcnn variants` lists them"),
-    ] = REPORT_VARIANTS
-    seeds: Annotated[
-        tuple[int, ...],
-        Field(
-            min_length=1,
-            description="at least one whole number, separated by spaces, or a range as 0-2",
-        ),
-    ] = (0,)
+    variants: Annotated[tuple[str, ...], Field(min_length=1)] = REPORT_VARIANTS
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     parameters: dict[str, Any]
     logs: Path = Field(default_factory=logs_folder)
     notebook: Path = Field(default_factory=lambda: project_root() / "notebooks" / "train.ipynb")
@@ -128,7 +119,7 @@ class Sweep(BaseModel):
             if first.isdecimal() and last.isdecimal():
                 between = range(int(first), int(last) + 1)
                 if not 0 < len(between) <= LONGEST_RANGE:
-                    raise ValueError(word)
+                    raise ValueError(f"{word} is no range of seeds, such as 0-2")
                 words |= dict.fromkeys(between)
             else:
                 words[word] = None

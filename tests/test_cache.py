@@ -100,7 +100,7 @@ def test_a_folder_of_format_1_is_taken_as_it_is(folder: Path) -> None:
     assert data.test.labels.tolist() == [0, 1]
 
 
-def test_a_copy_is_verified_once_then_remembered(
+def test_a_copy_is_checked_once_then_remembered(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is remembered holds for these very files; a file made of others' isn't one of them."""
@@ -108,12 +108,12 @@ def test_a_copy_is_verified_once_then_remembered(
     copy = tmp_path / "copy" / folder.name
     shutil.copytree(folder, copy, copy_function=shutil.copyfile)
     monkeypatch.setenv("LABCNN_DATA", str(copy.parent))
-    remembered = (copy / cache.VERIFIED).read_bytes()
+    remembered = (copy / cache.CHECKED).read_bytes()
     assert tiny_imagenet.load().fingerprint == before
-    assert (copy / cache.VERIFIED).read_bytes() != remembered
-    stamp = (copy / cache.VERIFIED).stat().st_mtime_ns
+    assert (copy / cache.CHECKED).read_bytes() != remembered
+    stamp = (copy / cache.CHECKED).stat().st_mtime_ns
     assert tiny_imagenet.load().fingerprint == before
-    assert (copy / cache.VERIFIED).stat().st_mtime_ns == stamp
+    assert (copy / cache.CHECKED).stat().st_mtime_ns == stamp
 
 
 def test_a_write_into_the_loaded_arrays_never_reaches_the_disk(folder: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_script_sees_what_differs_and_what_is_left(tmp_path):
     assert kill_runs.leftovers(tmp_path) == []
     (folder / ".writing-history.csv.abc").touch()
     (folder / "checkpoint.pt").touch()
-    folder.with_name(".seed0.old").mkdir()
+    folder.with_name(".seed0.new").mkdir()
     assert len(kill_runs.leftovers(tmp_path)) == 3
 
 
@@ -74,7 +74,7 @@ for each, blows in ((victim, blows), (replacing, renames)):
 def test_killed_in_each_stage_of_each_files_writing(tmp_path):
     """One run, sixteen times: half of the bytes, all of them, before and after the rename.
 
-    Another, that overwrites an old one, around the renames of the two folders.
+    Another, that overwrites an old one, around the rename of the new folder.
     """
     script = WRITES.format(benchmarks=str(SCRIPT.parent))
     done = subprocess.run(

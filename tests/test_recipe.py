@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from labcnn.errors import ParameterError
-from labcnn.recipe import CHOICES, DATASETS, Recipe, defaults
+from labcnn.recipe import DATASETS, Recipe, defaults
 from labcnn.request import RunRequest
 from labcnn.variants import VARIANTS
 
@@ -31,13 +31,13 @@ def test_every_variant_gets_the_same_recipe():
         ({"protocol": "tuned", "momentum": 0.0}, ["momentum=0.0", "nesterov=True", "above 0"]),
         ({"optimizer": "adamw", "nesterov": True}, ["nesterov=True", "optimizer='adamw'"]),
         ({"optimizer": "muon", "weight_decay": 0.1}, ["weight_decay=0.1", "optimizer='muon'"]),
-        ({"experiment": "../a b"}, ["experiment='../a b'", "letters, digits"]),
-        ({"epochs": -3}, ["epochs=-3", "whole number", "at least 1"]),
+        ({"experiment": "../a b"}, ["experiment='../a b'", r"match pattern '^[\w]"]),
+        ({"epochs": -3}, ["epochs=-3", "greater than or equal to 1"]),
         ({"epochs": True}, ["epochs=True"]),
-        ({"epochs": 1000.0}, ["epochs=1000.0", "whole number"]),
-        ({"learning_rate": float("nan")}, ["learning_rate=nan", "above 0", "at most 100"]),
-        ({"overwrite": "maybe"}, ["overwrite='maybe'", "True or False"]),
-        ({"test_views": 3}, ["test_views=3", "one of 1, 2, 6"]),
+        ({"epochs": 1000.0}, ["epochs=1000.0", "valid integer"]),
+        ({"learning_rate": float("nan")}, ["learning_rate=nan", "less than or equal to 100"]),
+        ({"overwrite": "maybe"}, ["overwrite='maybe'", "valid boolean"]),
+        ({"test_views": 3}, ["test_views=3", "1, 2 or 6"]),
     ],
 )
 def test_a_bad_value_gets_one_line_with_the_value_and_what_is_valid(parameters, words, logs):
@@ -80,7 +80,7 @@ def test_an_experiments_name_holds_what_differs_from_the_defaults():
 
 
 def test_a_recipe_is_frozen_survives_json_and_takes_none_for_the_protocols_value():
-    assert recipe(epochs=None, dataset="tiny-imagenet-200").epochs == CHOICES["epochs"].course
+    assert recipe(epochs=None, dataset="tiny-imagenet-200").epochs == 18
     made = recipe(fraction=0.5)
     with pytest.raises(Exception, match="frozen"):
         made.epochs = 3

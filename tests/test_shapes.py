@@ -39,12 +39,9 @@ def test_images_are_drawn_the_same_again_and_a_damaged_file_is_named(tmp_path, m
     (path,) = tmp_path.rglob("*.npz")
     whole = path.read_bytes()
     arrays = dict(np.load(path))
-    many = np.zeros(2**27 + 1, np.uint8)
     for content in (
         whole[:1000], b"", whole[:5000] + b"x" + whole[5001:], whole.replace(b"(20, ", b"(9**9,"),
-        packed(arrays | {"train": arrays["train"][:3]}), packed(arrays | {"more": many}),
-        packed({"train": arrays["train"]}),
-        packed(arrays | {"train_labels": arrays["train_labels"][::-1]}),
+        packed(arrays | {"train": arrays["train"][:3]}), packed({"train": arrays["train"]}),
     ):  # fmt: skip
         path.write_bytes(content)
         with pytest.raises(DataError, match=f"{path.name} can't be read .*; delete it"):

@@ -67,11 +67,11 @@ def test_a_sweep_is_read_as_it_was_written(tmp_path: Path) -> None:
 #: A wrong value, and what the error names.
 WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"variants": "shrot_all"}, ["shrot_all", "short_all"]),
-    ({"variants": ""}, ["variants=", "at least one variant"]),
-    ({"seeds": "0 x"}, ["seeds='x'", "whole number"]),
+    ({"variants": ""}, ["variants=", "at least 1 item"]),
+    ({"seeds": "0 x"}, ["seeds='x'", "valid integer"]),
     ({"seed": 1}, ["seed=1", "--seeds"]),
     ({"notebook": "nowhere.ipynb"}, ["nowhere.ipynb", "no such file"]),
-    ({"minutes": "-3"}, ["minutes=-3", "above 0"]),
+    ({"minutes": "-3"}, ["minutes=-3", "greater than 0"]),
 ]
 
 
@@ -155,7 +155,7 @@ def test_a_damaged_result_is_due(tmp_path: Path) -> None:
     (incomplete.folder.path / PREDICTIONS).unlink()
     assert sweep.due() == (cut, incomplete)
     assert "not a labcnn result" in cut.due
-    assert incomplete.due == f"damaged: {PREDICTIONS}: missing"
+    assert incomplete.due == f"damaged: {incomplete.folder.path / PREDICTIONS}: missing"
     assert {each.phase for each in Monitor(sweep).phases().values()} == {"waiting"}
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ from labcnn.files import write_text
 FORMAT = 1
 #: Written last: its presence proves that the arrays beside it are whole.
 META = "meta.json"
-#: Under which sizes and times of change the arrays' content was last compared with ``meta.json``.
-VERIFIED = "verified.json"
+#: The arrays' sizes and times of change when all of their content was last checked.
+CHECKED = "verified.json"
 ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 REDO = "run `labcnn data fetch --force`"
 #: More zeros in a row than an image of one colour has (192 blocks at 2 bits each, and a byte before
@@ -71,8 +72,8 @@ def read_meta(folder: Path) -> Meta:
 def read_arrays(folder: Path) -> OfficialData:
     """The prepared data set of ``folder``, memory-mapped.
 
-    Reads the arrays once (a second or two) where a size or time of change isn't that of the last
-    time: after a copy of the folder, or where another hand changed a file.
+    All of its content is checked (seconds) if a file was changed since the last time, by its size
+    or time of change: after a copy of the folder, say.
 
     Raises
     ------
@@ -87,14 +88,14 @@ def read_arrays(folder: Path) -> OfficialData:
         if (found := path.stat().st_size) != size:
             raise DataError(f"{path}: {found:,} bytes instead of {size:,}; {REDO}")
     train, test = _open_arrays(folder)
-    if not _is_verified(folder):
-        if fingerprint(train, test, meta.wnids) != meta.fingerprint:
+    if not _is_checked(folder):
+        if compute_fingerprint(train, test, meta.wnids) != meta.fingerprint:
             raise DataError(f"{folder}: the images or labels were changed; {REDO}")
-        _remember_verified(folder)
+        _note_checked(folder)
     return OfficialData(train, test, meta.class_names, meta.fingerprint)
 
 
-def fingerprint(train: Split, test: Split, wnids: tuple[str, ...]) -> str:
+def compute_fingerprint(train: Split, test: Split, wnids: tuple[str, ...]) -> str:
     """Hexadecimal SHA-256 over images, labels and class order."""
     digest = hashlib.sha256(json.dumps(wnids).encode())
     for array in (train.images, train.labels, test.images, test.labels):
@@ -120,18 +121,16 @@ def _stamps(folder: Path) -> dict[str, list[int]]:
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in found.items()}
 
 
-def _is_verified(folder: Path) -> bool:
+def _is_checked(folder: Path) -> bool:
     try:
-        return bool(json.loads((folder / VERIFIED).read_bytes()) == _stamps(folder))
+        return bool(json.loads((folder / CHECKED).read_bytes()) == _stamps(folder))
     except (OSError, ValueError):
         return False
 
 
-def _remember_verified(folder: Path) -> None:
-    try:
-        write_text(folder / VERIFIED, json.dumps(_stamps(folder)) + "\n")
-    except OSError:
-        pass  # a data folder that others own: the next process verifies again
+def _note_checked(folder: Path) -> None:
+    with suppress(OSError):  # a data folder that others own: the next process checks again
+        write_text(folder / CHECKED, json.dumps(_stamps(folder)) + "\n")
 
 
 def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
@@ -159,14 +158,14 @@ def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
         class_names=files.class_names,
         train_count=len(files.train),
         test_count=len(files.test),
-        fingerprint=fingerprint(*_open_arrays(fresh), files.wnids),
+        fingerprint=compute_fingerprint(*_open_arrays(fresh), files.wnids),
         sizes={name: (fresh / name).stat().st_size for name in ARRAYS},
     )
     folder.mkdir(exist_ok=True)
     (folder / META).unlink(missing_ok=True)
     for name in ARRAYS:
         (fresh / name).replace(folder / name)
-    _remember_verified(folder)
+    _note_checked(folder)
     write_text(folder / META, meta.model_dump_json(indent=1))
 
 

@@ -6,13 +6,14 @@ or position.
 """
 
 import hashlib
+import os
+from contextlib import suppress
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from labcnn.data.splits import IMAGE_SHAPE, OfficialData, Split
-from labcnn.errors import DataError
+from labcnn.errors import UNREADABLE, DataError
 from labcnn.files import data_folder, write_arrays
 
 OUTLINES = ("circle", "square", "triangle", "star", "cross")
@@ -21,11 +22,6 @@ CLASS_NAMES = tuple(f"{texture} {outline}" for outline in OUTLINES for texture i
 #: Images of each class: train and validation together, test.
 TRAIN_PER_CLASS, TEST_PER_CLASS = 250, 50
 SEED = 20_260_101
-#: More than the set's file has; one that is larger isn't read.
-MOST_BYTES = 2**27
-#: What reading a damaged file raises.
-DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, BadZipFile)
-
 Random = np.random.Generator
 
 
@@ -104,36 +100,29 @@ def _render(label: int, rng: Random) -> np.ndarray:
     return np.clip(image * 255, 0, 255).astype(np.uint8)
 
 
-def _make(per_class: int, stream: int) -> Split:
-    labels = np.tile(np.arange(len(CLASS_NAMES), dtype=np.int64), per_class)
+def _draw(per_class: int, stream: int) -> np.ndarray:
     rng = np.random.default_rng([SEED, stream])
-    return Split(np.stack([_render(int(label), rng) for label in labels]), labels)
+    return np.stack([_render(label, rng) for label in _labels(per_class)])
 
 
-def _keep(path: Path, train: Split, test: Split) -> None:
-    arrays = {"train": train.images, "train_labels": train.labels}
-    arrays |= {"test": test.images, "test_labels": test.labels}
+def _labels(per_class: int) -> np.ndarray:
+    return np.tile(np.arange(len(CLASS_NAMES), dtype=np.int64), per_class)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The images of a file; a :class:`DataError` if it isn't what :func:`load` wrote there."""
     try:
-        write_arrays(path, arrays, compressed=False)
-    except OSError:
-        pass  # a folder that can't be written or is full: the next run draws them again
-
-
-def _read(path: Path) -> tuple[Split, Split]:
-    """The arrays of ``path``; a ValueError where sizes or types aren't those of the set."""
-    splits = []
-    with path.open("rb") as file, ZipFile(file) as packed, np.load(file) as saved:
-        if sum(member.file_size for member in packed.infolist()) > MOST_BYTES:
-            raise ValueError("it holds more than the demo set")
-        for name, per_class in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS)):
-            images, labels = saved[name], saved[f"{name}_labels"]
-            count = per_class * len(CLASS_NAMES)
-            if (images.shape, images.dtype) != ((count, *IMAGE_SHAPE), np.uint8):
-                raise ValueError(f"{name} has {images.shape} of {images.dtype}")
-            if not np.array_equal(labels, np.tile(np.arange(len(CLASS_NAMES)), per_class)):
-                raise ValueError(f"{name}_labels are others")
-            splits.append(Split(images, labels))
-    return splits[0], splits[1]
+        if not path.is_file():
+            raise ValueError("no file")
+        with path.open("rb") as file, np.load(file) as saved:
+            images = {name: saved[name] for name in ("train", "test")}
+        shapes = [(array.shape, array.dtype) for array in images.values()]
+        counts = [per_class * len(CLASS_NAMES) for per_class in (TRAIN_PER_CLASS, TEST_PER_CLASS)]
+        if shapes != [((count, *IMAGE_SHAPE), np.uint8) for count in counts]:
+            raise ValueError("other shapes")
+    except (*UNREADABLE, MemoryError) as error:
+        raise DataError(f"{path} can't be read ({error}); delete it, it is made anew") from None
+    return images
 
 
 def load() -> OfficialData:
@@ -143,15 +132,14 @@ def load() -> OfficialData:
     """
     code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     path = data_folder() / "shapes" / f"{code}.npz"
-    try:
-        if path.stat().st_size > MOST_BYTES or not path.is_file():
-            raise ValueError("it isn't what was written there")
-        train, test = _read(path)
-    except (FileNotFoundError, NotADirectoryError):
-        train, test = _make(TRAIN_PER_CLASS, 0), _make(TEST_PER_CLASS, 1)
-        _keep(path, train, test)
-    except DAMAGE as error:
-        raise DataError(f"{path} can't be read ({error}); delete it, it is made anew") from None
-    digest = hashlib.sha256(train.images.data)
-    digest.update(test.images.data)
+    if os.path.lexists(path):
+        images = _read(path)
+    else:
+        images = {"train": _draw(TRAIN_PER_CLASS, 0), "test": _draw(TEST_PER_CLASS, 1)}
+        with suppress(OSError):  # a folder that can't be written or is full: drawn again next time
+            write_arrays(path, images, compressed=False)
+    digest = hashlib.sha256(images["train"].data)
+    digest.update(images["test"].data)
+    train = Split(images["train"], _labels(TRAIN_PER_CLASS))
+    test = Split(images["test"], _labels(TEST_PER_CLASS))
     return OfficialData(train, test, CLASS_NAMES, digest.hexdigest())

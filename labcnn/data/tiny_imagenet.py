@@ -1,32 +1,24 @@
 """Tiny ImageNet-200: got as an archive or a folder, checked by content, decoded once."""
 
-import bz2
-import gzip
-import lzma
 import os
 import shutil
 import stat
-import struct
 import sys
 import tarfile
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from errno import EACCES
 from functools import partial
-from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from labcnn.data import cache
 from labcnn.data.cache import ImageFiles, list_some
 from labcnn.data.splits import OfficialData
-from labcnn.errors import FULL, DataError, is_out_of_memory
+from labcnn.errors import FULL, UNREADABLE, DataError, is_out_of_memory
 from labcnn.files import data_folder
 
 NAME = "tiny-imagenet-200"
@@ -44,17 +36,6 @@ EXPECTED = (
 #: No file of the data set is larger, nor are all together, nor are there more: looked at before
 #: anything is read.
 MOST_BYTES, MOST_BYTES_TOGETHER, MOST_FILES = 2**25, 2**30, 2**19
-#: What reading a cut or damaged archive raises.
-DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError,
-    RuntimeError, ValueError, struct.error,
-)  # fmt: skip
-#: What reads a compressed tar, by how it begins.
-UNPACK: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ": lzma.open,
-}
 
 
 def folder() -> Path:
@@ -191,10 +172,12 @@ def _read(source: str | None, work: Path) -> dict[str, bytes]:
         if found is None:
             raise DataError("no such file or folder")
         if stat.S_ISDIR(found.st_mode):
-            return _read_folder(path)
+            return _read_members(_list_folder(path))
         if not stat.S_ISREG(found.st_mode):
             raise DataError("a pipe, socket or device; valid: an archive or a folder")
-        return _read_archive(path)
+        with path.open("rb") as file:
+            is_zip = file.read(4) == b"PK\x03\x04"
+        return _read_members(_list_zip(path) if is_zip else _list_tar(path))
     except OSError as error:
         raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
 
@@ -231,28 +214,75 @@ def _download(url: str, known_hash: str | None, into: Path) -> Path:
     raise DataError(f"{reason}; {OTHER_WAY}")
 
 
-def _read_folder(folder: Path) -> dict[str, bytes]:
-    """The files beside each ``wnids.txt``: a home folder is not read whole.
+class Member(NamedTuple):
+    """A file of a folder or an archive; ``size`` in bytes, as it is stated before any is read."""
+
+    name: str
+    size: int
+    is_regular: bool
+    read: Callable[[], bytes]
+
+
+def _read_members(members: Iterable[Member]) -> dict[str, bytes]:
+    """The files by name, in memory: nothing is written anywhere.
 
     Raises
     ------
-    OSError
-        A folder or file can't be read.
+    DataError
+        The archive is cut, damaged or packed in a way that Python can't unpack, or has a member
+        that is no part of a data set.
     """
-    roots = [
-        path.parent for place in ("", "*/", "*/*/") for path in folder.glob(f"{place}wnids.txt")
-    ]
-    if not roots:  # a glob is silent about what it may not look into
-        for place in chain([folder], folder.glob("*/"), folder.glob("*/*/")):
-            if not os.access(place, os.R_OK | os.X_OK):
-                raise PermissionError(EACCES, os.strerror(EACCES), str(place))
-    contents, sizes = {}, Sizes()
+    contents: dict[str, bytes] = {}
+    place, together = "its list of files", 0
+    try:
+        for place, size, is_regular, read in members:
+            path = PureWindowsPath(place)
+            if path.drive or path.root or ".." in path.parts:
+                raise DataError(f"member {place!r} would escape the folder; refused")
+            if not is_regular:
+                raise DataError(f"member {place!r} is a link, pipe, socket or device; refused")
+            _require_small(place, size)
+            together += size
+            if len(contents) >= MOST_FILES or together > MOST_BYTES_TOGETHER:
+                raise DataError(
+                    f"{len(contents) + 1:,} files with {together:,} bytes or more; refused: no "
+                    f"data set has over {MOST_FILES:,} files or {MOST_BYTES_TOGETHER:,} bytes"
+                )
+            contents[place] = read()
+    except NotImplementedError as error:
+        raise DataError(f"can't be unpacked ({error}); pack it anew as zip or tar.gz") from None
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's fault, not the archive's
+        raise DataError(
+            f"cut or damaged archive, at {place} ({error}); copy or download it again"
+        ) from None
+    return contents
+
+
+def _require_small(name: str, size: int) -> None:
+    if size > MOST_BYTES:
+        raise DataError(f"member {name!r} has {size:,} bytes; refused")
+
+
+def _list_folder(folder: Path) -> Iterator[Member]:
+    """The files beside each ``wnids.txt``, two folders down at most.
+
+    So a home folder isn't read whole.
+    """
+    roots, errors = list[Path](), list[OSError]()
+    for place, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
+        is_root = "wnids.txt" in names and "train" in folders
+        if is_root:
+            roots.append(Path(place))
+        if is_root or len(Path(place).relative_to(folder).parts) == 2:
+            folders.clear()
+    if not roots and errors:
+        raise errors[0]
     for root in roots:
         for path in (*root.glob("*.txt"), *_walk(root / "train"), *_walk(root / "val")):
-            name, found = path.relative_to(folder).as_posix(), path.stat()
-            sizes.admit(name, stat.S_ISREG(found.st_mode), found.st_size)
-            contents[name] = path.read_bytes()
-    return contents
+            found, name = path.stat(), path.relative_to(folder).as_posix()
+            yield Member(name, found.st_size, stat.S_ISREG(found.st_mode), path.read_bytes)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -266,106 +296,45 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names)
 
 
-@dataclass
-class Sizes:
-    """How much was admitted: files, and bytes of all together."""
-
-    files: int = 0
-    together: int = 0
-
-    def admit(self, name: str, regular: bool, size: int) -> None:
-        """Count a file; a :class:`DataError` if it can be no part of a data set."""
-        path = PureWindowsPath(name)
-        if path.drive or path.root or ".." in path.parts:
-            raise DataError(f"member {name!r} would escape the folder; refused")
-        if not regular:
-            raise DataError(f"member {name!r} is a link, pipe, socket or device; refused")
-        if size > MOST_BYTES:
-            raise DataError(f"member {name!r} has {size:,} bytes; refused")
-        self.files += 1
-        self.together += size
-        if self.files > MOST_FILES or self.together > MOST_BYTES_TOGETHER:
-            raise DataError(
-                f"{self.files:,} files with {self.together:,} bytes or more; refused: no data set "
-                f"has over {MOST_FILES:,} files or {MOST_BYTES_TOGETHER:,} bytes"
-            )
-
-
-def _read_archive(archive: Path) -> dict[str, bytes]:
-    """The files of a zip or a tar (also compressed), in memory: nothing is written anywhere.
-
-    Raises
-    ------
-    DataError
-        It is cut, damaged, encrypted or of another format, or has a member that is no part of a
-        data set.
-    """
-    contents, place = {}, "its list of files"
-    with archive.open("rb") as opened:
-        begin = opened.read(6)
-    list_members = _list_zip if begin.startswith(b"PK\x03\x04") else _list_tar
-    try:
-        for place, read in list_members(archive, begin):
-            contents[place] = read()
-    except NotImplementedError as error:
-        raise DataError(f"can't be unpacked ({error}); pack it anew as zip or tar.gz") from None
-    except DAMAGE as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # the disk's fault, not the archive's
-        raise DataError(
-            f"cut or damaged archive, at {place} ({error}); copy or download it again"
-        ) from None
-    return contents
-
-
-Member = tuple[str, Callable[[], bytes]]
-
-
-def _list_zip(archive: Path, _: bytes) -> Iterator[Member]:
-    """Each file's name and what reads it, once all were looked at."""
-    sizes = Sizes()
+def _list_zip(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
-            # orig_filename: ZipFile has already turned the system's separators into "/"
-            name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
-            sizes.admit(name, kind in (0, stat.S_IFREG, stat.S_IFDIR), member.file_size)
             if member.flag_bits & 1:
-                raise DataError(f"member {name!r} is encrypted; pack it anew without a password")
-        for member in file.infolist():
+                raise DataError(
+                    f"member {member.filename!r} is encrypted; pack it anew without a password"
+                )
             if not member.is_dir():
-                yield member.filename, partial(file.read, member)
+                is_regular = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
+                read = partial(file.read, member)
+                yield Member(member.filename, member.file_size, is_regular, read)
 
 
-def _list_tar(archive: Path, begin: bytes) -> Iterator[Member]:
-    """Each file's name and what reads it; at the end, the archive's checksums are read."""
-    sizes = Sizes()
-    unpack = next((UNPACK[magic] for magic in UNPACK if begin.startswith(magic)), open)
-    if unpack is open and not tarfile.is_tarfile(archive):
-        raise DataError("neither a folder nor a zip, tar or tar.gz archive")
-    with unpack(archive, "rb") as file:
-        bounded: Any = BoundedFile(file)
-        with tarfile.open(fileobj=bounded, mode="r:") as tar:
-            for info in tar:
-                sizes.admit(info.name, info.isfile() or info.isdir(), info.size)
-                if content := tar.extractfile(info):
-                    yield info.name.removeprefix("./"), content.read
+class Header(tarfile.TarInfo):
+    """A tar's header; refused where it is too large: tarfile reads a long name at once."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        _require_small(header.name, header.size)
+        return header
+
+
+def _list_tar(archive: Path) -> Iterator[Member]:
+    """A tar's files, also of a compressed one; at the end, its checksums are read."""
+    try:
+        tar = tarfile.open(archive, "r:*", tarinfo=Header)  # noqa: SIM115
+    except tarfile.ReadError:
+        raise DataError("neither a folder nor a zip, tar or tar.gz archive") from None
+    with tar:
+        for info in tar:
+            if not info.isdir():
+                name = info.name.removeprefix("./")
+                content = tar.extractfile(info) if info.isfile() else None
+                yield Member(name, info.size, info.isfile(), content.read if content else bytes)
         # a damaged header ends a tar as its end does
-        if file.read(MOST_BYTES).strip(b"\0") or file.read(1):
+        rest = tar.fileobj
+        if rest and (rest.read(MOST_BYTES).strip(b"\0") or rest.read(1)):
             raise tarfile.ReadError("its end is followed by more")
-
-
-class BoundedFile:
-    """A tar's content for :mod:`tarfile`, which would read a header of any length at once."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int) -> bytes:
-        """At most ``size`` bytes."""
-        if size > MOST_BYTES:
-            raise DataError(f"a header has {size:,} bytes; refused")
-        return self.file.read(size)
 
 
 #: Images by class and file name: one that lies in two places counts once.

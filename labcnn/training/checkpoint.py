@@ -1,10 +1,8 @@
 """Saving and restoring a run at any step: tensors and plain values only."""
 
 import io
-import pickle
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from labcnn.errors import RunError, is_out_of_memory
+from labcnn.errors import UNREADABLE, RunError, is_out_of_memory
 from labcnn.files import write_atomically
 
 #: Changes when an older checkpoint can't be read any more.
@@ -111,18 +109,9 @@ def read(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:  # torch writes checksums, but doesn't compare them
             damaged = archive.testzip()
         found, whole = content["format"], {"run", "maker", "state"} <= content.keys()
-    except (
-        RuntimeError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        if is_out_of_memory(error):  # then it may well be whole: it must stay
+    except UNREADABLE as error:
+        # the machine's fault (memory, disk): the file may well be whole, and must stay
+        if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno):
             raise
         raise RunError("is cut short or no checkpoint") from None
     if damaged is not None:

@@ -3,7 +3,6 @@
 import copy
 import math
 import sys
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,36 +91,6 @@ def judge(diverged: bool, test: Evaluation, classes: int) -> tuple[Status, str, 
     if diverged:
         return "diverged", f"the training loss wasn't finite; {reason}", p_value
     return "ok" if p_value <= SIGNIFICANCE else "no_learning", reason, p_value
-
-
-def reestimate_norm(
-    model: nn.Module, inputs: Iterable[Tensor], hardware: Hardware, *, dropout: bool = False
-) -> None:
-    """Take the means and variances of the batch normalisations anew; nothing else changes.
-
-    What training leaves is a moving average that saw the net with dropout on. Where dropout changes
-    the variance that a normalisation sees, the net in evaluation mode needs other statistics (Li et
-    al. 2019, arXiv:1801.05134).
-
-    Parameters
-    ----------
-    inputs : batches N x 3 x H x W of the training images, shuffled: those of a batch in the order
-        of classes vary too little. Each batch has the same weight.
-    dropout : leave dropout on, as in training.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    model.train(dropout)
-    for norm in norms:
-        norm.train().reset_running_stats()
-        norm.momentum = None  # torch's word for the mean over all batches
-    with torch.no_grad():
-        for x in inputs:
-            with hardware.autocast():
-                model(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.eval()
 
 
 def views_of(x: Tensor, count: int) -> list[tuple[float, Tensor]]:

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from labcnn.errors import LockedError, RunError
 from labcnn.files import remove_leftovers, write_text
-from labcnn.recipe import complete
+from labcnn.recipe import Recipe
 from labcnn.request import RunRequest
 from labcnn.runs import EXPERIMENT, HISTORY, RESULT, RunFolder, find_runs, lock_path, new_path
 
@@ -24,18 +24,28 @@ MOMENT, LONG = 1, 60
 def start_run(request: RunRequest, fingerprint: str) -> Iterator[None]:
     """Hold the run's lock, and let the run join its experiment if it is to be trained.
 
-    Both happen while the experiment's lock is held: whoever holds a run's lock has joined, so that
-    the next run sees it before it has trained anything.
+    The operating system frees a lock however its process ends. Whoever holds a run's lock has
+    joined, as both happen while the experiment's lock is held: so the next run sees it before it
+    has trained anything.
 
     Raises
     ------
     RunError
-        Another process trains this run, or it can't join.
+        Another process trains this run, it can't join, or a process that was stopped while it wrote
+        the experiment's record doesn't let its lock go.
     """
-    with experiment_lock(request), ExitStack() as stack:
-        stack.enter_context(lock_run(request))
-        restore(request)
-        if request.overwrite or not request.folder.finished:
+    run = request.folder
+    lock = run.path.parents[1] / ".experiment.lock"
+    slow = RunError(f"{lock}: another process has held it for {LONG} s; is one stopped?")
+    busy = LockedError(
+        f"variant={run.variant} seed={run.seed} of experiment {run.experiment} is being trained by "
+        "another process; wait for it or stop it"
+    )
+    with hold_lock(lock, LONG, slow), ExitStack() as stack:
+        stack.enter_context(hold_lock(lock_path(run.path), MOMENT, busy))
+        if not run.finished and RunFolder(new_path(run.path)).finished:
+            publish(run.path)  # a process was killed while it did
+        if request.overwrite or not run.finished:
             join_experiment(request, fingerprint)
         held = stack.pop_all()
     with held:
@@ -43,63 +53,50 @@ def start_run(request: RunRequest, fingerprint: str) -> Iterator[None]:
 
 
 @contextmanager
-def lock_run(request: RunRequest) -> Iterator[None]:
-    """Hold the run's lock; the operating system frees it however the process ends.
-
-    Raises
-    ------
-    RunError
-        Another process trains this run.
-    """
-    lock = lock_path(request.folder.path)
+def hold_lock(lock: Path, seconds: int, error: RunError) -> Iterator[None]:
+    """Hold a lock; raise the error if another process still has it after so many seconds."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, timeout=MOMENT):
+        with FileLock(lock, timeout=seconds):
             yield
     except Timeout:
-        recipe = request.recipe
-        raise LockedError(
-            f"variant={recipe.variant} seed={recipe.seed} of experiment "
-            f"{request.experiment_name} is being trained by another process; wait for it or stop it"
-        ) from None
+        raise error from None
 
 
 def join_experiment(request: RunRequest, fingerprint: str) -> None:
     """Record what the experiment's runs share, or check that this run shares it.
 
     A run that is alone in its experiment may change what is shared, and one that is trained anew
-    may have other data: what the others have is out of date then (``labcnn runs`` says so).
+    may have other data: the results of the others are stale then (``labcnn runs`` says so).
 
     Raises
     ------
     RunError
         A shared field differs: names it with both values. Or the record is cut or foreign.
     """
-    path = record_path(request)
+    run = request.folder
+    record = run.path.parents[1] / EXPERIMENT
     mine: dict[str, Any] = {**request.recipe.shared, "data_fingerprint": fingerprint}
-    remove_leftovers(path.parent)
-    if has_others(request):
-        theirs = read_record(path) or {
-            **mine,
-            **shared_by_results(request.folder.path.parents[2], request.experiment_name),
-        }
+    remove_leftovers(record.parent)
+    if has_others(run):
+        theirs = read_record(record) or shared_by_results(run.path.parents[2], run.experiment)
         if request.overwrite:
             theirs["data_fingerprint"] = fingerprint
-        require_equal(request.experiment_name, theirs, mine)
-    write_text(path, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
+        require_equal(run.experiment, {**mine, **theirs}, mine)
+    write_text(record, json.dumps(mine, indent=2, ensure_ascii=False) + "\n")
 
 
-def record_path(request: RunRequest) -> Path:
-    """The file that says what an experiment's runs share."""
-    return request.folder.path.parents[1] / EXPERIMENT
+def read_record(path: Path) -> dict[str, Any]:
+    """What an experiment's runs share, by its record; empty where there is none.
 
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """What an experiment's runs share, by its record; None where there is none."""
+    A field that is younger than the record has its default, as in a saved recipe.
+    """
+    fields = Recipe.model_fields.items()
     try:
-        return complete(json.loads(path.read_bytes()))
+        known = {name: field.default for name, field in fields if not field.is_required()}
+        return known | json.loads(path.read_bytes())
     except FileNotFoundError:
-        return None
+        return {}
     except (ValueError, TypeError):
         raise RunError(f"{path}: cut or foreign; delete it, the next run writes it anew") from None
 
@@ -112,38 +109,17 @@ def shared_by_results(logs: Path, experiment: str) -> dict[str, Any]:
     return {}
 
 
-@contextmanager
-def experiment_lock(request: RunRequest) -> Iterator[None]:
-    """Hold the lock on an experiment's record.
-
-    Raises
-    ------
-    RunError
-        A process that was stopped in the middle of writing it, say, doesn't let it go.
-    """
-    lock = record_path(request).with_name(".experiment.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=LONG):
-            yield
-    except Timeout:
-        raise RunError(
-            f"{lock}: another process has held it for {LONG} s; is one stopped?"
-        ) from None
-
-
-def has_others(request: RunRequest) -> bool:
+def has_others(mine: RunFolder) -> bool:
     """Whether the experiment has another run: one that is trained now, or that has an epoch.
 
     One that ended before its first epoch has trained nothing that could be compared; it is refused
     itself, if others have another recipe by the time it goes on.
     """
-    mine = request.folder
     trained = find_runs(mine.path.parents[2], mine.experiment, (RESULT, HISTORY))
     locks = mine.path.parents[1].glob("*/.seed*.lock")
-    held = (RunFolder(lock.with_name(lock.name[1:].removesuffix(".lock"))) for lock in locks)
+    locked = (RunFolder(lock.with_name(lock.name[1:].removesuffix(".lock"))) for lock in locks)
     return any(run != mine for run in trained) or any(
-        run != mine and run.is_locked() for run in held
+        run != mine and run.is_locked() for run in locked
     )
 
 
@@ -157,45 +133,20 @@ def require_equal(experiment: str, theirs: dict[str, Any], mine: dict[str, Any])
             )
 
 
-def restore(request: RunRequest) -> None:
-    """Finish a :func:`publish` that was stopped between its two renames; the lock is held.
-
-    The run's folder gets the new run's files if that run is whole, else those of the old one.
-    """
-    path = request.folder.path
-    if request.folder.finished:
-        shutil.rmtree(_old(path), ignore_errors=True)  # what a process killed in `publish` left
-        return
-    if not _old(path).exists():
-        return
-    source = new_path(path) if RunFolder(new_path(path)).finished else _old(path)
-    path.mkdir(exist_ok=True)  # it may be there: a workflow puts the executed notebook into it
-    for item in sorted(source.iterdir(), key=lambda item: item.name == RESULT):
-        if not (path / item.name).exists():
-            item.replace(path / item.name)
-    for left in (source, _old(path)):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def working_folder(request: RunRequest) -> RunFolder:
-    """Where this run writes: its folder, or one beside it if that holds a finished run."""
-    if not request.folder.finished:
-        return request.folder
-    work = RunFolder(new_path(request.folder.path))
-    (work.path / RESULT).unlink(missing_ok=True)  # of a run that was stopped before `publish`
+def working_folder(run: RunFolder) -> RunFolder:
+    """Where a run writes: its folder, or one beside it if that holds a finished run."""
+    if not run.finished:
+        return run
+    work = RunFolder(new_path(run.path))
+    (work.path / RESULT).unlink(missing_ok=True)  # of a process that was killed before `publish`
     return work
 
 
-def publish(work: RunFolder, request: RunRequest) -> None:
-    """Put a complete new run in the place of the finished one that it overwrites."""
-    path = request.folder.path
-    if work.path == path:
-        return
-    shutil.rmtree(_old(path), ignore_errors=True)
-    path.replace(_old(path))
-    work.path.replace(path)
-    shutil.rmtree(_old(path))
+def publish(path: Path) -> None:
+    """Put the new run beside ``path``, which is whole, in the place of what is there.
 
-
-def _old(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
+    The result goes first: without it, the next process knows that this one was killed here.
+    """
+    (path / RESULT).unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+    new_path(path).replace(path)

@@ -212,7 +212,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def describe(fingerprint: str, code: Code, clock: Clock) -> Provenance:
+def make_provenance(fingerprint: str, code: Code, clock: Clock) -> Provenance:
     """Provenance of a run with the data of ``fingerprint``, finished now."""
     return Provenance(
         **clock.machine.model_dump(),

@@ -164,7 +164,7 @@ def load_model(run: RunFolder | Path | str, device: str = "auto") -> TrainedNet:
         values = json.loads(notes["recipe"])
         if values["variant"] not in VARIANTS and "network" in notes:
             register(values["variant"], Variant(**json.loads(notes["network"])))
-        recipe = Recipe.from_saved(values)
+        recipe = Recipe(**values)
         class_names = json.loads(notes["class_names"])
         precision = notes["precision"]
         net = ConvNet(recipe.network, recipe.width, len(class_names), recipe.dropout_rate)

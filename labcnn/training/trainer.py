@@ -32,22 +32,17 @@ from labcnn.runs import (
 )
 from labcnn.training.checkpoint import Checkpoint, random_state, set_random_state
 from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
-from labcnn.training.experiment import (
-    publish,
-    require_equal,
-    start_run,
-    working_folder,
-)
+from labcnn.training.experiment import publish, require_equal, start_run, working_folder
 from labcnn.training.hardware import (
     Clock,
     Hardware,
     at_least_float32,
     choose_hardware,
-    describe,
     describe_machine,
     describe_maker,
     fast_bf16,
     inspect_code,
+    make_provenance,
 )
 from labcnn.training.journal import Journal
 from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
@@ -266,7 +261,7 @@ class Trainer:
                 images_per_second=harmonic_mean(row["images_per_second"] for row in history),
             ),
             model=ModelSize(**size._asdict()),
-            provenance=describe(self.data.fingerprint, self.code, self.clock),
+            provenance=make_provenance(self.data.fingerprint, self.code, self.clock),
         )
 
     @property
@@ -390,12 +385,12 @@ def fit(
             "precision=bf16 is slower than fp32 on this processor, up to 13 times where it has no "
             "bfloat16 of its own; auto takes fp32 here"
         )
-    recipe, folder = request.recipe, request.folder.path
+    recipe, run = request.recipe, request.folder
     needs = f"batch_size={recipe.batch_size} and width={recipe.width}"
-    with explain_system_errors(folder, needs), start_run(request, data.fingerprint):
-        if request.folder.finished and not request.overwrite:  # by another process, meanwhile
+    with explain_system_errors(run.path, needs), start_run(request, data.fingerprint):
+        if run.finished and not request.overwrite:  # by another process, meanwhile
             return load_finished(request)
-        work = working_folder(request)
+        work = working_folder(run)
         remove_leftovers(work.path)
         trainer = Trainer(request, data, hardware, work, watcher)
         try:
@@ -405,7 +400,8 @@ def fit(
                 f"stopped in epoch {trainer.epoch} of {recipe.epochs}; the same run again goes on "
                 "from its last checkpoint"
             ) from None
-        publish(work, request)
+        if work != run:
+            publish(run.path)
     return result
 
 
