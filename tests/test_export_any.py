@@ -375,6 +375,7 @@ CELLS = st.fixed_dictionaries(
 @pytest.mark.parametrize("kind", FORMATS)
 @settings(
     max_examples=5,
+    derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
