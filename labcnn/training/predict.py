@@ -124,9 +124,7 @@ class TrainedNet(nn.Module):
         except ImportError:
             raise RunError("ONNX needs more packages: pip install 'labcnn[onnx]'") from None
         size = self.recipe.last_size
-        net = copy.deepcopy(self.net).to(
-            "cpu", torch.float32, memory_format=torch.contiguous_format
-        )
+        net = copy.deepcopy(self.net).cpu().float().to(memory_format=torch.contiguous_format)
         program = torch.onnx.export(
             net, (torch.zeros(2, 3, size, size),), input_names=["images"], output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("N")},), dynamo=True, verbose=False,
