@@ -18,6 +18,7 @@ from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from labcnn.data import Origin, load_dataset, origin
 from labcnn.data.splits import ImageData
@@ -25,7 +26,7 @@ from labcnn.errors import ParameterError, RunError, require_addresses
 from labcnn.recipe import refuse_unknown
 from labcnn.request import RunRequest
 from labcnn.runs import RunFolder, RunResult
-from labcnn.variants import label
+from labcnn.variants import BUILT_IN, label
 
 if TYPE_CHECKING:  # seconds, which a notebook that trains nothing doesn't spend
     from labcnn.models import ConvNet
@@ -144,12 +145,13 @@ def describe_request(request: RunRequest) -> Markdown:
 def name_run(request: RunRequest) -> str:
     """Variant, seed, experiment and folder of a run, in Markdown."""
     recipe, folder = request.recipe, request.folder.path
-    name = f"**{label(recipe.variant)}**"
+    name, variant = f"**{label(recipe.variant)}**", recipe.variant
+    if variant in BUILT_IN:  # one's own has no label but its name
+        name += {"zh": f"（`{variant}`）", "en": f" (`{variant}`)"}[request.language]
     return {
-        "zh": f"{name}（`{recipe.variant}`），种子 {recipe.seed}，"
-        f"实验 `{request.experiment_name}`，文件夹 `{folder}`",
-        "en": f"{name} (`{recipe.variant}`), seed {recipe.seed}, experiment "
-        f"`{request.experiment_name}`, folder `{folder}`",
+        "zh": f"{name}，种子 {recipe.seed}，实验 `{request.experiment_name}`，文件夹 `{folder}`",
+        "en": f"{name}, seed {recipe.seed}, experiment `{request.experiment_name}`, "
+        f"folder `{folder}`",
     }[request.language]
 
 
@@ -187,8 +189,8 @@ def build_network(request: RunRequest, data: ImageData) -> "ConvNet":
 def train(request: RunRequest, data: ImageData) -> RunResult:
     """Train what ``request`` asks for, by :func:`labcnn.training.trainer.fit`, and watch it.
 
-    A line is printed for each epoch. Where a person is at the notebook, there are also a bar
-    within the epoch and the curves, which are drawn anew after each.
+    A line is printed for each epoch. Where a person is at the notebook, there are also the curves,
+    which are drawn anew after each, and a bar within the epoch.
     """
     from labcnn.training.trainer import fit
 
@@ -198,36 +200,35 @@ def train(request: RunRequest, data: ImageData) -> RunResult:
 
 
 class LiveDisplay:
-    """A run while it is trained: a bar within the epoch, and one figure of all epochs so far."""
+    """A run while it is trained: one figure of all epochs so far, and a bar within the epoch.
+
+    The figure's place is above the lines of the epochs, so that they stay together.
+    """
 
     def __init__(self, request: RunRequest) -> None:
         self.request = request
         self.seconds: float | None = None
-        self.handle: DisplayHandle | None = None
+        self.handle: DisplayHandle = display(Markdown(""), display_id=True)
 
     def steps(self, batches: Iterable[Any], epoch: int, first: int, count: int) -> Iterable[Any]:
         """The batches of an epoch, whose steps before ``first`` of ``count`` are done."""
         from tqdm import tqdm
 
-        last = self.request.recipe.epochs
-        text = {"zh": f"第 {epoch}/{last} 轮", "en": f"epoch {epoch} of {last}"}
+        last, language = self.request.recipe.epochs, self.request.language
+        text = {"zh": f"第 {epoch}/{last} 轮", "en": f"epoch {epoch} of {last}"}[language]
         if self.seconds is not None:
-            minutes = f"{self.seconds * (last - epoch + 1) / 60:.1f}"
-            text["zh"] += f"，至多还需 {minutes} 分钟"
-            text["en"] += f", at most {minutes} minutes left"
+            left = tqdm.format_interval(self.seconds * (last - epoch + 1))
+            text += {"zh": f"，全部至多还需 {left}", "en": f", all at most {left} more"}[language]
+        unit = {"zh": "步", "en": "step"}[language]
         return tqdm(
-            batches, text[self.request.language], count, initial=first, file=sys.stdout,
-            leave=False, mininterval=0.5,
+            batches, text, count, initial=first, unit=unit, file=sys.stdout, leave=False,
+            mininterval=0.5, ncols=90,
         )  # fmt: skip
 
     def after_epoch(self, history: Sequence[dict[str, Any]]) -> None:
         """Draw the curves anew."""
         self.seconds = history[-1]["seconds"]
-        figure = draw_curves(pd.DataFrame(history), None, self.request.language)
-        if self.handle is None:
-            self.handle = display(figure, display_id=True)
-        else:
-            self.handle.update(figure)
+        self.handle.update(draw_curves(pd.DataFrame(history), None, self.request.language))
 
 
 def is_watched() -> bool:
@@ -276,7 +277,7 @@ def draw_curves(history: pd.DataFrame, best: int | None, language: str) -> Figur
                "best epoch"),
     }[language]  # fmt: skip
     with _chinese():
-        figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
+        figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
         styles = (("train", ":"), ("train_eval", "--"), ("val", "-"))
         for (ax, measure), (k, (split, style)) in product(
             zip(axes, ("loss", "accuracy"), strict=True), enumerate(styles)
@@ -287,9 +288,13 @@ def draw_curves(history: pd.DataFrame, best: int | None, language: str) -> Figur
             if best is not None:
                 ax.axvline(best, color="0.7", linewidth=1, zorder=0, label=words[6])
             ax.set(xlabel=words[0], ylabel=measure)
-            ax.xaxis.get_major_locator().set_params(integer=True)
-        axes[0].legend()
-        return _finish(figure)
+            ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes[1].yaxis.set_major_formatter(PercentFormatter(1))
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, ncols=len(labels), loc="upper center", frameon=False)
+        figure.tight_layout(rect=(0, 0, 1, 0.92))
+        plt.close(figure)
+        return figure
 
 
 def plot_predictions(request: RunRequest, data: ImageData, count: int = 20) -> Figure:

@@ -31,7 +31,7 @@ def few_quiet_images() -> ImageData:
     return small_data(noise=20)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def program():
     """A function that gives a program's path; without it the test is skipped, in CI it fails."""
 

@@ -34,7 +34,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(small_data, capsys, paramet
     capsys.readouterr()
     result = fit(cut, small_data)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "Resuming after epoch 2 and 0 steps."
+    assert lines[0] == "从检查点继续：已完成 2 轮又 0 步。"
     assert [line.split()[0] for line in lines[2:]] == ["1", "2", "3"]  # the table is whole again
     assert result.provenance.started == "2001-02-03T04:05:06+00:00"
     assert result.timing.total_seconds > 1000 and result.provenance.interruptions == 1

@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_written_costs_nothing_that_is_saved(small_data, w
     assert path.stat().st_size == size
     capsys.readouterr()
     fit(cut, small_data)
-    assert "Resuming after epoch 2 and 0 steps" in capsys.readouterr().out
+    assert "已完成 2 轮又 0 步" in capsys.readouterr().out
     assert numbers_of(cut.folder) == whole
 
 

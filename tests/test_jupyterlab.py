@@ -1,4 +1,4 @@
-"""The notebooks as a person uses them in JupyterLab, in a browser: run all cells, export."""
+"""The notebooks as a person uses them in JupyterLab, in a browser."""
 
 import io
 import json
@@ -9,13 +9,26 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import nbformat
+import nbformat.v4 as v4
 import pypdfium2
 import pytest
-from playwright.sync_api import Download, Page, expect, sync_playwright
+from fake_runs import write_runs
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Download,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
 from report_notebook import META, notebook
 from waiting import wait_for
 
@@ -24,6 +37,8 @@ from labcnn.runs import load_runs
 
 pytestmark = pytest.mark.system
 
+NOTEBOOKS = project_root() / "notebooks"
+
 #: No first-run pages, and nothing that looks for a network.
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -31,53 +46,73 @@ FLAGS = [
 ]  # fmt: skip
 #: For each thing that is waited for; a busy machine takes several times what an idle one does.
 SECONDS = 120
-CHANGED = {
-    'dataset = "auto"': 'dataset = "shapes"',
-    "fraction = 1.0": "fraction = 0.04",
-    "epochs = None": "epochs = 2",
-    "width = None": "width = 4",
-    "threads = None": "threads = 1",
-}
+SMALL = {"variant": "short_norm", "dataset": "shapes", "threads": 1}
+#: Epochs of a second or more, and of a few steps.
+LONG = {**SMALL, "epochs": 5, "width": 16}
+SHORT = {**SMALL, "epochs": 1, "width": 4, "fraction": 0.04}
+#: The notebooks that train no run; by their names, values that make them small.
+OTHERS = sorted({p.name for p in NOTEBOOKS.glob("*.ipynb")} - {"train.ipynb"})
+VALUES = {"explore.ipynb": {"fraction": 0.1, "epochs": 1}}
+READ, TRAIN = "request = read_request()", "result = train(request, data)"
+OWN = """from labcnn import Variant, register
+register("short_gelu", Variant("short", norm=True, activation="gelu"))"""
+COMPARE = """from labreport.compare import compare
+compare("short_norm", "short_gelu")"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What JupyterLab shows: train.ipynb, its values changed to be small, and a report."""
-    folder = tmp_path_factory.mktemp("lab")
-    train = nbformat.read(project_root() / "notebooks" / "train.ipynb", as_version=4)
-    (cell,) = [c for c in train.cells if "parameters" in c.metadata.get("tags", [])]
-    for old, new in CHANGED.items():
-        assert old in cell.source
-        cell.source = cell.source.replace(old, new)
-    nbformat.write(train, folder / "train.ipynb")
-    report = notebook()
-    report.metadata["kernelspec"] = train.metadata["kernelspec"]
-    nbformat.write(report, folder / "报告 1.ipynb")
-    return folder
+    """What JupyterLab shows."""
+    return tmp_path_factory.mktemp("lab")
 
 
 @pytest.fixture(scope="module")
 def lab(folder: Path) -> Iterator[str]:
     """The address of a JupyterLab in the folder; results go into its ``logs``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1",
         "--IdentityProvider.token=secret", f"--ServerApp.root_dir={folder}", "--allow-root",
     ]  # fmt: skip
+    with serve(command, "/api?token=secret", folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(program: Callable[[str], str]) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A window so high that no cell is out of sight: JupyterLab keeps only those it shows."""
+    context = browser.new_context(viewport={"width": 1400, "height": 8000})
+    context.set_default_timeout(1000 * SECONDS)
+    expect.set_options(timeout=1000 * SECONDS)
+    yield context
+    context.close()
+
+
+@contextmanager
+def serve(command: list[str], page: str, folder: Path) -> Iterator[str]:
+    """A server of web pages as long as the block; ``--port`` is added. Gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
     environment = {**os.environ, "LABCNN_LOGS": str(folder / "logs")}
-    with (folder / "lab.log").open("w", encoding="utf-8") as log:
+    with (folder / "server.log").open("a", encoding="utf-8") as log:
         server = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, env=environment
-        )
-    address = f"http://127.0.0.1:{port}"
+            [*command, f"--port={address.rpartition(':')[2]}"],
+            cwd=folder, stdout=log, stderr=subprocess.STDOUT, env=environment,
+        )  # fmt: skip
     try:
-        wait_for("the server answers", lambda: answers(f"{address}/api?token=secret"), SECONDS)
+        wait_for("the server answers", lambda: answers(address + page), SECONDS)
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(SECONDS)
 
 
 def answers(address: str) -> bool:
@@ -88,72 +123,240 @@ def answers(address: str) -> bool:
     return True
 
 
-def arrived(page: Page, downloads: list[Download], saved: dict[str, bytes]) -> bool:
-    """Whether there is a download that isn't saved; the page tells of it while it is waited for."""
-    page.wait_for_timeout(100)
-    return len(downloads) > len(saved)
+class Notebook:
+    """A notebook that is open in JupyterLab."""
+
+    def __init__(self, lab: str, context: BrowserContext, file: Path) -> None:
+        self.downloads: list[Download] = []
+        context.on("page", self._watch)
+        self.file, self.page = file, context.new_page()
+        self.page.goto(f"{lab}/lab/tree/{file.name}?token=secret&reset")
+        self.wait_until_idle()
+
+    def wait_until_idle(self) -> None:
+        """Wait for the kernel: before it is idle, it drops what it is sent (jupyterlab #8490)."""
+        expect(self.page.get_by_text(re.compile(r"\| Idle"))).to_be_visible()
+
+    def choose(self, menu: str, entry: str) -> None:
+        self.page.get_by_role("menuitem", name=menu, exact=True).click()
+        self.page.get_by_role("menuitem", name=entry, exact=True).click()
+
+    def cell(self, source: str) -> Locator:
+        """The code cell that has this line."""
+        shown = self.page.locator(".jp-InputArea", has_text=source)
+        return self.page.locator(".jp-CodeCell", has=shown)
+
+    def select(self, source: str) -> None:
+        self.cell(source).locator(".jp-InputPrompt").click()
+
+    def run(self, source: str) -> str:
+        """Run one cell; what it puts out."""
+        self.select(source)
+        before = self.cell(source).locator(".jp-InputPrompt").inner_text()
+        self.page.keyboard.press("Control+Enter")
+        return self.result(source, before)
+
+    def result(self, source: str, before: str = "[ ]:") -> str:
+        """What a cell puts out, once it has run: its number isn't ``before`` any more."""
+        done = re.compile(rf"^(?!{re.escape(before)}$)\[\d+\]:$")
+        expect(self.cell(source).locator(".jp-InputPrompt")).to_have_text(done)
+        self.wait_until_idle()
+        return "\n".join(self.cell(source).locator(".jp-OutputArea-output").all_inner_texts())
+
+    def write(self, source: str, new: str) -> None:
+        """Replace a cell's text, as a person does."""
+        self.cell(source).locator(".cm-content").click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(new)
+        self.page.keyboard.press("Escape")
+
+    def add(self, source: str, new: str) -> None:
+        """Insert a code cell below another."""
+        self.select(source)
+        self.page.keyboard.press("b")
+        self.page.keyboard.press("Enter")
+        self.page.keyboard.insert_text(new)
+        self.page.keyboard.press("Escape")
+
+    def save(self) -> list[Any]:
+        """The outputs of the saved notebook."""
+        self.page.keyboard.press("Control+s")
+        changed = self.page.locator(".lm-TabBar-tab.jp-mod-dirty")
+        expect(changed).to_have_count(0)
+        cells = nbformat.read(self.file, as_version=4).cells
+        return [output for cell in cells for output in cell.get("outputs", [])]
+
+    def export(self, kind: str) -> bytes:
+        """The file that comes of the menu's entry, in whose name it is."""
+        self.page.bring_to_front()  # the download's own window closes menus
+        self.page.get_by_role("menuitem", name="File", exact=True).click()
+        self.page.locator(".lm-Menu-item", has_text="Save and Export Notebook As").hover()
+        entry = self.page.get_by_role("menuitem", name=f"Report_{kind}", exact=True)
+        expect(entry).to_be_visible()
+        shown = self.page.get_by_role("menuitem", name=re.compile("^report", re.I))
+        names = sorted(name.strip() for name in shown.all_inner_texts())
+        assert names == ["Report_docx", "Report_html", "Report_pdf"]
+        entry.click()
+        wait_for(f"{kind} comes", self._has_download, SECONDS, pause=0)
+        download = self.downloads.pop()
+        assert download.suggested_filename == f"{self.file.stem}.{kind}"
+        return Path(download.path()).read_bytes()
+
+    def _watch(self, opened: Page) -> None:
+        opened.on("download", lambda download: self.downloads.append(download))
+
+    def _has_download(self) -> bool:
+        self.page.wait_for_timeout(100)  # it tells of one while it waits
+        return bool(self.downloads)
 
 
-def test_run_all_in_jupyterlab(lab, folder, program):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(1000 * SECONDS)
-        page.goto(f"{lab}/lab/tree/train.ipynb?token=secret&reset")
-        # A kernel that isn't idle yet drops what Run All sends it (jupyterlab #8490).
-        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=1000 * SECONDS)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        expect(page.locator(".jp-OutputArea").get_by_text("stopped by: cap")).to_be_attached(
-            timeout=1000 * SECONDS
+def write_notebook(name: str, to: Path, **values: Any) -> Path:
+    """A notebook of the project, some values of its parameters' cell changed."""
+    made = nbformat.read(NOTEBOOKS / name, as_version=4)
+    (cell,) = [c for c in made.cells if "parameters" in c.metadata.get("tags", [])]
+    for parameter, value in values.items():
+        line = rf"(?m)^{parameter} = [^#\n]*?(?=  #|$)"
+        cell.source, count = re.subn(
+            line, lambda _, new=f"{parameter} = {value!r}": new, cell.source
         )
-        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=1000 * SECONDS)
+        assert count == 1
+    nbformat.write(made, to)
+    return to
 
-        page.keyboard.press("Control+s")
-        saved = folder / "train.ipynb"
-        words = "stopped by: cap"
-        wait_for("it is saved", lambda: words in saved.read_text(encoding="utf-8"), SECONDS)
-        browser.close()
+
+def require_clean(outputs: list[Any]) -> None:
+    """No error, and no warning: of a letter that a figure's font lacks, for example."""
+    assert [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"] == []
+
+
+def watched_steps(board: str) -> list[int]:
+    """The epochs of the validation loss that TensorBoard shows; none if it knows no run yet."""
+    with urllib.request.urlopen(f"{board}/data/plugin/scalars/tags") as answer:
+        runs = list(json.load(answer))
+    if not runs:
+        return []
+    query = urlencode({"run": runs[0], "tag": "loss/val"})
+    with urllib.request.urlopen(f"{board}/data/plugin/scalars/scalars?{query}") as answer:
+        return [step for _, step, _ in json.load(answer)]
+
+
+def test_a_run_is_watched_stopped_and_resumed(
+    lab: str, context: BrowserContext, folder: Path
+) -> None:
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir=logs", "--reload_interval=1"]
+    with serve(command, "/data/plugin/scalars/tags", folder) as board:
+        train = Notebook(
+            lab, context, write_notebook("train.ipynb", folder / "train.ipynb", **LONG)
+        )
+        outputs = train.cell(TRAIN).locator(".jp-OutputArea-output")
+        picture = train.cell(TRAIN).locator("img")
+        train.choose("Run", "Run All Cells")
+
+        def wait_for_bar(epochs: str) -> None:
+            bar = re.compile(rf"第 {epochs}/5 轮.*: +[1-9]\d?%\|[^|]+\| \d+/\d+ \[.*步/s\]")
+            expect(outputs.filter(has_text=bar)).to_have_count(1)
+
+        wait_for_bar("1")
+        expect(picture).to_have_count(0)
+        wait_for_bar("[23]")
+        expect(picture).to_have_count(1)
+        first = picture.get_attribute("src")
+        expect(picture).not_to_have_attribute("src", str(first))
+        wait_for_bar("[2-5]")
+        train.page.get_by_role("button", name="Interrupt the kernel").click()
+        *lines, last = train.result(TRAIN).splitlines()
+        stopped = re.fullmatch(
+            r"Interrupted: stopped in epoch ([3-5]) of 5; run this again to go on from the last "
+            "checkpoint",
+            last,
+        )
+        assert stopped and "Traceback" not in "".join(lines) and "步/s" not in "".join(lines)
+        assert picture.count() == 1
+        before = list(range(1, int(stopped[1])))
+        wait_for("it shows the epochs", lambda: watched_steps(board) == before, SECONDS)
+
+        train.select(TRAIN)
+        number = train.cell(TRAIN).locator(".jp-InputPrompt").inner_text()
+        train.choose("Run", "Run Selected Cell and All Below")
+        lines = train.result(TRAIN, before=number).splitlines()
+        head = next(k for k, line in enumerate(lines) if line.startswith("轮\t训练损失/准确率"))
+        assert lines[head - 1].startswith("从检查点继续：已完成")
+        assert [line.split()[0] for line in lines[head + 1 :]] == ["1", "2", "3", "4", "5"]
+        assert picture.count() == 1
+        wait_for("all epochs once", lambda: watched_steps(board) == [1, 2, 3, 4, 5], SECONDS)
+    assert "正常：共 5 轮" in train.result("tabulate_result(request)")
+    train.result("model.classify")
+    saved = train.save()
+    require_clean(saved)
+    assert train.file.stat().st_size < 1_000_000
+    assert sum("image/png" in output.get("data", {}) for output in saved) == 5
     (row,) = load_runs(folder / "logs").table.itertuples()
-    assert (row.variant, row.epochs_run) == ("short_all", 2)
-    outputs = [c.get("outputs", []) for c in nbformat.read(saved, as_version=4).cells]
-    assert "stopped by: cap" in json.dumps(outputs)
-    assert "error" not in {output["output_type"] for cell in outputs for output in cell}
+    assert (row.variant, row.epochs_run) == ("short_norm", 5)
 
 
-def test_save_and_export_as(lab, program):
+def test_cells_out_of_order_and_an_own_variant(
+    lab: str, context: BrowserContext, folder: Path
+) -> None:
+    own = Notebook(lab, context, write_notebook("train.ipynb", folder / "own.ipynb", **SHORT))
+    assert own.run(TRAIN) == (
+        f"RunError: request isn't there yet: first run the cell with `{READ}`, and those above it "
+        "(Run > Run All Above Selected Cell)"
+    )
+    own.choose("Run", "Run All Cells")
+    assert "short_norm" in own.result(TRAIN, "[1]:")
+    own.result("model.classify")
+    parameters = own.cell("# parameters").locator(".cm-content").inner_text()
+    own.write("# parameters", parameters.replace("'short_norm'", "'short_gelu'"))
+    own.add("# parameters", OWN)
+    own.run("# parameters")
+    own.run("Variant(")
+    assert own.run(TRAIN) == (
+        "RunError: variant is 'short_gelu' by now, this request has 'short_norm': run the cell "
+        f"with `{READ}` again, and those below it"
+    )
+    own.add("model.classify", COMPARE)
+    own.choose("Run", "Run All Cells")
+    shown = own.result("compare(")
+    outputs = own.cell("compare(").locator(".jp-OutputArea-output")
+    assert outputs.locator("table, img").count() == 2
+    assert shown.split()[:2] == ["seeds", "test"] and "short_gelu" in shown
+    assert "short_gelu" in own.result(TRAIN)
+    require_clean(own.save())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_run_all(name: str, lab: str, context: BrowserContext, folder: Path) -> None:
+    write_runs(folder / "fakes", images=300, parameters={"epochs": 3})
+    values = VALUES.get(name, {"logs": str(folder / "fakes")})
+    opened = Notebook(lab, context, write_notebook(name, folder / name, **values))
+    last = [c for c in nbformat.read(opened.file, 4).cells if c.cell_type == "code"][-1]
+    opened.choose("Run", "Run All Cells")
+    opened.result(last.source.splitlines()[-1])
+    saved = opened.save()
+    require_clean(saved)
+    assert sum("image/svg+xml" in output.get("data", {}) for output in saved) > 5
+
+
+def test_save_and_export_as(lab: str, context: BrowserContext, folder: Path) -> None:
     """The menu has the report's formats once each, under names that its server answers to."""
-    downloads: list[Download] = []
-
-    def watch(opened: Page) -> None:
-        opened.on("download", lambda download: downloads.append(download))
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
-        context = browser.new_context(viewport={"width": 1400, "height": 1000})
-        context.on("page", watch)
-        page = context.new_page()
-        page.set_default_timeout(1000 * SECONDS)
-        page.goto(f"{lab}/lab/tree/报告 1.ipynb?token=secret&reset")
-        expect(page.get_by_text(re.compile(r"\| Idle"))).to_be_visible(timeout=1000 * SECONDS)
-        saved: dict[str, bytes] = {}
-        for kind in ("Html", "Pdf", "Docx"):
-            page.bring_to_front()  # the download's own window closes menus
-            page.get_by_role("menuitem", name="File", exact=True).click()
-            page.locator(".lm-Menu-item", has_text="Save and Export Notebook As").hover()
-            entry = page.get_by_role("menuitem", name=f"Report_{kind.lower()}", exact=True)
-            expect(entry).to_be_visible()
-            shown = page.get_by_role("menuitem", name=re.compile("^report", re.I))
-            names = sorted(name.strip() for name in shown.all_inner_texts())
-            assert names == ["Report_docx", "Report_html", "Report_pdf"]
-            entry.click()
-            wait_for(f"{kind} comes", lambda: arrived(page, downloads, saved), SECONDS, pause=0)
-            download = downloads[len(saved)]
-            assert download.suggested_filename == f"报告 1.{kind.lower()}"
-            saved[kind] = Path(download.path()).read_bytes()
-        browser.close()
-    assert META["title"] in saved["Html"].decode()
-    with pypdfium2.PdfDocument(saved["Pdf"]) as pdf:
+    made = notebook()
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(made, folder / "报告 1.ipynb")
+    report = Notebook(lab, context, folder / "报告 1.ipynb")
+    assert META["title"] in report.export("html").decode()
+    with pypdfium2.PdfDocument(report.export("pdf")) as pdf:
         assert META["title"] in pdf[0].get_textpage().get_text_range()
-    with zipfile.ZipFile(io.BytesIO(saved["Docx"])) as package:
+    with zipfile.ZipFile(io.BytesIO(report.export("docx"))) as package:
         assert META["title"] in package.read("word/document.xml").decode()
+
+
+def test_exports_of_notebooks_never_run_and_failed_say_so(
+    lab: str, context: BrowserContext, folder: Path
+) -> None:
+    cells = [v4.new_code_cell("1 / 0")]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(v4.new_notebook(cells=cells, metadata=metadata), folder / "failed.ipynb")
+    failed = Notebook(lab, context, folder / "failed.ipynb")
+    assert "尚未运行" in failed.export("html").decode()
+    assert "ZeroDivisionError" in failed.run("1 / 0")
+    assert "运行出错：ZeroDivisionError: division by zero" in failed.export("html").decode()

@@ -66,7 +66,7 @@ def test_cells_out_of_order_and_changed_parameters_end_in_one_line(
     )
     assert said[2].startswith("ParameterError: no parameters: run the cell that begins with")
     assert "`data = load_data(request)`" in said[6] and "\n" not in said[6]
-    assert "short_norm" in said[8] and f"{logs}" in said[8] and "    1 " in said[8]
+    assert "short_norm" in said[8] and f"{logs}" in said[8] and "\n1\t" in said[8]
     stale = (
         "RunError: variant is 'short_baseline' by now, this request has 'short_norm': run the "
         "cell with `request = read_request()` again, and those below it"
@@ -105,7 +105,7 @@ def request(**given: Any) -> RunRequest:
 def test_a_watcher_sees_every_step_and_a_stop_costs_no_epoch(small_data, capsys) -> None:
     with pytest.raises(trainer.Interrupted) as stopped:
         fit(request(language="en"), small_data, Recorder(stop_in=2))
-    assert str(stopped.value).startswith("stopped in epoch 2 of 3; the same run again goes on")
+    assert str(stopped.value).startswith("stopped in epoch 2 of 3; run this again to go on")
     capsys.readouterr()
     watcher = Recorder()
     fit(request(language="en"), small_data, watcher)

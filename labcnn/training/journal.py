@@ -16,24 +16,28 @@ from labcnn.runs import (
     RunFolder,
 )
 
+#: Columns are apart by tabs, each cell 8 to 15 wide or its tab doubled: a browser's Chinese letters
+#: aren't as wide as two others.
 HEADERS = {
-    "en": " epoch   train loss/acc   evaluated acc     val loss/acc   learning rate   seconds"
-    "   images/s",
-    "zh": "    轮  训练损失/准确率      评估准确率  验证损失/准确率          学习率        秒"
-    "     图像/秒",
+    "en": "epoch\ttrain loss/acc\tevaluated acc\tval loss/acc\tlearning rate\tseconds\timages/s",
+    "zh": "轮\t训练损失/准确率\t评估时准确率\t验证损失/准确率\t学习率\t\t秒\t图像/秒",
 }
 LINE = (
-    "{epoch:6d}   {train_loss:7.4f} {train_accuracy:6.2%}          {train_eval_accuracy:6.2%}   "
-    "{val_loss:7.4f} {val_accuracy:6.2%}   {learning_rate:13.3g}   {seconds:7.1f}   "
-    "{images_per_second:8.0f}"
+    "{epoch}\t{train_loss:.4f}  {train_accuracy:<7.2%}\t{train_eval_accuracy:<9.2%}\t"
+    "{val_loss:.4f}  {val_accuracy:<7.2%}\t{learning_rate:<9.3g}\t{seconds:.1f}\t"
+    "{images_per_second:.0f}"
 )
+RESUMES = {
+    "en": "Resuming after epoch {} and {} steps.",
+    "zh": "从检查点继续：已完成 {} 轮又 {} 步。",
+}
 
 
 class Journal:
     """Rows of ``history.csv`` and ``gradients.csv``, rewritten whole after each epoch."""
 
     def __init__(self, folder: RunFolder, language: str = "en") -> None:
-        self.folder, self.header = folder, HEADERS[language]
+        self.folder, self.language = folder, language
         self.history: list[dict[str, Any]] = []
         self.gradients: list[dict[str, Any]] = []
 
@@ -46,19 +50,19 @@ class Journal:
     def add(self, row: dict[str, Any], gradients: list[dict[str, Any]]) -> None:
         """Add an epoch's row and its layers' norms, write the files and print a line."""
         if not self.history:
-            print(self.header)
+            print(HEADERS[self.language])
         self.history.append(row)
         self.gradients.extend(gradients)
         self.write()
         self._add_events(row)
         print(LINE.format(**row), flush=True)
 
-    def print_history(self) -> None:
-        """The lines of all epochs so far, of a run that goes on."""
+    def print_history(self, steps: int) -> None:
+        """Of a run that goes on: how far it is, and the lines of all epochs so far."""
+        print(RESUMES[self.language].format(len(self.history), steps))
         if self.history:
-            print(
-                "\n".join([self.header, *(LINE.format(**row) for row in self.history)]), flush=True
-            )
+            lines = [LINE.format(**row) for row in self.history]
+            print("\n".join([HEADERS[self.language], *lines]), flush=True)
 
     def write(self) -> None:
         for name, columns, rows in (

@@ -55,6 +55,10 @@ STEPS_PER_LOOK = 50
 EVALUATED_PER_CLASS = 10
 #: Images of the batch on which the layers' gradients are measured.
 PROBE_SIZE = 128
+FINISHED = {
+    "en": "This run is finished: here is its saved result. overwrite=True trains it anew.",
+    "zh": "这次运行早已完成，以下是保存的结果；overwrite = True 则重新训练。",
+}
 #: Training images whose patches a whitened stem is made from.
 WHITENING_IMAGES = 1000
 
@@ -288,8 +292,7 @@ class Trainer:
         if state := self.checkpoint.load():
             self.load_state_dict(state)
             self.clock.interruptions += 1
-            print(f"Resuming after epoch {self.epoch - 1} and {self.totals.steps} steps.")
-            self.journal.print_history()
+            self.journal.print_history(self.totals.steps)
         else:
             self.journal.gradients = gradient_norms(self.model, *self.probe, epoch=0)
             self.totals.reset(self.recipe.learning_rate)
@@ -397,8 +400,8 @@ def fit(
             result = trainer.train()
         except KeyboardInterrupt:
             raise Interrupted(
-                f"stopped in epoch {trainer.epoch} of {recipe.epochs}; the same run again goes on "
-                "from its last checkpoint"
+                f"stopped in epoch {trainer.epoch} of {recipe.epochs}; run this again to go on "
+                "from the last checkpoint"
             ) from None
         if work != run:
             publish(run.path)
@@ -429,7 +432,7 @@ def load_finished(request: RunRequest) -> RunResult:
     require_equal(request.experiment_name, result.recipe.shared, request.recipe.shared)
     with suppress(OSError):  # left by a process that was killed between its result and this
         (request.folder.path / CHECKPOINT).unlink(missing_ok=True)
-    print("This run is finished: here is its saved result. overwrite=True trains it anew.")
+    print(FINISHED[request.language])
     return result
 
 
