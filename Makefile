@@ -59,7 +59,7 @@ help: ## what there is (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  With report, sweep and plan (empty: the default):'
-	@echo '    DATASET=shapes|tiny-imagenet-200   FRACTION=0.1   EPOCHS=5   SEEDS="0 1"'
+	@echo '    DATASET=shapes|tiny-imagenet-200|cifar10|FOLDER   FRACTION=0.1   EPOCHS=5   SEEDS="0 1"'
 	@echo '    VARIANTS="short_all long_all" (the 13 of the report)'
 	@echo '    JOBS=2 (one per GPU, else per core)   MINUTES=90 (time limit of a run: none)'
 	@echo '    RETRIES=1   PROFILE=slurm (this machine)'

@@ -2,17 +2,18 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from labcnn.errors import ParameterError, list_valid
 from labcnn.variants import VARIANTS, Variant, get_variant
 
-Dataset = Literal["tiny-imagenet-200", "shapes"]
-DATASETS: tuple[str, ...] = get_args(Dataset)
+#: Data sets by name; the others are one's own pictures.
+DATASETS = ("tiny-imagenet-200", "cifar10", "shapes")
 Protocol = Literal["course", "tuned"]
 #: True or False; also as text, in which ``papermill -p augment true`` passes it on.
 Switch = Annotated[bool, Field(strict=False)]
@@ -71,7 +72,7 @@ class Recipe(BaseModel):
 
     variant: str
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    dataset: Dataset = "shapes"
+    dataset: str = "shapes"
     protocol: Protocol = "course"
     fraction: Annotated[float, Field(gt=0, le=1), Choice("{:g}pct")] = 1.0
     epochs: Annotated[int, Field(ge=1, le=10_000), Choice("{}ep", tuned=5, demo=4)] = 18
@@ -106,6 +107,12 @@ class Recipe(BaseModel):
     @classmethod
     def _known_variant(cls, name: Any) -> Any:
         get_variant(name)
+        return name
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _known_dataset(cls, name: Any) -> Any:
+        require_dataset(name)
         return name
 
     @model_validator(mode="after")
@@ -190,6 +197,20 @@ def defaults(dataset: str, protocol: str) -> dict[str, Any]:
     values = {name: Recipe.model_fields[name].default for name in CHOICES}
     special = {name: choice.special(dataset, protocol) for name, choice in CHOICES.items()}
     return values | {name: value for name, value in special.items() if value is not None}
+
+
+def is_own(dataset: str) -> bool:
+    """Whether a data set's name is one of one's own pictures: ``own-`` and their folder's name."""
+    return re.fullmatch(r"own-\w[\w-]{0,63}", dataset) is not None
+
+
+def require_dataset(name: Any) -> None:
+    """Raise a :class:`ParameterError` if ``name`` can't be a data set's."""
+    if not isinstance(name, str) or not (name in DATASETS or is_own(name)):
+        raise ParameterError(
+            f"dataset={name!r} is unknown; valid: auto, {', '.join(DATASETS)}, or a folder of "
+            "class folders with pictures (later by its name, own-...)"
+        )
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Iterable[str]) -> None:
