@@ -96,7 +96,7 @@ def status() -> None:
         typer.echo(f"prepared: {describe_data(name, data)}")
         typer.echo(f"  fingerprint {data.fingerprint}")
         size = data.train.images.nbytes + data.test.images.nbytes
-        typer.echo(f"  {size / 1e9:.2f} GB in {cache.folder_of(name)}")
+        typer.echo(f"  {size / 1e6:,.0f} MB in {cache.folder_of(name)}")
     for path in sorted(tiny_imagenet.downloads_folder().glob("*")):
         typer.echo(f"  download {path}: {path.stat().st_size:,} bytes (may be deleted)")
     typer.echo("shapes: made on demand, nothing to fetch")

@@ -57,7 +57,7 @@ def prepare_folder(path: Path) -> str:
         )
     name = name_folder(path)
     try:
-        found = _find_files(path)
+        found, others = _find_files(path)
     except OSError as error:
         raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
     except DataError as error:
@@ -71,7 +71,12 @@ def prepare_folder(path: Path) -> str:
         except DataError:  # cut or damaged
             return False
 
-    cache.prepare(name, str(path), lambda work: _choose_images(path, found, source), is_done)
+    def choose(work: Path) -> ImageFiles:
+        if others:
+            print(f"left out, no pictures: {list_some(others)}", file=sys.stderr)
+        return _choose_images(path, found, source)
+
+    cache.prepare(name, str(path), choose, is_done)
     return name
 
 
@@ -83,8 +88,13 @@ def name_folder(path: Path) -> str:
     return f"own-{words[:40].rstrip('-') or 'pictures'}"
 
 
-def _find_files(root: Path) -> Found:
-    """All files in class folders; a :class:`DataError` for what has no place."""
+def _find_files(root: Path) -> tuple[Found, list[str]]:
+    """All files in class folders, and the names of those that are in none.
+
+    A :class:`DataError` for what has no place, such as pictures in no class.
+    """
+    from PIL import Image
+
     inside = [path for path in sorted(root.iterdir()) if not _is_ignored(path)]
     splits = {path.name: path for path in inside if path.name in SPLITS and _has_folders(path)}
     if splits:
@@ -101,8 +111,11 @@ def _find_files(root: Path) -> Found:
                 found[split].setdefault(label, []).extend(_walk(path, root))
             else:
                 strays.append(path)
-    _judge_strays([path.relative_to(root).as_posix() for path in strays])
-    return found
+    names = [path.relative_to(root).as_posix() for path in strays]
+    endings = Image.registered_extensions() if strays else {}
+    if pictures := [name for name in names if Path(name).suffix.lower() in endings]:
+        raise DataError(f"pictures in no class folder ({len(pictures)}): {list_some(pictures)}")
+    return found, names
 
 
 def _is_ignored(path: Path) -> bool:
@@ -129,17 +142,6 @@ def _walk(
             yield File(name, info.st_size, info.st_mtime_ns)
         else:
             raise DataError(f"{name}: a pipe, socket or device, no picture")
-
-
-def _judge_strays(names: list[str]) -> None:
-    """Refuse pictures that lie in no class folder; say which other files are left out."""
-    from PIL import Image
-
-    endings = Image.registered_extensions() if names else {}
-    if pictures := [name for name in names if Path(name).suffix.lower() in endings]:
-        raise DataError(f"pictures in no class folder ({len(pictures)}): {list_some(pictures)}")
-    if names:
-        print(f"left out, no pictures: {list_some(names)}", file=sys.stderr)
 
 
 def _choose_images(root: Path, found: Found, source: str) -> ImageFiles:
