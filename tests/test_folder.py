@@ -7,21 +7,30 @@ import re
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import html5lib
 import numpy as np
 import pytest
+from fake_runs import write_runs
 from PIL import Image
 from training_requests import request
 from typer.testing import CliRunner
 
 from labcnn.cli import app
-from labcnn.data import Origin, cache, load_dataset, origin, resolve_dataset
+from labcnn.data import Origin, cache, load_dataset, origin, resolve_dataset, tiny_imagenet
 from labcnn.data.pictures import read_picture
 from labcnn.errors import DataError, LabError, ParameterError, RunError
 from labcnn.notebook import describe_request
 from labcnn.recipe import Recipe, defaults
 from labcnn.runs import load_runs
 from labcnn.training.trainer import fit
+from labreport import tables
+from labreport.build import build_report
+from labreport.facts import Facts
+from labreport.figures import comparison
+from labreport.study import load_study
+from labreport.verdicts import judge_claims
 
 COLOURS = {"猫": (200, 30, 30), "狗": (30, 200, 30), "Vögel": (30, 30, 200)}
 
@@ -49,10 +58,10 @@ def pets(tmp_path: Path) -> Path:
     return folder
 
 
-def fails(given: str | Path, kind: type[LabError] = DataError) -> str:
+def fails(given: str | Path | int, kind: type[LabError] = DataError) -> str:
     """The one line that is said of a folder."""
     with pytest.raises(kind) as error:
-        resolve_dataset(str(given))
+        resolve_dataset(given if isinstance(given, int) else str(given))
     (line,) = str(error.value).splitlines()
     return line
 
@@ -74,7 +83,7 @@ def test_a_picture_of_any_format_and_mode_comes_out_in_its_colours(
     exif = Image.Exif()
     exif[0x0112] = 6
     film = [picture, Image.new("RGB", picture.size)]
-    cases = {
+    cases: dict[str, tuple[Image.Image, Any, dict[str, Any]]] = {
         "a.png": (picture, colours, {}),
         "a.bmp": (picture, colours, {}),
         "a.webp": (picture, colours, {"lossless": True}),
@@ -158,12 +167,12 @@ def test_it_is_decoded_again_only_when_a_file_has_changed(
     write_pictures(pets / "猫", 1, COLOURS["狗"])  # another picture in the place of one
     resolve_dataset(str(pets))
     changed = load_dataset(name).fingerprint
+    assert capfd.readouterr().err.count("left out") == 0
     (pets / "猫" / "图 001.png").unlink()
-    resolve_dataset(str(pets))
-    assert len({before, changed, load_dataset(name).fingerprint}) == 3
     (pets / "notes.txt").write_text("of the camera", encoding="utf-8")
     resolve_dataset(str(pets))
     assert "left out, no pictures: notes.txt" in capfd.readouterr().err
+    assert len({before, changed, load_dataset(name).fingerprint}) == 3
 
 
 def test_given_splits_are_kept_and_missing_ones_are_taken_from_train(
@@ -309,7 +318,7 @@ def test_cifar10_is_fetched_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     said = labcnn_data("fetch", "cifar10", "--from", archive)
     assert "10 classes, 100 train and 20 test images" in said
     data = load_dataset(resolve_dataset("cifar10"))
-    assert (len(data.train), len(data.val), len(data.test)) == (90, 10, 20)
+    assert (len(data.train), len(data.val), len(data.test)) == (80, 20, 20)
     whole = data.train.images
     first = pickle.loads((tmp_path / "cifar-10-batches-py" / "data_batch_1").read_bytes())
     small = first["data"][3].reshape(3, 32, 32).transpose(1, 2, 0)
@@ -322,3 +331,42 @@ def test_cifar10_is_fetched_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "valid: tiny-imagenet-200, cifar10" in labcnn_data("fetch", "mnist")
     status = labcnn_data("status")
     assert "cifar10: prepared: 10 classes" in status and "tiny-imagenet-200: absent" in status
+
+
+def test_a_report_names_the_data_and_shows_the_original_beside_its_own_only(
+    tmp_path: Path, logs: Path
+) -> None:
+    """The whole analysis notebook, on runs of own pictures; tables and texts of the other sets."""
+    variants = ["short_baseline", "short_norm", "long_all"]
+    write_runs(logs, variants, parameters={"dataset": "own-我的图片"}, images=60)
+    build_report(logs, "own-我的图片", tmp_path / "report", {"images": False}, ["html"])
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    said = "".join(html5lib.parse(page, namespaceHTMLElements=False).itertext())
+    assert "own-我的图片（自己的图片）" in said
+    assert "比较的是什么：3 个模型在数据集 own-我的图片" in said
+    assert "make report DATASET=own-我的图片" in said
+    for foreign in ("ImageNet", "原报告", "原测试", "43.02"):
+        assert foreign not in page
+
+    for dataset, fingerprint, name, beside in (
+        ("tiny-imagenet-200", tiny_imagenet.OFFICIAL_FINGERPRINT, "Tiny ImageNet-200，", True),
+        ("tiny-imagenet-200", "f00d", "tiny-imagenet-200（非官方数据）", False),
+        ("cifar10", "f00d", "CIFAR-10，", False),
+        ("shapes", "f00d", "shapes（内置演示数据）", False),
+    ):
+        folder = tmp_path / name
+        of_it = {"dataset": dataset}
+        write_runs(folder, variants, images=200, parameters=of_it, fingerprint=fingerprint)
+        study = load_study(folder)
+        facts = Facts(study, judge_claims(study))
+        assert f"| 数据集 | {name}" in facts.text("2.1-parameters").text
+        assert study.has_original is study.full is beside
+        assert ("原测试" in tables.tabulate_results(study).columns) is beside
+        claims = tables.tabulate_claims(facts.verdicts, study.has_original)
+        assert ("原报告" in claims.columns) is beside
+        assert {len(row) for row in claims.rows} == {len(claims.columns)}
+        ranking = comparison.plot_ranking(study).legends[0].get_texts()
+        assert any("原报告" in text.get_text() for text in ranking) is beside
+        for text in ("1-requirements", "3.6-summary", "4-claims"):
+            assert ("原报告" in facts.text(text).text) is beside
+        assert ("比较的是什么" in facts.text("completeness").text) is not beside

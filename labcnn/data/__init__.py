@@ -5,13 +5,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from labcnn.data import cache, shapes, tiny_imagenet
-from labcnn.data.folder import HELD_OUT, prepare_folder
+from labcnn.data.folder import A_FIFTH, prepare_folder
 from labcnn.data.splits import ImageData, Split, split_official
 from labcnn.errors import DataError, ParameterError
 from labcnn.recipe import DATASETS, is_own, require_dataset
 
 #: Part of each class's official training images that is validation; of other sets a fifth.
-VALIDATION = {"tiny-imagenet-200": 0.1, "cifar10": 0.1}
+HELD_OUT = {"tiny-imagenet-200": 0.1, "shapes": 0.2}
 
 __all__ = [
     "ImageData", "Origin", "Split", "load_dataset", "origin", "prepared_fingerprint",
@@ -66,7 +66,7 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
         The data set isn't prepared or is damaged, or the fraction leaves a class without images.
     """
     official = shapes.load() if name == "shapes" else cache.load(name)
-    held_out = VALIDATION.get(name, HELD_OUT)
+    held_out = HELD_OUT.get(name, A_FIFTH)
     train, val = split_official(official.train, fraction, held_out, official.val_count)
     return ImageData(
         name, official.class_names, train, val, official.test, official.fingerprint, fraction

@@ -19,7 +19,7 @@ from labcnn.errors import DataError
 
 SPLITS = ("train", "val", "test")
 #: Part of each class that becomes the test set, and of the rest validation, where none is given.
-HELD_OUT = 0.2
+A_FIFTH = 0.2
 #: What file managers and archives leave beside pictures; so what begins with a point.
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
 EXPECTED = "expected a folder for each class, or train/, val/ and test/ with such folders"
@@ -157,10 +157,10 @@ def _choose_images(root: Path, found: Found, source: str) -> ImageFiles:
             [file.name for file in found.get(split, {}).get(label, [])] for split in SPLITS
         )
         if "test" not in found:
-            chosen = set(rng.permutation(len(rest))[: round(len(rest) * HELD_OUT)].tolist())
+            chosen = set(rng.permutation(len(rest))[: round(len(rest) * A_FIFTH)].tolist())
             held = [name for k, name in enumerate(rest) if k in chosen]
             rest = [name for k, name in enumerate(rest) if k not in chosen]
-        val_count = len(given) if "val" in found else round(len(rest) * HELD_OUT)
+        val_count = len(given) if "val" in found else round(len(rest) * A_FIFTH)
         counts = len(rest) - (0 if "val" in found else val_count), val_count, len(held)
         if not all(counts):
             too_few.append(f"{label} ({counts[0]} train, {counts[1]} val, {counts[2]} test)")
