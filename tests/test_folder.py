@@ -256,7 +256,7 @@ def fails_to_load(name: str) -> str:
 
 
 def test_a_net_learns_them_and_another_folder_of_the_name_cant_join(
-    pets: Path, tmp_path: Path, logs: Path
+    pets: Path, tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smoke = {"dataset": str(pets), "epochs": 3, "batch_size": 6, "learning_rate": 0.05}
     asked = request(**smoke)
@@ -274,6 +274,8 @@ def test_a_net_learns_them_and_another_folder_of_the_name_cant_join(
     other = tmp_path / "other" / pets.name
     for label, colour in COLOURS.items():
         write_pictures(other / label, 10, colour, first=50)
+    assert "rename this one, or delete" in fails(other)  # nothing is replaced
+    monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "another computer"))
     again = request(**smoke | {"dataset": str(other), "seed": 1})
     with pytest.raises(RunError, match=r"data_fingerprint=.* can't join experiment 'own-我的"):
         fit(again, load_dataset(again.recipe.dataset))

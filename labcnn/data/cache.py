@@ -41,6 +41,7 @@ class Meta(BaseModel):
     sizes : in bytes, by file.
     val_count : of the training images, the last so many were given as validation images.
     source : a digest of the files that the images were decoded from; empty: it isn't looked at.
+    place : a digest of their folder's path. Another folder's images don't take the place of these.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,13 +55,14 @@ class Meta(BaseModel):
     sizes: dict[str, int]
     val_count: int = 0
     source: str = ""
+    place: str = ""
 
 
 class ImageFiles(NamedTuple):
     """A data set to decode: ``train`` and ``test`` map the images' names to labels.
 
     ``read`` gives the image of a name, 64 x 64 x 3, uint8, or raises :class:`BrokenImage`; it is
-    called by several threads. ``val_count`` and ``source`` as in :class:`Meta`.
+    called by several threads. The last three are as in :class:`Meta`.
     """
 
     read: Callable[[str], np.ndarray]
@@ -70,6 +72,7 @@ class ImageFiles(NamedTuple):
     test: dict[str, int]
     val_count: int = 0
     source: str = ""
+    place: str = ""
 
 
 class BrokenImage(Exception):
@@ -291,7 +294,8 @@ def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
     Raises
     ------
     DataError
-        Names up to five broken images and counts them all.
+        Names up to five broken images and counts them all; or in ``folder`` are other images, of
+        another place.
     """
     broken: list[str] = []
     for split, labels in (("train", files.train), ("test", files.test)):
@@ -310,13 +314,27 @@ def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
         sizes={name: (fresh / name).stat().st_size for name in ARRAYS},
         val_count=files.val_count,
         source=files.source,
+        place=files.place,
     )
+    _require_same_place(meta, folder)
     folder.mkdir(exist_ok=True)
     (folder / META).unlink(missing_ok=True)
     for name in ARRAYS:
         (fresh / name).replace(folder / name)
     _note_checked(folder)
     write_text(folder / META, meta.model_dump_json(indent=1, exclude_defaults=True))
+
+
+def _require_same_place(new: Meta, folder: Path) -> None:
+    try:
+        old = read_meta(folder)
+    except (DataError, OSError):  # there is none, or none that can be used
+        return
+    if old.place != new.place and old.fingerprint != new.fingerprint:
+        raise DataError(
+            f"{folder.name} is prepared from other pictures, of another folder of this name; "
+            f"rename this one, or delete {folder}"
+        )
 
 
 def _write_images(names: list[str], read: Callable[[str], np.ndarray], path: Path) -> list[str]:

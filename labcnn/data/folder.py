@@ -62,7 +62,7 @@ def prepare_folder(path: Path) -> str:
         raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    source = hashlib.sha256(repr(found).encode(errors="surrogateescape")).hexdigest()
+    source, place = _digest(repr(found)), _digest(str(path.resolve()))
 
     def is_done() -> bool:
         try:
@@ -74,7 +74,7 @@ def prepare_folder(path: Path) -> str:
     def choose(work: Path) -> ImageFiles:
         if others:
             print(f"left out, no pictures: {list_some(others)}", file=sys.stderr)
-        return _choose_images(path, found, source)
+        return _choose_images(path, found)._replace(source=source, place=place)
 
     cache.prepare(name, str(path), choose, is_done)
     return name
@@ -86,6 +86,10 @@ def name_folder(path: Path) -> str:
     own = unicodedata.normalize("NFC", place.name.casefold())
     words = re.sub(r"[\W_]+", "-", own).strip("-").removeprefix("own-")
     return f"own-{words[:40].rstrip('-') or 'pictures'}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _find_files(root: Path) -> tuple[Found, list[str]]:
@@ -144,7 +148,7 @@ def _walk(
             raise DataError(f"{name}: a pipe, socket or device, no picture")
 
 
-def _choose_images(root: Path, found: Found, source: str) -> ImageFiles:
+def _choose_images(root: Path, found: Found) -> ImageFiles:
     """Which files are for training, validation and test; a :class:`DataError` where too few are."""
     classes = sorted({label for part in found.values() for label in part})
     if len(classes) < 2:
@@ -180,4 +184,4 @@ def _choose_images(root: Path, found: Found, source: str) -> ImageFiles:
             raise BrokenImage(str(error).removeprefix(f"{root / name}: ")) from None
 
     names = tuple(classes)
-    return ImageFiles(read, names, names, train | val, test, len(val), source)
+    return ImageFiles(read, names, names, train | val, test, len(val))
