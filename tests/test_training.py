@@ -27,11 +27,12 @@ from labcnn.runs import (
     load_runs,
 )
 from labcnn.training import hardware
-from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge, reestimate_norm
+from labcnn.training.evaluate import Evaluation, evaluate, judge
 from labcnn.training.experiment import start_run
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.journal import tag
 from labcnn.training.optimizers import BestEpoch, Decay
+from labcnn.training.probes import gradient_norms, reestimate_norm
 from labcnn.training.trainer import fit
 
 CPU = torch.device("cpu")

@@ -1,10 +1,8 @@
-"""What is measured of a net: loss, accuracy and predictions, and its layers' gradients."""
+"""What is measured of a net: loss, accuracy and predictions."""
 
-import copy
 import math
 import sys
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +13,6 @@ from torch import Tensor, nn
 from labcnn.data.batches import Batches
 from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.runs import SplitMetrics, Status
-from labcnn.training.checkpoint import keep_random_state
 from labcnn.training.hardware import Hardware, at_least_float32
 
 BATCH_SIZE = 500
@@ -94,36 +91,6 @@ def judge(diverged: bool, test: Evaluation, classes: int) -> tuple[Status, str, 
     return "ok" if p_value <= SIGNIFICANCE else "no_learning", reason, p_value
 
 
-def reestimate_norm(
-    model: nn.Module, inputs: Iterable[Tensor], hardware: Hardware, *, dropout: bool = False
-) -> None:
-    """Take the means and variances of the batch normalisations anew; nothing else changes.
-
-    What training leaves is a moving average that saw the net with dropout on. Where dropout changes
-    the variance that a normalisation sees, the net in evaluation mode needs other statistics (Li et
-    al. 2019, arXiv:1801.05134).
-
-    Parameters
-    ----------
-    inputs : batches N x 3 x H x W of the training images, shuffled: those of a batch in the order
-        of classes vary too little. Each batch has the same weight.
-    dropout : leave dropout on, as in training.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    model.train(dropout)
-    for norm in norms:
-        norm.train().reset_running_stats()
-        norm.momentum = None  # torch's word for the mean over all batches
-    with torch.no_grad():
-        for x in inputs:
-            with hardware.autocast():
-                model(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.eval()
-
-
 def views_of(x: Tensor, count: int) -> list[tuple[float, Tensor]]:
     """Images N x C x H x W as the net gets to see them, each view with its weight.
 
@@ -152,42 +119,3 @@ def mean_log_probability(
     if len(logs) == 1:
         return logs[0]
     return torch.stack(logs).logsumexp(0) - math.log(sum(weight for weight, _ in views))
-
-
-def gradient_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
-    """Euclidean norms of each convolution's and the head's weights and their gradients.
-
-    Works in the weights' own type, on a copy in training mode: neither the model's statistics nor
-    the random state of the training moves.
-
-    Parameters
-    ----------
-    x, y : the probe batch, N x 3 x H x W and N.
-    epoch : written into the rows; 0 is before training.
-
-    Returns
-    -------
-    list
-        A row per layer from the stem to the head, with :data:`labcnn.runs.GRADIENT_COLUMNS`.
-    """
-    model = copy.deepcopy(model).train()
-    with keep_random_state(x.device), torch.enable_grad():
-        torch.manual_seed(0)
-        F.cross_entropy(model(x), y).backward()
-    return [
-        {
-            "epoch": epoch,
-            "layer": name,
-            "stage": _stage(name),
-            "gradient_norm": module.weight.grad.norm().item(),
-            "weight_norm": module.weight.detach().norm().item(),
-        }
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.grad is not None
-    ]
-
-
-def _stage(name: str) -> int:
-    """0 for the stem, 1 to 4 for the stages, 5 for the head, from a layer's name."""
-    top, *rest = name.split(".")
-    return {"stem": 0, "head": 5}[top] if top != "stages" else int(rest[0]) + 1
