@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from dropout_norm import reestimate_norm
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_requests import numbers_of, request, train_epochs, trainer_of
 
@@ -27,11 +26,12 @@ from labcnn.runs import (
     load_runs,
 )
 from labcnn.training import hardware
-from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
+from labcnn.training.evaluate import Evaluation, evaluate, judge
 from labcnn.training.experiment import start_run
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.journal import tag
 from labcnn.training.optimizers import BestEpoch, Decay
+from labcnn.training.probes import gradient_norms, reestimate_norm
 from labcnn.training.trainer import fit
 
 CPU = torch.device("cpu")
