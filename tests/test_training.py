@@ -309,16 +309,19 @@ def test_a_device_that_is_not_there_is_refused(small_data, logs, monkeypatch):
 
 def test_steps_can_be_compiled(small_data, monkeypatch):
     """torch.compile itself takes minutes: what stands in for it is called for the steps alone."""
-    compiled = []
+    steps = []
 
-    def compiling(model):
-        compiled.append(model)
-        return model
+    def compile_to_count(model):
+        def step(x):
+            steps.append(len(x))
+            return model(x)
 
-    monkeypatch.setattr(torch, "compile", compiling)
-    assert not fit(request(epochs=1), small_data).provenance.compiled and not compiled
+        return step
+
+    monkeypatch.setattr(torch, "compile", compile_to_count)
+    assert not fit(request(epochs=1), small_data).provenance.compiled and not steps
     result = fit(request(epochs=1, compile=True, experiment="compiled"), small_data)
-    assert result.provenance.compiled and len(compiled) == 1
+    assert result.provenance.compiled and sum(steps) == len(small_data.train)
 
 
 def test_early_stopping_and_decay_follow_validation_accuracy():
