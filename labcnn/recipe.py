@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from labcnn.errors import ParameterError, list_valid
 from labcnn.variants import VARIANTS, Variant, get_variant
@@ -18,6 +26,24 @@ Protocol = Literal["course", "tuned"]
 #: True or False; also as text, in which ``papermill -p augment true`` passes it on.
 Switch = Annotated[bool, Field(strict=False)]
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def is_own(dataset: str) -> bool:
+    """Whether a data set's name is one of one's own pictures: ``own-`` and their folder's name."""
+    return re.fullmatch(r"own-\w[\w-]{0,63}", dataset) is not None
+
+
+def require_dataset(name: Any) -> str:
+    """``name``; a :class:`ParameterError` if it can't be a data set's."""
+    if not isinstance(name, str) or not (name in DATASETS or is_own(name)):
+        raise ParameterError(
+            f"dataset={name!r} is unknown; valid: auto, {', '.join(DATASETS)}, or a folder of "
+            "class folders with pictures (later by its name, own-...)"
+        )
+    return name
+
+
+Dataset = Annotated[str, BeforeValidator(require_dataset)]
 
 
 @dataclass(frozen=True)
@@ -72,7 +98,7 @@ class Recipe(BaseModel):
 
     variant: str
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    dataset: str = "shapes"
+    dataset: Dataset = "shapes"
     protocol: Protocol = "course"
     fraction: Annotated[float, Field(gt=0, le=1), Choice("{:g}pct")] = 1.0
     epochs: Annotated[int, Field(ge=1, le=10_000), Choice("{}ep", tuned=5, demo=4)] = 18
@@ -107,12 +133,6 @@ class Recipe(BaseModel):
     @classmethod
     def _known_variant(cls, name: Any) -> Any:
         get_variant(name)
-        return name
-
-    @field_validator("dataset", mode="before")
-    @classmethod
-    def _known_dataset(cls, name: Any) -> Any:
-        require_dataset(name)
         return name
 
     @model_validator(mode="after")
@@ -197,20 +217,6 @@ def defaults(dataset: str, protocol: str) -> dict[str, Any]:
     values = {name: Recipe.model_fields[name].default for name in CHOICES}
     special = {name: choice.special(dataset, protocol) for name, choice in CHOICES.items()}
     return values | {name: value for name, value in special.items() if value is not None}
-
-
-def is_own(dataset: str) -> bool:
-    """Whether a data set's name is one of one's own pictures: ``own-`` and their folder's name."""
-    return re.fullmatch(r"own-\w[\w-]{0,63}", dataset) is not None
-
-
-def require_dataset(name: Any) -> None:
-    """Raise a :class:`ParameterError` if ``name`` can't be a data set's."""
-    if not isinstance(name, str) or not (name in DATASETS or is_own(name)):
-        raise ParameterError(
-            f"dataset={name!r} is unknown; valid: auto, {', '.join(DATASETS)}, or a folder of "
-            "class folders with pictures (later by its name, own-...)"
-        )
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Iterable[str]) -> None:

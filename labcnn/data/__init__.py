@@ -47,8 +47,7 @@ def resolve_dataset(given: str | float) -> str:
             return prepare_folder(path)
         if path.is_file() or len(path.parts) > 1:
             raise ParameterError(f"dataset={name!r}: no such folder; valid: a folder of pictures")
-    require_dataset(name)
-    return name
+    return require_dataset(name)
 
 
 def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
