@@ -190,9 +190,7 @@ def test_parameters_are_those_of_the_trials_and_a_bad_one_ends_in_a_line() -> No
     exec(cell.source, values)
     given = {name: values[name] for name in Trials.model_fields}
     assert Trials.from_parameters(given).model_dump() == given
-    with pytest.raises(
-        ParameterError, match=r"^size=8 isn't valid: .* equal to 24"
-    ):
+    with pytest.raises(ParameterError, match=r"^size=8 isn't valid: .* equal to 24"):
         Trials.from_parameters(given | {"size": 8})
 
 
