@@ -15,9 +15,10 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from jupyterlab.labapp import LabApp
+from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
 from nbformat.v4 import new_code_cell
 from PIL import Image
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from labcnn.cli import app
@@ -78,10 +79,12 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The commands of a page as words, without comments and variables before them."""
-    for kind, block in blocks(text):
-        if kind not in ("bash", "sh"):
-            continue
+    """The commands of a page as words, without comments and variables before them.
+
+    Those of its blocks, and those within its sentences.
+    """
+    inner = re.findall(r"`((?:labcnn|make) [^`]+?)(?: …)?`", text)
+    for block in [*inner, *(block for kind, block in blocks(text) if kind in ("bash", "sh"))]:
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.shlex(line, posix=True, punctuation_chars=True)
             words.whitespace_split = True
@@ -204,7 +207,7 @@ def test_every_option_of_every_command_exists() -> None:
     texts = [page(name) for name in [*PAGES, "cluster"]]
     texts += [each.read_text(encoding="utf-8") for each in READMES]
     found = {tuple(command) for text in texts for command in commands(text)}
-    assert len(found) > 50
+    assert len(found) > 80
     wrong = {command: fault for command in found if (fault := find_unknown(command))}
     assert wrong == {}
 
@@ -239,9 +242,11 @@ def find_unknown(command: Sequence[str]) -> str:
 
 def find_unknown_to_labcnn(given: list[str]) -> str:
     command = get_command(app)
-    while given and given[0] in getattr(command, "commands", {}):
+    while isinstance(command, TyperGroup) and given and given[0] in command.commands:
         command = command.commands[given[0]]
         given = given[1:]
+    if isinstance(command, TyperGroup) and given and not given[0].startswith("-"):
+        return given[0]
     options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
     known = {*options, "--help", *(f"{name}=" for name in RunRequest.parameters())}
     named = [found[0] for word in given if (found := re.match(r"--[a-z-]+|[a-z_]+=", word))]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from labcnn.cli import app
@@ -123,7 +124,8 @@ def test_both_languages_show_the_same_commands() -> None:
     assert tables[0] == tables[1]
     words = {line.split()[1] for line in tables[0] if line.startswith("labcnn")}
     listed = {word for each in READMES[:1] for word in re.findall(r"`(\w+)`", text(each))}
-    assert {*get_command(app).commands} <= words | listed
+    group = get_command(app)
+    assert isinstance(group, TyperGroup) and {*group.commands} <= words | listed
 
 
 def test_what_the_readmes_name_is_there() -> None:
