@@ -135,6 +135,18 @@ def predict(
             print(f"  {row.probability:7.2%}  {row.class_name}")
 
 
+@app.command()
+def onnx(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    output: Annotated[Path, typer.Argument(help="The file to write, as net.onnx.")],
+) -> None:
+    """Write a trained net as ONNX, for other programs."""
+    from labcnn import load_model
+
+    load_model(run, "cpu").export_onnx(output)
+    print(f"{output}: {output.stat().st_size:,} bytes")
+
+
 class Finding(NamedTuple):
     """One thing that was looked at; ``good`` is False where something will be missing."""
 

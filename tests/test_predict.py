@@ -1,11 +1,15 @@
 """A run's net, saved and loaded again."""
 
+import json
+
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from training_requests import request
 
 import labcnn
+from labcnn.data.batches import Batches
 from labcnn.errors import ParameterError, RunError
 from labcnn.training import hardware, trainer
 from labcnn.training.trainer import fit
@@ -76,3 +80,20 @@ def test_float64_is_not_on_every_device(monkeypatch):
     with pytest.raises(ParameterError, match="precision='fp64' isn't on device mps; valid: auto"):
         hardware.choose_hardware("mps", "fp64")
     assert hardware.choose_hardware("auto", "fp64").device.type != "mps"
+
+
+@pytest.mark.system
+def test_onnx_gives_the_same_logits_for_other_numbers_of_images(small_data, tmp_path):
+    wanted = request(variant="short_all", epochs=1)
+    fit(wanted, small_data)
+    model = labcnn.load_model(wanted.folder)
+    model.export_onnx(tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    batches = Batches(small_data.test, model.mean, model.std, torch.device("cpu"))
+    images, _ = batches.take(torch.arange(5), model.recipe.last_size)
+    (logits,) = session.run(None, {"images": images.numpy()})
+    with torch.inference_mode():
+        assert np.abs(logits - model.net(images).numpy()).max() < 1e-4
+    notes = session.get_modelmeta().custom_metadata_map
+    assert json.loads(notes["class_names"]) == list(small_data.class_names)
+    assert json.loads(notes["mean"]) == model.mean.tolist()

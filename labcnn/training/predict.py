@@ -1,5 +1,6 @@
 """The trained net of a run: saved with what is needed to use it, and loaded again."""
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -106,6 +107,36 @@ class TrainedNet(nn.Module):
             for rank, (label, probability) in enumerate(zip(labels, values, strict=True))
         ]
         return pd.DataFrame(rows, columns=["picture", "rank", "class_name", "probability"])
+
+    def export_onnx(self, path: Path | str) -> None:
+        """Write the network as ONNX: normalised images N x 3 x S x S, float32, to logits N x C.
+
+        S is the size that the run was evaluated at. The file's metadata has ``class_names``,
+        ``mean`` and ``std`` (of the channels, on the scale 0-255) and ``size``, as JSON.
+
+        Raises
+        ------
+        RunError
+            The packages of ``labcnn[onnx]`` aren't installed.
+        """
+        try:
+            import onnxscript  # noqa: F401
+        except ImportError:
+            raise RunError("ONNX needs more packages: pip install 'labcnn[onnx]'") from None
+        size = self.recipe.last_size
+        net = copy.deepcopy(self.net).cpu().float().to(memory_format=torch.contiguous_format)
+        program = torch.onnx.export(
+            net, (torch.zeros(2, 3, size, size),), input_names=["images"], output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("N")},), dynamo=True, verbose=False,
+        )  # fmt: skip
+        assert program is not None
+        notes = {
+            "class_names": self.class_names, "mean": self.mean.tolist(), "std": self.std.tolist(),
+            "size": size,
+        }  # fmt: skip
+        for name, value in notes.items():
+            program.model.metadata_props[name] = json.dumps(value, ensure_ascii=False)
+        write_atomically(Path(path), lambda to: program.save(str(to)))
 
 
 def save_model(
