@@ -59,6 +59,7 @@ NOT_RUN = {
         "pictures that a test of own pictures makes"
     ),
     "labcnn data fetch cifar10": "network",
+    "pip install -c constraints.txt -e '.[onnx]'": "installs",
     "tensorboard --logdir report/logs": "a server",
 }
 #: Programs whose options aren't looked up.
@@ -162,7 +163,13 @@ def test_every_command_and_every_cell_of_the_pages_runs(home: Path) -> None:
         "机器学习",
     ):
         assert words in report
-    for made in ("compared.png", "first.ipynb", "tables/runs.csv", "tables/histories.csv"):
+    for made in (
+        "compared.png",
+        "first.ipynb",
+        "net.onnx",
+        "tables/runs.csv",
+        "tables/histories.csv",
+    ):
         assert (home / made).exists()
     assert not (home / "report" / "logs" / EXPERIMENT / "short_baseline" / "seed0").exists()
 
