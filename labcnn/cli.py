@@ -149,7 +149,7 @@ def variants() -> None:
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its model's file.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     pictures: Annotated[list[Path], typer.Argument(help="Pictures of any size and format.")],
     top: Annotated[int, typer.Option(min=1, help="Classes to list for each.")] = 5,
 ) -> None:
