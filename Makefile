@@ -23,6 +23,10 @@ DATE ?=
 FORMATS ?= html pdf docx
 REPORT_OPTIONS ?=
 
+# Where JupyterLab listens: make lab PORT=8888 ADDRESS=0.0.0.0
+PORT ?=
+ADDRESS ?=
+
 TEST_JOBS ?= 2
 QUICK ?=
 
@@ -34,7 +38,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 # Values go through the environment: no shell and no make reads their quotes, dollars and backticks.
 GIVEN := DATASET FRACTION EPOCHS SEEDS VARIANTS JOBS PARAMS MINUTES RETRIES PROFILE \
-	TITLE SUBTITLE COURSE AUTHOR STUDENT_NUMBER DATE FORMATS REPORT_OPTIONS TEST_JOBS
+	TITLE SUBTITLE COURSE AUTHOR STUDENT_NUMBER DATE FORMATS REPORT_OPTIONS PORT ADDRESS TEST_JOBS
 $(foreach name,$(GIVEN),$(eval export LABCNN_$(name) = $$(value $(name))))
 
 # A variable that is misspelt must not run the default.
@@ -59,13 +63,14 @@ help: ## what there is (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  With report, sweep and plan (empty: the default):'
-	@echo '    DATASET=shapes|tiny-imagenet-200   FRACTION=0.1   EPOCHS=5   SEEDS="0 1"'
+	@echo '    DATASET=shapes|tiny-imagenet-200|cifar10|FOLDER   FRACTION=0.1   EPOCHS=5   SEEDS="0 1"'
 	@echo '    VARIANTS="short_all long_all" (the 13 of the report)'
 	@echo '    JOBS=2 (one per GPU, else per core)   MINUTES=90 (time limit of a run: none)'
 	@echo '    RETRIES=1   PROFILE=slurm (this machine)'
 	@echo '    PARAMS="learning_rate=0.02 width=16": any other parameter of notebooks/train.ipynb'
 	@echo '  With report: TITLE, SUBTITLE, COURSE, AUTHOR, STUDENT_NUMBER, DATE, FORMATS="html pdf docx"'
 	@echo '    REPORT_OPTIONS="--columns 2 --no-images --tuned EXPERIMENT"'
+	@echo '  With lab: PORT=8888   ADDRESS=0.0.0.0 (for a browser on another machine)'
 
 setup: $(INSTALLED) ## create .venv with what runs, reports and JupyterLab need (again when its lock has changed)
 
@@ -124,8 +129,10 @@ lint: develop ## check style, types, which package imports which, and that noteb
 	$(BIN)/lint-imports --no-cache
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --keep-id --verify $(NOTEBOOKS))
 
+# JupyterLab runs as root, as in a container, only when it is told that this is meant.
 lab: setup ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks $(call option,PORT,--port=) \
+		$(call option,ADDRESS,--no-browser --ip=) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean: ## remove caches and the exported report; results, data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .snakemake build dist

@@ -109,7 +109,6 @@ def pages(result: dict[str, Any]) -> dict[Path, str]:
     return {
         README: shown(result),
         HERE.parent / "README.md": short,
-        HERE.parent / "README.zh-CN.md": short,
     }
 
 

@@ -12,20 +12,20 @@ import argparse
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from measures import replaced
-from torch import Tensor, nn
+from torch import nn
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.files import write_text
 from labcnn.request import RunRequest
 from labcnn.training.evaluate import evaluate
 from labcnn.training.hardware import Hardware, choose_hardware
+from labcnn.training.probes import reestimate_norm
 from labcnn.training.trainer import Trainer
 
 PLACE = Path(__file__).with_suffix(".json")
@@ -71,36 +71,6 @@ def study_epoch(trainer: Trainer, place: str) -> dict[str, Any]:
     row = {"epoch": trained["epoch"], "in training": trained["train_accuracy"], **accuracies}
     print(place, trainer.recipe.seed, row, flush=True)
     return row
-
-
-def reestimate_norm(
-    model: nn.Module, inputs: Iterable[Tensor], hardware: Hardware, *, dropout: bool = False
-) -> None:
-    """Take the means and variances of the batch normalisations anew; nothing else changes.
-
-    What training leaves is a moving average that saw the net with dropout on. Where dropout changes
-    the variance that a normalisation sees, the net in evaluation mode needs other statistics (Li et
-    al. 2019, arXiv:1801.05134).
-
-    Parameters
-    ----------
-    inputs : batches N x 3 x H x W of the training images, shuffled: those of a batch in the order
-        of classes vary too little. Each batch has the same weight.
-    dropout : leave dropout on, as in training.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    model.train(dropout)
-    for norm in norms:
-        norm.train().reset_running_stats()
-        norm.momentum = None  # torch's word for the mean over all batches
-    with torch.no_grad():
-        for x in inputs:
-            with hardware.autocast():
-                model(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.eval()
 
 
 def table(found: dict[str, Any]) -> str:

@@ -9,17 +9,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from labcnn import __version__
-from labcnn.errors import LabError, system_cause
+from labcnn.errors import LabError, ParameterError, system_cause
 from labreport.commands import compare, report
 from labsweep.commands import delete, experiments, export, plan, runs, sweep
 
+if TYPE_CHECKING:
+    from labcnn.data.splits import OfficialData
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-data_app = typer.Typer(help="Get Tiny ImageNet-200, or see what is there.", no_args_is_help=True)
+data_app = typer.Typer(help="Get a data set, or see what is there.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 LEAST_DISK = 5e9
 
@@ -42,26 +45,38 @@ def labcnn(
 
 @data_app.command()
 def fetch(
+    name: Annotated[
+        str, typer.Argument(help="tiny-imagenet-200 or cifar10.")
+    ] = "tiny-imagenet-200",
     source: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="PATH_OR_URL",
             help="An archive (zip, tar, tar.gz), an extracted folder, or the URL of an archive; "
-            "without it, the official archive is downloaded (248 MB).",
+            "without it, the official archive is downloaded (248 MB; CIFAR-10: 170 MB).",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Do it again.")] = False,
 ) -> None:
-    """Download, check and decode Tiny ImageNet-200 (1.35 GB on disk; for research only)."""
-    from labcnn.data import tiny_imagenet
+    """Download, check and decode Tiny ImageNet-200 (1.35 GB on disk; for research only).
 
+    Or CIFAR-10 (0.74 GB). One's own pictures need no fetch: dataset=FOLDER takes them.
+    """
+    from labcnn.data import cache, cifar10, tiny_imagenet
+
+    modules = {tiny_imagenet.NAME: tiny_imagenet, cifar10.NAME: cifar10}
+    if name not in modules:
+        raise ParameterError(
+            f"{name!r} can't be fetched; valid: {', '.join(modules)} (one's own pictures: "
+            "dataset=FOLDER)"
+        )
     start = time.monotonic()
-    new = tiny_imagenet.fetch(source, force=force)
-    data = tiny_imagenet.load()
+    new = modules[name].fetch(source, force=force)
+    data = cache.load(name)
     state = f"prepared in {time.monotonic() - start:.0f} s" if new else "already prepared"
-    typer.echo(f"{tiny_imagenet.NAME}: {state}: {tiny_imagenet.describe(data)}")
-    typer.echo(f"in {tiny_imagenet.folder()}" + ("" if new else "; --force does it again"))
+    typer.echo(f"{name}: {state}: {describe_data(name, data)}")
+    typer.echo(f"in {cache.folder_of(name)}" + ("" if new else "; --force does it again"))
     if source and not new:
         typer.echo(f"warning: {source} was not looked at; --force takes it instead", err=True)
 
@@ -69,20 +84,33 @@ def fetch(
 @data_app.command()
 def status() -> None:
     """Say which data sets are there."""
-    from labcnn.data import tiny_imagenet
+    from labcnn.data import cache, tiny_imagenet
 
-    typer.echo(f"{tiny_imagenet.NAME}: ", nl=False)
-    if tiny_imagenet.prepared():
-        data = tiny_imagenet.load()
-        typer.echo(f"prepared: {tiny_imagenet.describe(data)}")
+    prepared = cache.list_prepared()
+    for name in (*cache.COMMANDS, *(each for each in prepared if each not in cache.COMMANDS)):
+        typer.echo(f"{name}: ", nl=False)
+        if not cache.is_prepared(name):
+            typer.echo(f"absent from {cache.folder_of(name)}: run `{cache.COMMANDS[name]}`")
+            continue
+        data = cache.load(name)
+        typer.echo(f"prepared: {describe_data(name, data)}")
         typer.echo(f"  fingerprint {data.fingerprint}")
         size = data.train.images.nbytes + data.test.images.nbytes
-        typer.echo(f"  {size / 1e9:.2f} GB in {tiny_imagenet.folder()}")
-    else:
-        typer.echo(f"absent from {tiny_imagenet.folder()}: run `labcnn data fetch`")
+        typer.echo(f"  {size / 1e6:,.0f} MB in {cache.folder_of(name)}")
     for path in sorted(tiny_imagenet.downloads_folder().glob("*")):
         typer.echo(f"  download {path}: {path.stat().st_size:,} bytes (may be deleted)")
     typer.echo("shapes: made on demand, nothing to fetch")
+
+
+def describe_data(name: str, data: "OfficialData") -> str:
+    """``4 classes, 160 train and 40 test images``, of Tiny ImageNet also whether it is whole."""
+    from labcnn.data import tiny_imagenet
+
+    if name == tiny_imagenet.NAME:
+        return tiny_imagenet.describe(data)
+    train, val = len(data.train) - data.val_count, data.val_count
+    parts = f"{train:,} train{f', {val:,} validation' if val else ''} and {len(data.test):,} test"
+    return f"{len(data.class_names)} classes, {parts} images"
 
 
 @app.command()
@@ -121,7 +149,7 @@ def variants() -> None:
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its model's file.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     pictures: Annotated[list[Path], typer.Argument(help="Pictures of any size and format.")],
     top: Annotated[int, typer.Option(min=1, help="Classes to list for each.")] = 5,
 ) -> None:

@@ -45,12 +45,21 @@ ORIGINS = {
     Origin.OFFICIAL: {"zh": "官方数据", "en": "official data"},
     Origin.OTHER: {"zh": "非官方数据", "en": "not the official data"},
     Origin.DEMO: {"zh": "演示数据", "en": "demo data"},
+    Origin.OWN: {"zh": "自己的图片", "en": "own pictures"},
 }
-DEMO = {
-    "zh": "> **演示数据**：本次训练使用内置的 `shapes`，不是 Tiny ImageNet，"
-    "其数字与 ImageNet 无关。`labcnn data fetch` 获取真实图像。\n\n",
-    "en": "> **Demo data**: this run uses the embedded set `shapes`, not Tiny ImageNet; its "
-    "numbers say nothing about ImageNet. `labcnn data fetch` gets the real images.\n\n",
+#: What stands above a run's parameters, by the origin of its data.
+NOTICES = {
+    Origin.DEMO: {
+        "zh": "> **演示数据**：本次训练使用内置的 `shapes`，不是 Tiny ImageNet，"
+        "其数字与 ImageNet 无关。`labcnn data fetch` 获取真实图像。\n\n",
+        "en": "> **Demo data**: this run uses the embedded set `shapes`, not Tiny ImageNet; its "
+        "numbers say nothing about ImageNet. `labcnn data fetch` gets the real images.\n\n",
+    },
+    Origin.OWN: {
+        "zh": "> **自己的图片**：本次训练使用数据集 `{dataset}`，由文件夹中的图片制成。\n\n",
+        "en": "> **Own pictures**: this run uses the data set `{dataset}`, made from a folder of "
+        "pictures.\n\n",
+    },
 }
 STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到"}
 STOPPED = {"cap": "轮数上限", "early": "早停", "diverged": "发散"}
@@ -131,10 +140,11 @@ def require_result(request: RunRequest) -> RunFolder:
 
 
 def describe_request(request: RunRequest) -> Markdown:
-    """What will run: loud about demo data, then the run's place and its recipe."""
+    """What will run: loud about demo data and own pictures, then the run's place and its recipe."""
     require_current(request)
     recipe, language = request.recipe, request.language
-    notice = DEMO[language] if recipe.dataset == "shapes" else ""
+    notices = NOTICES.get(origin(recipe.dataset, ""), {language: ""})
+    notice = notices[language].format(dataset=recipe.dataset)
     values = {k: v for k, v in recipe.model_dump().items() if k not in ("variant", "seed")}
     values |= {"precision": request.precision}
     rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in values.items())

@@ -2,21 +2,48 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from labcnn.errors import ParameterError, list_valid
 from labcnn.variants import VARIANTS, Variant, get_variant
 
-Dataset = Literal["tiny-imagenet-200", "shapes"]
-DATASETS: tuple[str, ...] = get_args(Dataset)
+#: Data sets by name; the others are one's own pictures.
+DATASETS = ("tiny-imagenet-200", "cifar10", "shapes")
 Protocol = Literal["course", "tuned"]
 #: True or False; also as text, in which ``papermill -p augment true`` passes it on.
 Switch = Annotated[bool, Field(strict=False)]
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def is_own(dataset: str) -> bool:
+    """Whether a data set's name is one of one's own pictures: ``own-`` and their folder's name."""
+    return re.fullmatch(r"own-\w[\w-]{0,63}", dataset) is not None
+
+
+def require_dataset(name: Any) -> str:
+    """``name``; a :class:`ParameterError` if it can't be a data set's."""
+    if not isinstance(name, str) or not (name in DATASETS or is_own(name)):
+        raise ParameterError(
+            f"dataset={name!r} is unknown; valid: auto, {', '.join(DATASETS)}, or a folder of "
+            "class folders with pictures (later by its name, own-...)"
+        )
+    return name
+
+
+Dataset = Annotated[str, BeforeValidator(require_dataset)]
 
 
 @dataclass(frozen=True)

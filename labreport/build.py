@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from labcnn.data import tiny_imagenet
+from labcnn.data import cache
 from labcnn.errors import ReportError
 from labcnn.files import project_root
 from labcnn.runs import (
@@ -66,7 +66,7 @@ def build_report(
     given = {**own, **parameters}
     read = list_inputs(logs, experiment, str(parameters.get("tuned", "")))
     # Where the data is prepared, there are images to show.
-    settings = given, list(formats), tiny_imagenet.prepared()
+    settings = given, list(formats), cache.list_prepared()
     digest = fingerprint([notebook, *read], settings)
     stamp, exports = folder / DIGEST, [folder / f"{STEM}.{each}" for each in formats]
     if all(path.exists() for path in [stamp, *exports]):

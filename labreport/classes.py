@@ -31,12 +31,12 @@ class ClassAccuracies:
     Attributes
     ----------
     matrix : test images by true (rows) and predicted class (columns), summed over the seeds.
-    images : test images of a class, the median.
+    images : test images of a class, the fewest and the most.
     """
 
     variant: str
     matrix: np.ndarray
-    images: int
+    images: tuple[int, int]
 
     @property
     def accuracies(self) -> np.ndarray:
@@ -77,4 +77,5 @@ def count_classes(study: Study, variant: str) -> ClassAccuracies:
     for seed in seeds:
         true, predicted = study.test_labels(variant, seed), study.test_predicted(variant, seed)
         np.add.at(matrix, (true, predicted), 1)
-    return ClassAccuracies(variant, matrix, int(np.median(matrix.sum(axis=1)) / len(seeds)))
+    each = matrix.sum(axis=1) // len(seeds)
+    return ClassAccuracies(variant, matrix, (int(each.min()), int(each.max())))

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from labcnn.data import Origin
 from labcnn.variants import VARIANTS, Variant
+from labreport import words
 from labreport.claims import Part
 from labreport.class_images import NO_IMAGES, ClassImages
 from labreport.classes import ClassAccuracies, count_classes
@@ -99,6 +101,14 @@ class Facts:
     def notice(self) -> str:
         """What every page says of a report that isn't the full experiment; empty for that."""
         return render("notice", study=self.study)
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name, and whose it is where it isn't a published one."""
+        name, kind = self.study.recipe.dataset, self.study.data_origin
+        if kind is Origin.OFFICIAL:
+            return words.DATASETS[name]
+        return words.DATASET.format(name=name, origin=words.ORIGINS[kind])
 
     @property
     def original(self) -> dict[str, float]:

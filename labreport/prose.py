@@ -16,6 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from labcnn.data import Origin
 from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 from labreport import formats, words
@@ -96,7 +97,7 @@ def _environment() -> Environment:
     }  # fmt: skip
     made.filters |= {name: _escaping(function) for name, function in plain.items()}
     made.filters |= {"escape": escape, "p_value": _p_value, "spaced": _spaced}
-    made.globals |= {"Absence": Absence, "Outcome": Outcome, "Why": Why}
+    made.globals |= {"Absence": Absence, "Origin": Origin, "Outcome": Outcome, "Why": Why}
     made.globals |= {"words": words, "ALPHA": ALPHA, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}
     made.globals["phrases"] = made.get_template("phrases.md.j2").module

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from labcnn.data import Origin, origin, tiny_imagenet
 from labcnn.errors import ReportError
 from labcnn.files import logs_folder
 from labcnn.recipe import Recipe
@@ -110,11 +111,22 @@ class Study:
         return 1 / next(iter(self.results.values())).classes
 
     @property
+    def data_origin(self) -> Origin:
+        """Where the images come from; all runs have the same."""
+        result = next(iter(self.results.values()))
+        return origin(self.recipe.dataset, result.provenance.data_fingerprint)
+
+    @property
+    def has_original(self) -> bool:
+        """Whether the original's numbers may stand beside: both are of Tiny ImageNet's images."""
+        return self.recipe.dataset == tiny_imagenet.NAME and self.data_origin is Origin.OFFICIAL
+
+    @property
     def full(self) -> bool:
         """Is it of the original's size: all of Tiny ImageNet, for as many epochs as it takes?"""
         recipe = self.recipe
-        real = recipe.dataset == "tiny-imagenet-200"
-        return real and recipe.fraction == 1 and recipe.epochs >= recipe.defaults["epochs"]
+        whole = recipe.fraction == 1 and recipe.epochs >= recipe.defaults["epochs"]
+        return self.has_original and whole
 
     @property
     def numerics(self) -> list[int]:

@@ -64,9 +64,10 @@ def tabulate_section(study: Study, chosen: Sequence[str]) -> Table:
 
 
 def tabulate_results(study: Study, tuned: Study | None = None) -> Table:
-    """A row per variant: accuracies in percent, the best of each marked, the original beside.
+    """A row per variant: accuracies in percent, the best of each marked.
 
-    Means over seeds; where there are several, the test accuracy with its standard deviation.
+    The original's are beside where both are of the same images. Means over seeds; where there are
+    several, the test accuracy with its standard deviation.
     ``tuned`` is the last row, of another protocol and so never marked as the best.
     """
     old, splits = original(), words.SPLITS
@@ -77,12 +78,16 @@ def tabulate_results(study: Study, tuned: Study | None = None) -> Table:
     rows: list[Sequence[str]] = []
     for variant in REPORT_VARIANTS:
         past = [percent(old[f"{split}_accuracy"][variant]) for split in splits]
-        rows.append((label(variant), *_result_cells(study, variant, best), *past))
+        cells = _result_cells(study, variant, best)
+        rows.append((label(variant), *cells, *(past if study.has_original else ())))
     for variant in tuned.present if tuned is not None else ():
         assert tuned is not None
         cells = _result_cells(tuned, variant, {})
-        rows.append((label(variant) + words.TUNED, *cells, *[words.NOTHING] * 3))
-    return Table(words.RESULT_COLUMNS, rows, "lrrrlrrr")
+        past = [words.NOTHING] * 3 if study.has_original else []
+        rows.append((label(variant) + words.TUNED, *cells, *past))
+    if not study.has_original:
+        return Table(words.RESULT_COLUMNS, rows, "lrrrl")
+    return Table((*words.RESULT_COLUMNS, *words.ORIGINAL_COLUMNS), rows, "lrrrlrrr")
 
 
 def _result_cells(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
@@ -97,10 +102,14 @@ def _result_cells(study: Study, variant: str, best: Mapping[str, float]) -> list
     return [*cells, words.STATUS[status]]
 
 
-def tabulate_claims(verdicts: list[Verdict]) -> Table:
+def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
     """The claims, a row per comparison shown: effect with its interval, the original's, outcome.
 
     The last column's head says so where all verdicts are of a single seed, else each one does.
+
+    Parameters
+    ----------
+    beside : whether there is a column of the original's effects.
     """
     rows: list[Sequence[str]] = []
     compared = [verdict for verdict in verdicts if any(f.estimate for f in verdict.findings)]
@@ -116,11 +125,13 @@ def tabulate_claims(verdicts: list[Verdict]) -> Table:
         for place, finding in enumerate(verdict.shown):
             title, p, outcome = ("", "", "") if place else first
             past = _original_cell(finding) or ("" if place else words.NOTHING)
-            rows.append(
-                (title, compared_name(finding.part), _effect_cell(finding), past, p, outcome)
-            )
+            cells = [title, compared_name(finding.part), _effect_cell(finding), p, outcome]
+            rows.append([*cells[:3], past, *cells[3:]] if beside else cells)
     last = words.CLAIM_OUTCOME_OF_ONE_SEED if alone else words.CLAIM_OUTCOME
-    return Table((*words.CLAIM_COLUMNS, last), rows, "lllrrl")
+    columns = [*words.CLAIM_COLUMNS, last]
+    if beside:
+        columns.insert(3, words.ORIGINAL_COLUMN)
+    return Table(columns, rows, "lllrrl" if beside else "lllrl")
 
 
 def _effect_cell(finding: Finding) -> Markdown:

@@ -27,12 +27,14 @@ FIELDS = {
 }
 TUNED = "（tuned）"
 TUNED_RECIPE = "tuned 配方"
-DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "shapes": "shapes（内置演示数据）"}
+DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "cifar10": "CIFAR-10"}
+DATASET = "{name}（{origin}）"
 OTHERS_CAPTION = "自定义模型与其基线：验证集准确率（左），测试集准确率及其 95% 区间（右）"
 ORIGINS = {
     "official data": "官方数据",
     "not the official data": "非官方数据",
     "demo data": "内置演示数据",
+    "own pictures": "自己的图片",
 }
 SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
 STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "missing": "未完成"}
@@ -117,12 +119,13 @@ ROLES = {
 SECTION_COLUMNS = (
     "网络模型", *SPLITS.values(), "测试集 95% 区间", "最佳轮 / 总轮数", "每轮用时 / 秒", "状态",
 )  # fmt: skip
-RESULT_COLUMNS = ("网络模型", *SPLITS.values(), "状态", "原训练", "原验证", "原测试")
+RESULT_COLUMNS = ("网络模型", *SPLITS.values(), "状态")
+ORIGINAL_COLUMNS = ("原训练", "原验证", "原测试")
 NETWORK_COLUMNS = (
     "深度", "附加模块", "每阶段双卷积数", "参数量 / 百万", "每幅图像前向 FLOPs / 百万",
 )  # fmt: skip
 NETWORK_SWITCHES = {"norm": "归一化", "residual": "残差连接"}
-CLAIM_COLUMNS = ("论断", "比较", "效应 [95% 区间]", "原报告", "p")
+CLAIM_COLUMNS, ORIGINAL_COLUMN = ("论断", "比较", "效应 [95% 区间]", "p"), "原报告"
 NO_INTERVAL = "[无区间]"
 CLAIM_OUTCOME, CLAIM_OUTCOME_OF_ONE_SEED, OF_ONE_SEED = "结论", "单种子结论", "（单种子）"
 CONFUSION_COLUMNS = ("真实类别", "误判为", "次数 / 该类图像数", "比例", "反向误判次数")
@@ -141,7 +144,7 @@ EFFECTS = {
     "ratio": "比值（对数坐标）",
     "epochs": "轮数之差",
 }
-THRESHOLD, NO_COMPARISON = "界限，指向原报告所称的一侧", "没有可以比较的运行"
+THRESHOLD, NO_COMPARISON = "界限，指向论断所称的一侧", "没有可以比较的运行"
 TRAINING_MINUTES, FORWARD_FLOPS = "训练用时 / 分钟", "一幅图像的前向 FLOPs / 百万"
 FRONT = "前沿"
 CLASS, CLASSES, MEAN = "类别 {number}", "各类", "平均"

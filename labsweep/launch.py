@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from labcnn.data import tiny_imagenet
+from labcnn.data import require_prepared
 from labcnn.errors import (
     ParameterError,
     RunError,
@@ -130,8 +130,7 @@ def require_data_and_device(sweep: Sweep) -> None:
     Each run would fail for itself, after its kernel has started; this says it once.
     """
     recipe = sweep.runs[0].recipe
-    if recipe.dataset == tiny_imagenet.NAME:
-        tiny_imagenet.load()
+    require_prepared(recipe.dataset)
     device = sweep.parameters.get("device", "auto")
     # By nvidia-smi and not by torch, which would hold memory of the GPU as long as the sweep lasts.
     if (device == "cuda" and not find_gpus()) or (device == "mps" and not is_apple()):

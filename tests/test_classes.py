@@ -79,7 +79,7 @@ def test_accuracy_confusions_and_confidence_by_hand(tmp_path: Path) -> None:
     found = count_classes(study, "short_all")
     assert found.matrix.tolist() == [[1, 3, 0], [1, 2, 1], [1, 0, 3]]
     assert found.accuracies == pytest.approx([0.25, 0.5, 0.75])
-    assert (found.easiest, found.hardest, found.never, found.images) == (2, 0, 0, 4)
+    assert (found.easiest, found.hardest, found.never, found.images) == (2, 0, 0, (4, 4))
     first, *_ = pairs = found.confusions(10)
     assert (first.true, first.predicted, first.count, first.images, first.reverse) == (
         0,

@@ -2,9 +2,15 @@
 
 import itertools
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from labcnn.cli import app
 from labcnn.files import project_root
 from labcnn.runs import load_runs
 from labcnn.variants import REPORT_VARIANTS, label
@@ -13,6 +19,17 @@ from labreport.verdicts import Outcome, judge_claims
 
 ROOT = project_root()
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+PAGES = [
+    Path(folder, f"{name}{language}.md")
+    for language in ("", ".zh-CN")
+    for folder, name in (
+        (".", "README"),
+        ("docs", "tutorial"),
+        ("docs", "how-to"),
+        ("docs", "reading"),
+        ("docs", "troubleshooting"),
+    )
+]
 EXPERIMENT = "tiny-imagenet-200-10pct-5ep-adamw"
 
 
@@ -56,17 +73,66 @@ def test_the_results_are_those_of_the_runs() -> None:
         assert one == two
 
 
-def test_links_resolve_and_both_languages_show_the_same_commands() -> None:
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_links_resolve(path: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", text(ROOT / path))
+    assert links
+    for link in links:
+        name, _, heading = link.partition("#")
+        page = (ROOT / path).parent / name if name else ROOT / path
+        assert page.exists(), link
+        assert not heading or heading in anchors(page), link
+
+
+def anchors(path: Path) -> list[str]:
+    """The names that a page's headings have in links."""
+    headings = re.findall(r"^#+ (.*)", text(path), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", each).replace(" ", "-").lower() for each in headings]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_lines_are_short(path: Path) -> None:
+    """Except tables and code. A Chinese letter is two columns wide."""
+    prose = re.sub(r"^ *```.*?^ *```", "", text(ROOT / path), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for line in prose.splitlines() if not line.startswith(("|", "!["))]
+    assert [line for line in lines if width(line) > 110] == []
+
+
+def width(line: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in line)
+
+
+def test_the_chinese_readme_has_chinese_tables() -> None:
+    """In all columns but names and numbers, and with full-width punctuation."""
+    for head in re.findall(r"^(\|.*)\n\| ---", text(READMES[1]), re.MULTILINE):
+        assert all(re.search("[\u4e00-\u9fff]", cell) for cell in head.strip("| ").split("|")), head
+    for path in [READMES[1], *(ROOT / page for page in PAGES if "zh-CN" in page.name)]:
+        prose = re.sub(r"```.*?```|`[^`]*`|\*[^*]*\*|\]\([^)]*\)", "", text(path), flags=re.DOTALL)
+        assert re.findall("[\u4e00-\u9fff][,;:?!()]|[,;:?!][\u4e00-\u9fff]", prose) == [], path
+
+
+def test_both_languages_show_the_same_commands() -> None:
     """Comments are translated, commands aren't."""
-    for readme in READMES:
-        links = re.findall(r"\]\(([^)]+)\)", text(readme))
-        assert links
-        for link in links:
-            assert (ROOT / link).exists(), link
 
     def commands(path: Path) -> list[str]:
-        blocks = re.findall(r"```bash\n(.*?)```", text(path), re.DOTALL)
+        blocks = re.findall(r"```(?:bash|python)\n(.*?)```", text(path), re.DOTALL)
         lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
         return [line for line in lines if line]
 
     assert commands(READMES[0]) == commands(READMES[1]) != []
+    tables = [re.findall(r"^\| `((?:make|labcnn) [^`]+)`", text(each), re.M) for each in READMES]
+    assert tables[0] == tables[1]
+    words = {line.split()[1] for line in tables[0] if line.startswith("labcnn")}
+    listed = {word for each in READMES[:1] for word in re.findall(r"`(\w+)`", text(each))}
+    group = get_command(app)
+    assert isinstance(group, TyperGroup) and {*group.commands} <= words | listed
+
+
+def test_what_the_readmes_name_is_there() -> None:
+    """Files of the packages, and modules in the layout."""
+    for readme in READMES:
+        named = re.findall(
+            r"`((?:lab\w+|tests|notebooks|workflow|benchmarks)/[\w./-]*)`", text(readme)
+        )
+        assert len(named) > 20
+        assert [each for each in named if not (ROOT / each).exists()] == []

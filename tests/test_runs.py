@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 
 import numpy as np
 import pytest
@@ -200,6 +201,14 @@ def test_a_contradiction_is_left_out_and_named(trained, tmp_path, file, subtests
                 assert str(run.path / file) in problem and "\n" not in problem
                 assert len(runs.table) == 2
                 assert state(run).kind is State.DAMAGED
+
+
+def test_an_array_larger_than_its_split_is_refused_unread(folders, logs):
+    """It could be a bomb: what isn't even an array is named by its size alone."""
+    path = folders[0].path / "predictions.npz"
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("more.npy", bytes(10**6))
+    assert "larger than its split" in "".join(state(folders[0]).reasons)
 
 
 def test_an_archive_that_python_cannot_unpack_is_named(folders, logs):

@@ -15,6 +15,7 @@ import torch
 from fake_runs import ACCURACIES, Fake, write_runs
 from torch.optim import AdamW
 
+from labcnn.data import tiny_imagenet
 from labcnn.files import project_root
 from labcnn.models import ConvNet
 from labcnn.recipe import Recipe
@@ -53,8 +54,13 @@ def _pairs(logs: Path, template: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def test_results_have_a_row_per_variant_with_the_original_beside(study: Study) -> None:
-    table = tables.tabulate_results(study)
+def test_results_have_a_row_per_variant_with_the_original_beside(tmp_path: Path) -> None:
+    write_runs(
+        tmp_path,
+        parameters={"dataset": tiny_imagenet.NAME},
+        fingerprint=tiny_imagenet.OFFICIAL_FINGERPRINT,
+    )
+    table = tables.tabulate_results(load_study(tmp_path))
     assert [row[0] for row in table.rows] == [label(v) for v in REPORT_VARIANTS]
     assert _row(table, "Longbaseline+dropout") == [
         "Longbaseline+dropout", *(f"{a * 100:.2f}" for a in ACCURACIES["long_dropout"]),

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from dropout_norm import reestimate_norm
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_requests import numbers_of, request, train_epochs, trainer_of
 
@@ -27,11 +26,12 @@ from labcnn.runs import (
     load_runs,
 )
 from labcnn.training import hardware
-from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
+from labcnn.training.evaluate import Evaluation, evaluate, judge
 from labcnn.training.experiment import start_run
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.journal import tag
 from labcnn.training.optimizers import BestEpoch, Decay
+from labcnn.training.probes import gradient_norms, reestimate_norm
 from labcnn.training.trainer import fit
 
 CPU = torch.device("cpu")
@@ -309,16 +309,19 @@ def test_a_device_that_is_not_there_is_refused(small_data, logs, monkeypatch):
 
 def test_steps_can_be_compiled(small_data, monkeypatch):
     """torch.compile itself takes minutes: what stands in for it is called for the steps alone."""
-    compiled = []
+    steps = []
 
-    def compiling(model):
-        compiled.append(model)
-        return model
+    def compile_to_count(model):
+        def step(x):
+            steps.append(len(x))
+            return model(x)
 
-    monkeypatch.setattr(torch, "compile", compiling)
-    assert not fit(request(epochs=1), small_data).provenance.compiled and not compiled
+        return step
+
+    monkeypatch.setattr(torch, "compile", compile_to_count)
+    assert not fit(request(epochs=1), small_data).provenance.compiled and not steps
     result = fit(request(epochs=1, compile=True, experiment="compiled"), small_data)
-    assert result.provenance.compiled and len(compiled) == 1
+    assert result.provenance.compiled and sum(steps) == len(small_data.train)
 
 
 def test_early_stopping_and_decay_follow_validation_accuracy():

@@ -1,34 +1,53 @@
 """Data sets: found by name, split the same way for every seed, never copied."""
 
+from contextlib import suppress
 from enum import StrEnum
+from pathlib import Path
 
 from labcnn.data import cache, shapes, tiny_imagenet
+from labcnn.data.folder import A_FIFTH, prepare_folder
 from labcnn.data.splits import ImageData, Split, split_official
 from labcnn.errors import DataError, ParameterError
-from labcnn.recipe import DATASETS
+from labcnn.recipe import DATASETS, is_own, require_dataset
 
-#: Part of each class's official training images that is validation.
+#: Part of each class's official training images that is validation; of other sets a fifth.
 HELD_OUT = {"tiny-imagenet-200": 0.1, "shapes": 0.2}
 
 __all__ = [
     "ImageData", "Origin", "Split", "load_dataset", "origin", "prepared_fingerprint",
-    "resolve_dataset",
+    "require_prepared", "resolve_dataset",
 ]  # fmt: skip
 
 
-def resolve_dataset(name: str) -> str:
-    """``auto`` becomes Tiny ImageNet where it is prepared, else ``shapes``; others stay.
+def resolve_dataset(given: str | float) -> str:
+    """The name of the data set that a user means.
+
+    ``auto`` is Tiny ImageNet where it is prepared, else ``shapes``; a folder of pictures is
+    prepared, unless it is unchanged since (``own-<its name>``); a name stays.
+
+    Parameters
+    ----------
+    given : a name or a folder; a number is the name of a folder, as papermill passes it on.
 
     Raises
     ------
     ParameterError
         Names the valid data sets.
+    DataError
+        The folder's pictures can't be used; says why.
     """
-    if name in DATASETS:
-        return name
-    if name != "auto":
-        raise ParameterError(f"dataset={name!r} is unknown; valid: auto, {', '.join(DATASETS)}")
-    return tiny_imagenet.NAME if tiny_imagenet.prepared() else "shapes"
+    name = str(given)
+    if name == "auto":
+        return tiny_imagenet.NAME if tiny_imagenet.prepared() else "shapes"
+    path = Path(name)
+    with suppress(RuntimeError):  # there is no home folder
+        path = path.expanduser()
+    if name not in DATASETS and not (is_own(name) and cache.is_prepared(name)):
+        if path.is_dir():
+            return prepare_folder(path)
+        if path.is_file() or len(path.parts) > 1:
+            raise ParameterError(f"dataset={name!r}: no such folder; valid: a folder of pictures")
+    return require_dataset(name)
 
 
 def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
@@ -36,7 +55,7 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
 
     Parameters
     ----------
-    name : ``tiny-imagenet-200`` or ``shapes``.
+    name : as in a recipe.
     fraction : the part of the official training images that is used, in (0, 1]; train and
         validation shrink alike, the test set stays whole.
 
@@ -45,22 +64,25 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
     DataError
         The data set isn't prepared or is damaged, or the fraction leaves a class without images.
     """
-    official = shapes.load() if name == "shapes" else tiny_imagenet.load()
-    train, val = split_official(official.train, fraction, HELD_OUT[name])
+    official = shapes.load() if name == "shapes" else cache.load(name)
+    held_out = HELD_OUT.get(name, A_FIFTH)
+    train, val = split_official(official.train, fraction, held_out, official.val_count)
     return ImageData(
         name, official.class_names, train, val, official.test, official.fingerprint, fraction
     )
 
 
+def require_prepared(name: str) -> None:
+    """Raise a :class:`DataError` if a data set must be prepared, and isn't or is damaged."""
+    if name != "shapes":  # it comes from code
+        cache.load(name)
+
+
 def prepared_fingerprint(name: str) -> str | None:
     """The fingerprint of the data that is here; None where it isn't known without loading."""
-    if name != tiny_imagenet.NAME:
-        return None  # the demo set comes from code
-    try:
-        if tiny_imagenet.prepared():
-            return cache.read_meta(tiny_imagenet.folder()).fingerprint
-    except (DataError, OSError):  # the run itself will say so
-        pass
+    with suppress(DataError, OSError):  # the run itself will say so
+        if cache.is_prepared(name):
+            return cache.read_meta(cache.folder_of(name)).fingerprint
     return None
 
 
@@ -70,11 +92,15 @@ class Origin(StrEnum):
     OFFICIAL = "official data"
     OTHER = "not the official data"
     DEMO = "demo data"
+    OWN = "own pictures"
 
 
 def origin(name: str, fingerprint: str) -> Origin:
     """The origin of the data that a result, or this machine, has."""
-    if name != tiny_imagenet.NAME:
+    if name == "shapes":
         return Origin.DEMO
-    same = fingerprint == tiny_imagenet.OFFICIAL_FINGERPRINT
-    return Origin.OFFICIAL if same else Origin.OTHER
+    if is_own(name):
+        return Origin.OWN
+    # CIFAR-10 is prepared from files with the official MD5 only
+    official = name != tiny_imagenet.NAME or fingerprint == tiny_imagenet.OFFICIAL_FINGERPRINT
+    return Origin.OFFICIAL if official else Origin.OTHER

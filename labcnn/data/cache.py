@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +15,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from labcnn.data.splits import IMAGE_SHAPE, OfficialData, Split
-from labcnn.errors import DataError
-from labcnn.files import write_text
+from labcnn.errors import FULL, DataError, is_out_of_memory
+from labcnn.files import data_folder, write_text
 
 FORMAT = 1
 #: Written last: its presence proves that the arrays beside it are whole.
@@ -22,7 +24,8 @@ META = "meta.json"
 #: The arrays' sizes and times of change when all of their content was last checked.
 CHECKED = "verified.json"
 ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
-REDO = "run `labcnn data fetch --force`"
+#: What prepares the data sets that can be fetched; one's own pictures are prepared when used.
+COMMANDS = {"tiny-imagenet-200": "labcnn data fetch", "cifar10": "labcnn data fetch cifar10"}
 #: More zeros in a row than an image of one colour has (192 blocks at 2 bits each, and a byte before
 #: them): no encoder writes them; a download or a disk that lost something does.
 HOLE = bytes(50)
@@ -31,7 +34,15 @@ BLOCK = 1000
 
 
 class Meta(BaseModel):
-    """What ``meta.json`` says of the arrays beside it; ``sizes`` in bytes, by file."""
+    """What ``meta.json`` says of the arrays beside it.
+
+    Attributes
+    ----------
+    sizes : in bytes, by file.
+    val_count : of the training images, the last so many were given as validation images.
+    source : a digest of the files that the images were decoded from; empty: it isn't looked at.
+    place : a digest of their folder's path. Another folder's images don't take the place of these.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,20 +53,157 @@ class Meta(BaseModel):
     test_count: int
     fingerprint: str
     sizes: dict[str, int]
+    val_count: int = 0
+    source: str = ""
+    place: str = ""
 
 
 class ImageFiles(NamedTuple):
-    """A data set as JPEG files: ``train`` and ``test`` map names in ``contents`` to labels."""
+    """A data set to decode: ``train`` and ``test`` map the images' names to labels.
 
-    contents: dict[str, bytes]
+    ``read`` gives the image of a name, 64 x 64 x 3, uint8, or raises :class:`BrokenImage`; it is
+    called by several threads. The last three are as in :class:`Meta`.
+    """
+
+    read: Callable[[str], np.ndarray]
     wnids: tuple[str, ...]
     class_names: tuple[str, ...]
     train: dict[str, int]
     test: dict[str, int]
+    val_count: int = 0
+    source: str = ""
+    place: str = ""
 
 
 class BrokenImage(Exception):
     """Why a file isn't an image of the data set."""
+
+
+def folder_of(name: str) -> Path:
+    """Where a data set's decoded arrays are, or will be."""
+    return data_folder() / name
+
+
+def list_prepared() -> list[str]:
+    """The names of all data sets whose decoded arrays are there."""
+    return sorted(path.parent.name for path in data_folder().glob(f"*/{META}"))
+
+
+def is_prepared(name: str) -> bool:
+    """Whether the decoded arrays are there; a :class:`DataError` where that can't be seen."""
+    try:
+        return find(folder_of(name) / META) is not None
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}") from None
+
+
+def find(path: Path) -> os.stat_result | None:
+    """What the system says of ``path``; None where nothing is, an OSError where it won't say."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def load(name: str) -> OfficialData:
+    """A prepared data set, memory-mapped.
+
+    Raises
+    ------
+    DataError
+        It isn't prepared, or a file was cut or changed since; says what to do.
+    """
+    folder = folder_of(name)
+    if not is_prepared(name):
+        remedy = "give the folder of its pictures: dataset=FOLDER"
+        if command := COMMANDS.get(name):
+            remedy = (
+                f"run `{command}` to download it, or `{command} --from PATH_OR_URL` with an "
+                "archive or folder you have"
+            )
+        raise DataError(f"{name} isn't prepared in {folder}: {remedy}")
+    try:
+        return read_arrays(folder)
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {error.strerror}") from None
+
+
+def prepare(
+    name: str,
+    source: str,
+    find_images: Callable[[Path], ImageFiles],
+    is_done: Callable[[], bool],
+) -> bool:
+    """Decode a data set into its folder, unless that is done.
+
+    Parameters
+    ----------
+    source : where the images come from, for errors.
+    find_images : finds them; it may write into the empty folder that it is given.
+    is_done : whether nothing is to do; asked again once this process alone prepares the set.
+
+    Returns
+    -------
+    bool
+        False where nothing was to do.
+
+    Raises
+    ------
+    DataError
+        Names the source and what in it isn't as it should be, or the file that can't be read or
+        written.
+    """
+    if is_done():
+        return False
+    folder = folder_of(name)
+    work = folder.with_name(f"{name}.new")
+    try:
+        with _hold_lock(name):
+            if is_done():
+                return False
+            shutil.rmtree(work, ignore_errors=True)  # left by a process that was killed
+            fresh = work / "arrays"
+            fresh.mkdir(parents=True)
+            try:
+                build(find_images(work), fresh, folder)
+            except DataError as error:
+                raise DataError(f"{source}: {error}") from None
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+            return True
+    except (OSError, MemoryError) as error:
+        if isinstance(error, MemoryError) or is_out_of_memory(error):
+            raise DataError(
+                f"{source}: out of memory; free some, or raise the limit (ulimit -v)"
+            ) from None
+        remedy = "make room" if error.errno in FULL else "make it writable"
+        raise DataError(
+            f"{error.filename or work}: {error.strerror or error}; {remedy}, or set LABCNN_DATA to "
+            "a folder elsewhere"
+        ) from None
+
+
+@contextmanager
+def _hold_lock(name: str) -> Iterator[None]:
+    """Of two that prepare a data set at once, the second waits, then finds the work done."""
+    from filelock import FileLock, Timeout
+
+    data_folder().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(data_folder() / f"{name}.lock")
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        print(f"{name}: another process prepares it; waiting for that", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _redo(folder: Path) -> str:
+    command = COMMANDS.get(folder.name)
+    return f"run `{command} --force`" if command else "give its folder again: dataset=FOLDER"
 
 
 def read_meta(folder: Path) -> Meta:
@@ -63,9 +211,11 @@ def read_meta(folder: Path) -> Meta:
     try:
         meta = Meta.model_validate_json((folder / META).read_bytes())
     except ValidationError:
-        raise DataError(f"{folder / META}: cut or foreign; {REDO}") from None
+        raise DataError(f"{folder / META}: cut or foreign; {_redo(folder)}") from None
     if meta.format != FORMAT:
-        raise DataError(f"{folder}: format {meta.format}, this labcnn needs {FORMAT}; {REDO}")
+        raise DataError(
+            f"{folder}: format {meta.format}, this labcnn needs {FORMAT}; {_redo(folder)}"
+        )
     return meta
 
 
@@ -84,15 +234,15 @@ def read_arrays(folder: Path) -> OfficialData:
     for name, size in meta.sizes.items():
         path = folder / name
         if not path.exists():
-            raise DataError(f"{path}: missing; {REDO}")
+            raise DataError(f"{path}: missing; {_redo(folder)}")
         if (found := path.stat().st_size) != size:
-            raise DataError(f"{path}: {found:,} bytes instead of {size:,}; {REDO}")
+            raise DataError(f"{path}: {found:,} bytes instead of {size:,}; {_redo(folder)}")
     train, test = _open_arrays(folder)
     if not _is_checked(folder):
         if compute_fingerprint(train, test, meta.wnids) != meta.fingerprint:
-            raise DataError(f"{folder}: the images or labels were changed; {REDO}")
+            raise DataError(f"{folder}: the images or labels were changed; {_redo(folder)}")
         _note_checked(folder)
-    return OfficialData(train, test, meta.class_names, meta.fingerprint)
+    return OfficialData(train, test, meta.class_names, meta.fingerprint, meta.val_count)
 
 
 def compute_fingerprint(train: Split, test: Split, wnids: tuple[str, ...]) -> str:
@@ -111,7 +261,9 @@ def _open_arrays(folder: Path) -> tuple[Split, Split]:
             # "c": torch wants arrays it could write to, and a write must not reach the disk
             arrays.append(np.load(folder / name, mmap_mode="c"))
         except (ValueError, EOFError):
-            raise DataError(f"{folder / name}: changed, it isn't an array; {REDO}") from None
+            raise DataError(
+                f"{folder / name}: changed, it isn't an array; {_redo(folder)}"
+            ) from None
     return Split(*arrays[:2]), Split(*arrays[2:])
 
 
@@ -142,13 +294,13 @@ def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
     Raises
     ------
     DataError
-        Names up to five broken images and counts them all.
+        Names up to five broken images and counts them all; or in ``folder`` are other images, of
+        another place.
     """
     broken: list[str] = []
     for split, labels in (("train", files.train), ("test", files.test)):
         np.save(fresh / f"{split}_labels.npy", np.array(list(labels.values()), np.int64))
-        images = {name: files.contents[name] for name in labels}
-        broken += _write_images(images, fresh / f"{split}_images.npy")
+        broken += _write_images(list(labels), files.read, fresh / f"{split}_images.npy")
     if broken:
         count = len(files.train) + len(files.test)
         raise DataError(f"{len(broken)} of {count} images broken: {list_some(broken)}")
@@ -160,20 +312,36 @@ def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
         test_count=len(files.test),
         fingerprint=compute_fingerprint(*_open_arrays(fresh), files.wnids),
         sizes={name: (fresh / name).stat().st_size for name in ARRAYS},
+        val_count=files.val_count,
+        source=files.source,
+        place=files.place,
     )
+    _require_same_place(meta, folder)
     folder.mkdir(exist_ok=True)
     (folder / META).unlink(missing_ok=True)
     for name in ARRAYS:
         (fresh / name).replace(folder / name)
     _note_checked(folder)
-    write_text(folder / META, meta.model_dump_json(indent=1))
+    write_text(folder / META, meta.model_dump_json(indent=1, exclude_defaults=True))
 
 
-def _write_images(files: dict[str, bytes], path: Path) -> list[str]:
-    """Decode JPEG files into one array; return the names of those that are broken."""
+def _require_same_place(new: Meta, folder: Path) -> None:
+    try:
+        old = read_meta(folder)
+    except (DataError, OSError):  # there is none, or none that can be used
+        return
+    if old.place != new.place and old.fingerprint != new.fingerprint:
+        raise DataError(
+            f"{folder.name} is prepared from other pictures, of another folder of this name; "
+            f"rename this one, or delete {folder}"
+        )
+
+
+def _write_images(names: list[str], read: Callable[[str], np.ndarray], path: Path) -> list[str]:
+    """Decode images into one array; return the names of those that are broken."""
     from tqdm import tqdm  # needs what `labcnn[train]` installs
 
-    broken, names = [], list(files)
+    broken = []
     progress = tqdm(
         desc=f"decode {path.stem}",
         total=len(names),
@@ -189,7 +357,7 @@ def _write_images(files: dict[str, bytes], path: Path) -> list[str]:
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(names), BLOCK):
             block = names[start : start + BLOCK]
-            images = [pool.submit(decode_image, files[name]) for name in block]
+            images = [pool.submit(read, name) for name in block]
             for name, image in zip(block, images, strict=True):
                 try:
                     file.write(image.result().data)

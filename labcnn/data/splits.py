@@ -36,12 +36,16 @@ class Split:
 
 
 class OfficialData(NamedTuple):
-    """A data set as it is published: ``train`` isn't yet split into train and validation."""
+    """A data set as it is published: ``train`` isn't yet split into train and validation.
+
+    Where it has validation images of its own, they are the last ``val_count`` of ``train``.
+    """
 
     train: Split
     test: Split
     class_names: tuple[str, ...]
     fingerprint: str
+    val_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ def first_of_each_class(split: Split, count: int) -> Split:
     return Split(split.images, split.labels, np.sort(np.concatenate(kept)))
 
 
-def split_official(official: Split, fraction: float, held_out: float) -> tuple[Split, Split]:
+def split_official(
+    official: Split, fraction: float, held_out: float, val_count: int = 0
+) -> tuple[Split, Split]:
     """Split into train and validation, stratified.
 
     Every class is shuffled once; its first images are validation, the next ones train. A fraction
@@ -85,6 +91,7 @@ def split_official(official: Split, fraction: float, held_out: float) -> tuple[S
     official : the official training images.
     fraction : part of both splits that is kept, in (0, 1].
     held_out : part of each class that is validation, in (0, 1).
+    val_count : if not 0, validation is the last so many images instead.
 
     Raises
     ------
@@ -96,7 +103,11 @@ def split_official(official: Split, fraction: float, held_out: float) -> tuple[S
     val: list[np.ndarray] = []
     for label in np.unique(official.labels):
         rows = rng.permutation(np.flatnonzero(official.labels == label))
-        border = round(len(rows) * held_out)
+        if val_count:
+            given = rows >= len(official.labels) - val_count
+            rows, border = np.concatenate([rows[given], rows[~given]]), int(given.sum())
+        else:
+            border = round(len(rows) * held_out)
         counts = round(border * fraction), round((len(rows) - border) * fraction)
         if not border:
             raise DataError(

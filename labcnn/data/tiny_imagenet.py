@@ -1,14 +1,11 @@
 """Tiny ImageNet-200: got as an archive or a folder, checked by content, decoded once."""
 
 import os
-import shutil
 import stat
-import sys
 import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple, Self
@@ -18,7 +15,7 @@ from urllib.request import url2pathname
 from labcnn.data import cache
 from labcnn.data.cache import ImageFiles, list_some
 from labcnn.data.splits import OfficialData
-from labcnn.errors import FULL, UNREADABLE, DataError, is_out_of_memory
+from labcnn.errors import UNREADABLE, DataError
 from labcnn.files import data_folder
 
 NAME = "tiny-imagenet-200"
@@ -40,39 +37,22 @@ MOST_BYTES, MOST_BYTES_TOGETHER, MOST_FILES = 2**25, 2**30, 2**19
 
 def folder() -> Path:
     """Where the decoded arrays are, or will be."""
-    return data_folder() / NAME
+    return cache.folder_of(NAME)
 
 
 def downloads_folder() -> Path:
-    """Where the official archive is kept."""
+    """Where the official archives are kept."""
     return data_folder() / "downloads"
 
 
 def prepared() -> bool:
     """Whether the decoded arrays are there; a :class:`DataError` where that can't be seen."""
-    try:
-        return _find(folder() / cache.META) is not None
-    except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}") from None
+    return cache.is_prepared(NAME)
 
 
 def load() -> OfficialData:
-    """The prepared data, memory-mapped; its test split is the official val data.
-
-    Raises
-    ------
-    DataError
-        It isn't prepared, or a file was cut or changed since; says what to do.
-    """
-    if not prepared():
-        raise DataError(
-            f"{NAME} isn't prepared in {folder()}: run `labcnn data fetch` to download it, or "
-            "`labcnn data fetch --from PATH_OR_URL` with an archive or folder you have"
-        )
-    try:
-        return cache.read_arrays(folder())
-    except OSError as error:
-        raise DataError(f"{error.filename or folder()}: {error.strerror}") from None
+    """The prepared data, memory-mapped; its test split is the official val data."""
+    return cache.load(NAME)
 
 
 def describe(data: OfficialData) -> str:
@@ -108,67 +88,19 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
     """
     if source is not None and not source.strip():
         raise DataError(f"--from {source!r} names nothing; valid: a path or a URL")
-    work = folder().with_name(f"{NAME}.new")
-    try:
-        with _hold_lock():
-            if prepared() and not force:
-                return False
-            shutil.rmtree(work, ignore_errors=True)  # left by a fetch that was killed
-            fresh = work / "arrays"
-            fresh.mkdir(parents=True)
-            try:
-                cache.build(_find_images(_read(source, work)), fresh, folder())
-            except DataError as error:
-                raise DataError(f"{source or OFFICIAL_URL}: {error}") from None
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-            return True
-    except (OSError, MemoryError) as error:
-        if isinstance(error, MemoryError) or is_out_of_memory(error):
-            raise DataError(
-                f"{source or OFFICIAL_URL}: out of memory; free some, or raise the limit "
-                "(ulimit -v)"
-            ) from None
-        remedy = "make room" if error.errno in FULL else "make it writable"
-        raise DataError(
-            f"{error.filename or work}: {error.strerror or error}; {remedy}, or set LABCNN_DATA to "
-            "a folder elsewhere"
-        ) from None
-
-
-@contextmanager
-def _hold_lock() -> Iterator[None]:
-    """Of two fetches at once, the second waits, then finds the work done."""
-    from filelock import FileLock, Timeout
-
-    data_folder().mkdir(parents=True, exist_ok=True)
-    lock = FileLock(data_folder() / f"{NAME}.lock")
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        print(f"{NAME}: another fetch is at work here; waiting for it", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    return cache.prepare(
+        NAME,
+        source or OFFICIAL_URL,
+        lambda work: _find_images(_read(source, work)),
+        lambda: prepared() and not force,
+    )
 
 
 def _read(source: str | None, work: Path) -> dict[str, bytes]:
-    """The files of the folder or archive that ``source`` names; a mirror's is put in ``work``."""
-    if source is None:
-        # kept, as its MD5 proves it; a mirror's archive is judged by its content, each time
-        path = _download(OFFICIAL_URL, f"md5:{OFFICIAL_MD5}", downloads_folder())
-    elif "://" not in source:
-        path = Path(source).expanduser()
-    elif source.startswith(("http://", "https://")):
-        path = _download(source, None, work)
-    elif source.startswith("file://"):
-        path = Path(url2pathname(urlsplit(source).path))
-    else:
-        raise DataError("valid URLs begin with http://, https:// or file://")
+    """The files of the folder or archive that ``source`` names."""
+    path = locate(source, OFFICIAL_URL, OFFICIAL_MD5, work)
     try:
-        found = _find(path)
+        found = cache.find(path)
         if found is None:
             raise DataError("no such file or folder")
         if stat.S_ISDIR(found.st_mode):
@@ -182,12 +114,18 @@ def _read(source: str | None, work: Path) -> dict[str, bytes]:
         raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
 
 
-def _find(path: Path) -> os.stat_result | None:
-    """What the system says of ``path``; None where nothing is, an OSError where it won't say."""
-    try:
-        return path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
+def locate(source: str | None, official_url: str, official_md5: str, work: Path) -> Path:
+    """The folder or archive that ``source`` names; a mirror's archive is put into ``work``."""
+    if source is None:
+        # kept, as its MD5 proves it; a mirror's archive is judged by its content, each time
+        return _download(official_url, f"md5:{official_md5}", downloads_folder())
+    if "://" not in source:
+        return Path(source).expanduser()
+    if source.startswith(("http://", "https://")):
+        return _download(source, None, work)
+    if source.startswith("file://"):
+        return Path(url2pathname(urlsplit(source).path))
+    raise DataError("valid URLs begin with http://, https:// or file://")
 
 
 def _download(url: str, known_hash: str | None, into: Path) -> Path:
@@ -197,7 +135,7 @@ def _download(url: str, known_hash: str | None, into: Path) -> Path:
 
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=30)
-    name = f"{NAME}.zip" if known_hash else None
+    name = PurePosixPath(urlsplit(url).path).name if known_hash else None
     try:
         return Path(pooch.retrieve(url, known_hash, name, into, downloader=downloader))
     except requests.RequestException as error:
@@ -365,7 +303,7 @@ def _find_images(contents: dict[str, bytes]) -> ImageFiles:
         raise DataError(f"classes not in wnids.txt: {list_some(sorted(unknown))}")
     wnids = tuple(wnid for wnid in wnids if wnid in present)
     return ImageFiles(
-        contents=files,
+        read=lambda name: cache.decode_image(files[name]),
         wnids=wnids,
         class_names=tuple(words.get(w, w).split(",")[0].strip() for w in wnids),
         train=_label(train, wnids, "train"),

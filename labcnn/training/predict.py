@@ -122,7 +122,9 @@ class TrainedNet(nn.Module):
         try:
             import onnxscript  # noqa: F401
         except ImportError:
-            raise RunError("ONNX needs more packages: pip install 'labcnn[onnx]'") from None
+            raise RunError(
+                "ONNX needs more packages: pip install -c constraints.txt -e '.[onnx]'"
+            ) from None
         size = self.recipe.last_size
         net = copy.deepcopy(self.net).cpu().float().to(memory_format=torch.contiguous_format)
         program = torch.onnx.export(

@@ -31,7 +31,7 @@ from labcnn.runs import (
     Timing,
 )
 from labcnn.training.checkpoint import Checkpoint, random_state, set_random_state
-from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
+from labcnn.training.evaluate import Evaluation, evaluate, judge
 from labcnn.training.experiment import publish, require_equal, start_run, working_folder
 from labcnn.training.hardware import (
     Clock,
@@ -47,6 +47,7 @@ from labcnn.training.hardware import (
 from labcnn.training.journal import Journal
 from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
 from labcnn.training.predict import save_model
+from labcnn.training.probes import gradient_norms
 from labcnn.variants import BUILT_IN
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.

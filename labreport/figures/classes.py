@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from labreport import style, words
@@ -44,6 +45,7 @@ def plot_classes(facts: Facts) -> Figure:
         label=words.CLASSES,
     )  # fmt: skip
     left.set(xlabel=words.CLASSES_BY_ACCURACY, ylabel=words.SPLIT_ACCURACY["test"], ylim=(0, None))
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.percent_axis(left.yaxis)
     left.legend(loc="best")
     ends = min(ENDS, len(order) // 2)

@@ -41,11 +41,14 @@ def plot_section(study: Study, variants: Sequence[str]) -> Figure:
 
 
 def plot_ranking(study: Study, tuned: Study | None = None) -> Figure:
-    """Test accuracy of all variants and of the tuned net, the original's beside."""
+    """Test accuracy of all variants and of the tuned net.
+
+    The original's are beside where both are of the same images.
+    """
     names = [short_name(v) for v in REPORT_VARIANTS]
     extra = tuned.present if tuned is not None else ()
     figure, [[axes]] = style.new_figure(height=0.52 + 0.26 * (len(names) + len(extra)))
-    _draw_accuracies(axes, study, REPORT_VARIANTS)
+    _draw_accuracies(axes, study, REPORT_VARIANTS, beside=study.has_original)
     for place, variant in enumerate(extra, len(names)):
         assert tuned is not None
         look = {**style.TUNED, "ecolor": "black"}
@@ -60,9 +63,7 @@ def plot_ranking(study: Study, tuned: Study | None = None) -> Figure:
     return figure
 
 
-def _draw_accuracies(
-    axes: Axes, study: Study, variants: Sequence[str], *, beside: bool = True
-) -> None:
+def _draw_accuracies(axes: Axes, study: Study, variants: Sequence[str], *, beside: bool) -> None:
     old = original()["test_accuracy"]
     if beside:
         axes.plot(

@@ -1,0 +1,187 @@
+"""One's own pictures: a folder of class folders, decoded once and found by its name afterwards."""
+
+import hashlib
+import re
+import stat
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from labcnn.data import cache
+from labcnn.data.cache import BrokenImage, ImageFiles, list_some
+from labcnn.data.pictures import read_picture
+from labcnn.data.splits import SPLIT_SEED
+from labcnn.errors import DataError
+
+SPLITS = ("train", "val", "test")
+#: Part of each class that becomes the test set, and of the rest validation, where none is given.
+A_FIFTH = 0.2
+#: What file managers and archives leave beside pictures; so what begins with a point.
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
+EXPECTED = "expected a folder for each class, or train/, val/ and test/ with such folders"
+
+
+class File(NamedTuple):
+    """A file of a class: its name below the data set's folder, bytes, and time of change in ns."""
+
+    name: str
+    size: int
+    changed: int
+
+
+#: The files by split and class; the split is ``train`` where there is one folder for all.
+Found = dict[str, dict[str, list[File]]]
+
+
+def prepare_folder(path: Path) -> str:
+    """Decode a folder of pictures unless it is unchanged since; give the data set's name.
+
+    The folder has a folder for each class, or ``train``, ``val`` and ``test`` that have. A fifth of
+    each class of ``train``, by the split's own seed, becomes the test set where there is no
+    ``test``, and a fifth of the rest validation where there is no ``val``. Each picture is made
+    64 x 64 by :func:`labcnn.data.pictures.read_picture`.
+
+    Raises
+    ------
+    DataError
+        Names what isn't as it should be: pictures that are broken or in no class, too few of them.
+    """
+    if any((place / "wnids.txt").exists() for place in (path, *path.glob("*/"))):
+        raise DataError(
+            f"{path}: has Tiny ImageNet's layout (wnids.txt); prepare it by `labcnn data fetch "
+            "--from FOLDER`, then dataset=tiny-imagenet-200"
+        )
+    name = name_folder(path)
+    try:
+        found, others = _find_files(path)
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    source, place = _digest(repr(found)), _digest(str(path.resolve()))
+
+    def is_done() -> bool:
+        try:
+            meta = cache.read_meta(cache.folder_of(name)) if cache.is_prepared(name) else None
+            return meta is not None and meta.source == source and bool(cache.load(name))
+        except DataError:  # cut or damaged
+            return False
+
+    def choose(work: Path) -> ImageFiles:
+        if others:
+            print(f"left out, no pictures: {list_some(others)}", file=sys.stderr)
+        return _choose_images(path, found)._replace(source=source, place=place)
+
+    cache.prepare(name, str(path), choose, is_done)
+    return name
+
+
+def name_folder(path: Path) -> str:
+    """``own-`` and the folder's own name in small letters, with ``-`` for what isn't a letter."""
+    place = path if path.name not in ("", "..") else path.resolve()
+    own = unicodedata.normalize("NFC", place.name.casefold())
+    words = re.sub(r"[\W_]+", "-", own).strip("-").removeprefix("own-")
+    return f"own-{words[:40].rstrip('-') or 'pictures'}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def _find_files(root: Path) -> tuple[Found, list[str]]:
+    """All files in class folders, and the names of those that are in none.
+
+    A :class:`DataError` for what has no place, such as pictures in no class.
+    """
+    from PIL import Image
+
+    inside = [path for path in sorted(root.iterdir()) if not _is_ignored(path)]
+    splits = {path.name: path for path in inside if path.name in SPLITS and _has_folders(path)}
+    if splits:
+        if "train" not in splits:
+            raise DataError(f"{' and '.join(splits)} without train; {EXPECTED}")
+        if other := [path.name for path in inside if path.is_dir() and path.name not in splits]:
+            raise DataError(f"{list_some(other)}: not train, val or test; {EXPECTED}")
+    found, strays = Found(), [path for path in inside if splits and not path.is_dir()]
+    for split, place in (splits or {"train": root}).items():
+        found[split] = {}
+        for path in sorted(each for each in place.iterdir() if not _is_ignored(each)):
+            if path.is_dir():
+                label = unicodedata.normalize("NFC", path.name)
+                found[split].setdefault(label, []).extend(_walk(path, root))
+            else:
+                strays.append(path)
+    names = [path.relative_to(root).as_posix() for path in strays]
+    endings = Image.registered_extensions() if strays else {}
+    if pictures := [name for name in names if Path(name).suffix.lower() in endings]:
+        raise DataError(f"pictures in no class folder ({len(pictures)}): {list_some(pictures)}")
+    return found, names
+
+
+def _is_ignored(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.casefold() in SYSTEM_FILES
+
+
+def _has_folders(path: Path) -> bool:
+    """A class called ``train`` has pictures only, a split has the classes' folders."""
+    return path.is_dir() and any(each.is_dir() for each in path.iterdir() if not _is_ignored(each))
+
+
+def _walk(
+    folder: Path, root: Path, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[File]:
+    """The files below a class's folder, in the order of their names; links are followed."""
+    place = folder.stat().st_dev, folder.stat().st_ino
+    if place in above:
+        raise DataError(f"{folder.relative_to(root)}: a link to a folder that it lies in")
+    for path in sorted(each for each in folder.iterdir() if not _is_ignored(each)):
+        info, name = path.stat(), path.relative_to(root).as_posix()
+        if stat.S_ISDIR(info.st_mode):
+            yield from _walk(path, root, above | {place})
+        elif stat.S_ISREG(info.st_mode):
+            yield File(name, info.st_size, info.st_mtime_ns)
+        else:
+            raise DataError(f"{name}: a pipe, socket or device, no picture")
+
+
+def _choose_images(root: Path, found: Found) -> ImageFiles:
+    """Which files are for training, validation and test; a :class:`DataError` where too few are."""
+    classes = sorted({label for part in found.values() for label in part})
+    if len(classes) < 2:
+        raise DataError(f"class folders: {len(classes)}, at least 2 are needed; {EXPECTED}")
+    rng = np.random.default_rng(SPLIT_SEED)
+    train, val, test = (dict[str, int]() for _ in SPLITS)
+    too_few = []
+    for number, label in enumerate(classes):
+        rest, given, held = (
+            [file.name for file in found.get(split, {}).get(label, [])] for split in SPLITS
+        )
+        if "test" not in found:
+            chosen = set(rng.permutation(len(rest))[: round(len(rest) * A_FIFTH)].tolist())
+            held = [name for k, name in enumerate(rest) if k in chosen]
+            rest = [name for k, name in enumerate(rest) if k not in chosen]
+        val_count = len(given) if "val" in found else round(len(rest) * A_FIFTH)
+        counts = len(rest) - (0 if "val" in found else val_count), val_count, len(held)
+        if not all(counts):
+            too_few.append(f"{label} ({counts[0]} train, {counts[1]} val, {counts[2]} test)")
+        train |= dict.fromkeys(rest, number)
+        val |= dict.fromkeys(given, number)
+        test |= dict.fromkeys(held, number)
+    if too_few:
+        raise DataError(
+            f"classes with too few pictures ({len(too_few)}): {list_some(too_few)}; each needs one "
+            "in each part, 4 pictures if one folder is split"
+        )
+
+    def read(name: str) -> np.ndarray:
+        try:
+            return read_picture(root / name)
+        except DataError as error:
+            raise BrokenImage(str(error).removeprefix(f"{root / name}: ")) from None
+
+    names = tuple(classes)
+    return ImageFiles(read, names, names, train | val, test, len(val))
