@@ -317,7 +317,7 @@ def plot_predictions(request: RunRequest, data: ImageData, count: int = 20) -> F
     images = [data.test.images[data.test.indices[row]] for row in rows]
     right, said = (found[f"test_{name}"][rows] for name in ("label", "predicted"))
     names = [
-        f"{data.class_names[one][:14]} {probability:.0%}"
+        f"{data.class_names[one][:14]}\n{probability:.0%}"
         + ("" if one == other else f"\n({data.class_names[other][:14]})")
         for one, other, probability in zip(
             said, right, found["test_probability"][rows], strict=True
@@ -375,14 +375,14 @@ def _plot_images(
     with _chinese():
         lines = max(name.count("\n") for name in names)
         figure, axes = plt.subplots(
-            rows, columns, figsize=(10, 0.4 + (1.15 + 0.15 * lines) * rows), dpi=70, squeeze=False
+            rows, columns, figsize=(7, 0.4 + (0.8 + 0.11 * lines) * rows), squeeze=False
         )
         for ax in axes.flat:
             ax.axis("off")
         for k, (ax, image, name) in enumerate(zip(axes.flat, images, names, strict=False)):
             ax.imshow(image)
-            ax.set_title(name, fontsize=7, color=colours[k] if colours else "black")
-        figure.suptitle(title, fontsize=10)
+            ax.set_title(name, fontsize=6, pad=3, color=colours[k] if colours else "black")
+        figure.suptitle(title, fontsize=9)
         return _finish(figure)
 
 

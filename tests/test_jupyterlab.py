@@ -215,11 +215,9 @@ def write_notebook(name: str, to: Path, **values: Any) -> Path:
     made = nbformat.read(NOTEBOOKS / name, as_version=4)
     (cell,) = [c for c in made.cells if "parameters" in c.metadata.get("tags", [])]
     for parameter, value in values.items():
-        line = rf"(?m)^{parameter} = [^#\n]*?(?=  #|$)"
-        cell.source, count = re.subn(
-            line, lambda _, new=f"{parameter} = {value!r}": new, cell.source
-        )
-        assert count == 1
+        line = re.compile(rf"^{parameter} = [^#\n]*?(?=  #|$)", re.M)
+        (old,) = line.findall(cell.source)
+        cell.source = cell.source.replace(old, f"{parameter} = {value!r}", 1)
     nbformat.write(made, to)
     return to
 
