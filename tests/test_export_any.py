@@ -305,6 +305,12 @@ def test_a_damaged_notebook_is_exported(content: str, tmp_path: Path) -> None:
     assert "printed" in words_of("html", file.read_text(encoding="utf-8"))
 
 
+def test_columns_that_tabs_keep_apart_stay_below_each_other() -> None:
+    page = parse_html(export("html", notebook(printed("轮\t准确率\t秒\n1\t99.5%\t0.1   \n"))))
+    listings = [text(element).splitlines() for element in page.iter("pre")]
+    assert ["轮      准确率   秒", "1       99.5%   0.1"] in listings
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_control_characters_are_left_out(kind: str) -> None:
     odd = "a\ud800b\x00c\x1b[2K\x1b[1Ad\x1b]0;title\x07e\x1b]8;;http://x\x1b\\f\x9b31mg\ufffeh"

@@ -16,15 +16,15 @@ from labcnn.runs import (
     RunFolder,
 )
 
-#: Columns are apart by tabs, each cell 8 to 15 wide or its tab doubled: a browser's Chinese letters
-#: aren't as wide as two others.
+#: Columns are apart by tabs, as a browser's Chinese letters aren't as wide as two others; cells of
+#: the wide columns have 8 to 15 letters, of the others fewer.
 HEADERS = {
-    "en": "epoch\ttrain loss/acc\tevaluated acc\tval loss/acc\tlearning rate\tseconds\timages/s",
-    "zh": "轮\t训练损失/准确率\t评估时准确率\t验证损失/准确率\t学习率\t\t秒\t图像/秒",
+    "en": "epoch\ttrain loss/acc\tevaluated acc\tval loss/acc\trate\tseconds\timages/s",
+    "zh": "轮\t训练损失/准确率\t评估时准确率\t验证损失/准确率\t学习率\t秒\t图像/秒",
 }
 LINE = (
     "{epoch}\t{train_loss:.4f}  {train_accuracy:<7.2%}\t{train_eval_accuracy:<9.2%}\t"
-    "{val_loss:.4f}  {val_accuracy:<7.2%}\t{learning_rate:<9.3g}\t{seconds:.1f}\t"
+    "{val_loss:.4f}  {val_accuracy:<7.2%}\t{learning_rate:.3g}\t{seconds:.1f}\t"
     "{images_per_second:.0f}"
 )
 RESUMES = {

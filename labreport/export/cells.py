@@ -9,6 +9,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 import panflute as pf
 from nbformat import NotebookNode
@@ -239,7 +240,7 @@ def _output(output: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
         return [note, _verbatim("\n".join(lines) or line, cells.room)]
     if output.output_type == "stream":
         lines = output.text.rstrip("\n").split("\n")
-        seen = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+        seen = "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip(" ") for line in lines)
         return [] if cells.ours else [_verbatim(seen, cells.room)]
     data = output.data
     if DOCUMENT in data:
@@ -274,7 +275,21 @@ def _plain(data: dict[str, Any], cells: Cells) -> list[pf.Block]:
 
 
 def _verbatim(words: str, room: int = ROWS) -> pf.CodeBlock:
-    return pf.CodeBlock(printable(without_paths(shorten(_ESCAPES.sub("", words), room))))
+    lines = without_paths(shorten(_ESCAPES.sub("", words), room)).split("\n")
+    return pf.CodeBlock(printable("\n".join(map(_expand_tabs, lines))))
+
+
+def _expand_tabs(line: str) -> str:
+    """A line whose tabs are spaces, in a font whose Chinese letters are 5/3 as wide as others."""
+    *cells, last = line.split("\t")
+    made, width, stop = "", 0.0, 0
+    for cell in cells:
+        wide = sum(east_asian_width(letter) in "WF" for letter in cell)
+        width += len(cell) + wide * 2 / 3
+        stop += 8 * (int(max(width - stop, 0)) // 8 + 1)
+        spaces = round(stop - width)
+        made, width = made + cell + " " * spaces, width + spaces
+    return made + last
 
 
 def _marked_up(
