@@ -64,6 +64,9 @@ class DoubleConv(nn.Module):
             same = in_width == out_width
             self.shortcut = nn.Identity() if same else convolution(in_width, out_width, 1, norm)
 
+    def extra_repr(self) -> str:
+        return f"activation={self.activation}, pool={self.pool}"
+
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(activate(self.first(x), self.activation))
         if self.shortcut is not None:

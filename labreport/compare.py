@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 
 from labcnn.errors import ReportError
 from labcnn.files import logs_folder
+from labcnn.runs import load_runs
 from labcnn.variants import get_variant
-from labreport import style
+from labreport import style, words
 from labreport.claims import Part
+from labreport.display import Table
 from labreport.figures.comparison import plot_section
 from labreport.measures import accuracy_interval
 from labreport.study import Study, load_study, newest_experiment
@@ -51,10 +53,21 @@ class Comparison:
         style.use()
         return plot_section(self.study, self.variants)
 
+    def tabulate(self) -> Table:
+        """:attr:`table` as it is shown."""
+        rows = []
+        for variant, row in self.table.iterrows():
+            apart = f"{row.difference:+.2f} [{row['from']:+.2f}, {row.to:+.2f}]"
+            shown = words.NOTHING if variant == self.variants[0] else apart
+            accuracy = f"{row.test:.2f} [{row.low:.2f}, {row.high:.2f}]"
+            rows.append((str(variant), f"{row.seeds:.0f}", accuracy, shown.replace("-", "−")))
+        columns = [column.format(self.variants[0]) for column in words.COMPARED_COLUMNS]
+        return Table(columns, rows, "lrrr")
+
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        display(self.table.round(2), self.plot())
+        display(self.tabulate(), self.plot())
 
 
 def compare(
@@ -77,7 +90,8 @@ def compare(
     chosen = tuple(dict.fromkeys(variants))
     if len(chosen) < 2:
         raise ReportError(f"variants={' '.join(variants)!r}: give two or more different ones")
-    study = load_study(logs, experiment or newest_experiment(logs_folder(logs), chosen))
+    named = experiment or newest_experiment(logs_folder(logs), chosen)
+    study = load_study(logs, named, load_runs(logs_folder(logs), named).table["variant"])
     for variant in chosen:  # known by now, if one's own
         get_variant(variant)
     if lacking := [variant for variant in chosen if not study.seeds(variant)]:

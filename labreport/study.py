@@ -193,13 +193,18 @@ class Study:
         return self._read[key]
 
 
-def load_study(logs: str | Path | None = None, experiment: str | None = None) -> Study:
+def load_study(
+    logs: str | Path | None = None,
+    experiment: str | None = None,
+    variants: Iterable[str] = REPORT_VARIANTS,
+) -> Study:
     """Read one experiment's finished runs.
 
     Parameters
     ----------
     logs : folder of results; None: ``$LABCNN_LOGS``, else ``report/logs`` of the checkout.
     experiment : its folder's name; None takes the experiment that finished a run last.
+    variants : at least one of them must have a run.
 
     Raises
     ------
@@ -216,7 +221,7 @@ def load_study(logs: str | Path | None = None, experiment: str | None = None) ->
         raise ReportError(f"experiment={experiment!r}: {left_out if problems else none}")
     kept, foreign = _leave_out_foreign(table)
     problems += foreign
-    if not set(kept["variant"]) & set(REPORT_VARIANTS):
+    if not set(kept["variant"]) & set(variants):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only "
             f"{', '.join(sorted(set(kept['variant'])))}; train one of: {', '.join(REPORT_VARIANTS)}"

@@ -119,6 +119,7 @@ ROLES = {
 SECTION_COLUMNS = (
     "网络模型", *SPLITS.values(), "测试集 95% 区间", "最佳轮 / 总轮数", "每轮用时 / 秒", "状态",
 )  # fmt: skip
+COMPARED_COLUMNS = ("模型", "种子数", "测试集准确率（%）", "与 {} 之差（百分点）")
 RESULT_COLUMNS = ("网络模型", *SPLITS.values(), "状态")
 ORIGINAL_COLUMNS = ("原训练", "原验证", "原测试")
 NETWORK_COLUMNS = (

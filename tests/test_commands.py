@@ -60,6 +60,17 @@ def test_what_cannot_be_compared_is_named(variants: list[str], said: str, logs: 
     assert said in str(error.value)
 
 
+def test_a_notebook_shows_the_comparison_of_any_two_variants(tmp_path: Path) -> None:
+    """Also of two that aren't the report's."""
+    write_runs(tmp_path, ["mid_norm", "mid_dropout"])
+    found = compare("mid_norm", "mid_dropout", logs=tmp_path)
+    head, _, first, second = found.tabulate()._repr_markdown_().splitlines()
+    assert "与 mid\\_norm 之差（百分点）" in head
+    assert first.startswith("| mid\\_norm | 1 |") and first.endswith("| — |")
+    assert second.startswith("| mid\\_dropout | 1 |") and "nan" not in second
+    assert len(found.plot().axes) == 2
+
+
 def test_export_writes_every_run_and_every_epoch(logs: Path, tmp_path: Path) -> None:
     labcnn("export", tmp_path / "tables", "--logs", logs)
     runs, epochs = (pd.read_csv(tmp_path / "tables" / f"{n}.csv") for n in ("runs", "histories"))
