@@ -317,7 +317,7 @@ def test_cells_out_of_order_and_an_own_variant(
     shown = own.result("compare(")
     outputs = own.cell("compare(").locator(".jp-OutputArea-output")
     assert outputs.locator("table, img").count() == 2
-    assert shown.split()[:2] == ["seeds", "test"] and "short_gelu" in shown
+    assert shown.split()[:2] == ["模型", "种子数"] and "short_gelu" in shown
     assert "short_gelu" in own.result(TRAIN)
     require_clean(own.save())
 
