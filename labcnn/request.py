@@ -10,8 +10,8 @@ from labcnn.data import resolve_dataset
 from labcnn.errors import ParameterError
 from labcnn.files import logs_folder
 from labcnn.recipe import Recipe, Switch, refuse_unknown, validate
-from labcnn.runs import RunFolder
-from labcnn.variants import register_file
+from labcnn.runs import RunFolder, learn_variant
+from labcnn.variants import VARIANTS, register_file
 
 
 class RunRequest(BaseModel):
@@ -71,6 +71,8 @@ class RunRequest(BaseModel):
         given = {name: value for name, value in parameters.items() if value is not None}
         if isinstance(file := given.get("variants_file"), str):
             register_file(file)
+        elif isinstance(name := given.get("variant"), str) and name not in VARIANTS:
+            learn_variant(name, logs_folder(given.get("logs")))
         given["dataset"] = resolve_dataset(given.get("dataset", "auto"))
         recipe = {name: given.pop(name) for name in Recipe.model_fields if name in given}
         return validate(cls, {**given, "recipe": Recipe.from_parameters(recipe)})

@@ -79,7 +79,7 @@ def report(
         list_stale,
         require_finished,
     )
-    from labreport.study import newest_experiment
+    from labreport.study import load_study, newest_experiment
     from labsweep.sweep import Run, Sweep
 
     wanted = formats.split()
@@ -115,6 +115,12 @@ def report(
         print(path)
     if exported is None:
         print("the report is up to date")
+    study = load_study(results, experiment)
+    for problem in study.problems:
+        print(f"labcnn: left out: {problem}; the same sweep trains it anew", file=sys.stderr)
+    if study.missing and not expected:
+        lacking = len(study.missing)
+        print(f"labcnn: the report lacks {lacking} of the report's variants", file=sys.stderr)
     if stale := list_stale(results, experiment):
         print(f"labcnn: stale results: {len(stale)}, for example {stale[0]}", file=sys.stderr)
     found = [(run, run.state.kind) for run in expected]
@@ -147,6 +153,11 @@ def compare(
             f"{name:20s} {row.seeds:5.0f}  {row.test:6.2f} [{row.low:.2f}, {row.high:.2f}]"
             + ("" if name == found.variants[0] else f"   {apart}")
         )
+    for name in found.variants:
+        if status := found.study.bad_status(name):
+            print(f"{name}: {status}")
+    if any(len(found.study.seeds(name)) == 1 for name in found.variants):
+        print("one seed: the intervals don't know what another seed would change")
     if plot:
         found.plot().savefig(plot)
         print(plot)

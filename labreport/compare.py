@@ -92,11 +92,13 @@ def compare(
         raise ReportError(f"variants={' '.join(variants)!r}: give two or more different ones")
     named = experiment or newest_experiment(logs_folder(logs), chosen)
     study = load_study(logs, named, load_runs(logs_folder(logs), named).table["variant"])
-    for variant in chosen:  # known by now, if one's own
-        get_variant(variant)
     if lacking := [variant for variant in chosen if not study.seeds(variant)]:
+        damaged = "".join(f"; left out: {problem}" for problem in study.problems)
+        if not damaged:
+            for variant in lacking:  # misspelt, perhaps
+                get_variant(variant)
         raise ReportError(
             f"experiment {study.experiment!r} has no finished run of {', '.join(lacking)}; "
-            f"it has {', '.join((*study.present, *study.others))}"
+            f"it has {', '.join((*study.present, *study.others))}{damaged}"
         )
     return Comparison(study, chosen)

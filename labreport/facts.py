@@ -1,6 +1,6 @@
 """All that the report's texts may speak of, each computed when a text first asks for it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +69,14 @@ class OtherVariant:
     @property
     def network(self) -> Variant:
         return VARIANTS[self.variant]
+
+    @property
+    def differs_in_several(self) -> bool:
+        """Whether more than one choice tells it from what it is compared with."""
+        if self.reference is None:
+            return False
+        mine, other = asdict(self.network), asdict(VARIANTS[self.reference])
+        return sum(mine[name] != other[name] for name in mine if name != "blocks") > 1
 
 
 def compare_others(study: Study) -> list[OtherVariant]:

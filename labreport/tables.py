@@ -28,6 +28,8 @@ def tabulate_networks(study: Study) -> Table:
     """Blocks, parameters and FLOPs of the networks; lr_decay and dropout change neither."""
     sizes: dict[tuple[str, tuple[str, ...]], ModelSize] = {}
     for (variant, _), run in study.results.items():
+        if variant not in REPORT_VARIANTS:
+            continue
         switches = tuple(s for s in VARIANTS[variant].switches if s in words.NETWORK_SWITCHES)
         sizes.setdefault((VARIANTS[variant].depth, switches), run.model)
     rows = []

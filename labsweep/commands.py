@@ -170,7 +170,7 @@ def delete(
     """Delete a run with its model, after asking; a run that is trained now is refused."""
     import shutil
 
-    from labcnn.runs import RunFolder, State, lock_path, new_path, state
+    from labcnn.runs import BEGUN, RunFolder, State, find_runs, lock_path, new_path, state
 
     folder = RunFolder(run.expanduser().resolve())
     if not folder.path.is_dir() or not folder.path.name.removeprefix("seed").isdecimal():
@@ -183,4 +183,7 @@ def delete(
     for path in (folder.path, new_path(folder.path)):
         shutil.rmtree(path, ignore_errors=path != folder.path or not path.exists())
     lock_path(folder.path).unlink(missing_ok=True)
+    experiment = folder.path.parents[1]
+    if not find_runs(experiment.parent, experiment.name, BEGUN):  # it was the last one
+        shutil.rmtree(experiment, ignore_errors=True)
     print(f"deleted {folder.path}")

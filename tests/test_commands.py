@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from labcnn import __version__
 from labcnn.cli import app
 from labcnn.errors import LabError
-from labcnn.runs import RunFolder, lock_path
+from labcnn.runs import HISTORY, RESULT, RunFolder, lock_path
+from labcnn.variants import VARIANTS, Variant, register
 from labreport.compare import compare
 from labsweep.sweep import Sweep
 
@@ -107,3 +108,24 @@ def test_version_and_ranges_of_seeds() -> None:
     for wrong in ("3-1", "0-", "0-99999999"):
         with pytest.raises(LabError, match=f"seeds='{wrong}' isn't valid"):
             Sweep.from_options({"seeds": wrong})
+
+
+def test_an_own_variant_is_known_by_its_result(tmp_path: Path) -> None:
+    """In a later process, which registered nothing."""
+    own = Variant("short", norm=True, activation="gelu")
+    register("short_mine", own)
+    (run,) = write_runs(tmp_path, ["short_mine"])
+    result = run.result().model_copy(update={"network": own})
+    (run.path / RESULT).write_text(result.model_dump_json(), encoding="utf-8")
+    del VARIANTS["short_mine"]
+    parameters = result.recipe.model_dump(exclude={"variant", "seed"})
+    again = Sweep.from_options({"variants": "short_mine", "logs": tmp_path, **parameters})
+    assert again.runs[0].recipe.network == own and not again.due()
+    del VARIANTS["short_mine"]
+
+
+def test_a_damaged_run_is_named_wherever_it_is_missed(tmp_path: Path) -> None:
+    damaged, _ = write_runs(tmp_path, ["short_norm", "short_residual"])
+    (damaged.path / HISTORY).write_text("epoch\n", encoding="utf-8")
+    with pytest.raises(LabError, match=r"no finished run of short_norm; .* left out: .*history"):
+        compare("short_norm", "short_residual", logs=tmp_path)

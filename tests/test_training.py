@@ -204,7 +204,7 @@ def test_a_finished_run_is_trained_again_only_by_overwrite(small_data, capsys):
     first = fit(request(epochs=1), small_data)
     # with the demo set, which isn't small_data: not even loaded
     assert fit(request(epochs=1)) == first
-    assert "finished" in capsys.readouterr().out
+    assert "早已完成" in capsys.readouterr().out
     folder = request(epochs=1).folder.path.parent
     (folder / ".seed0.new").write_bytes(b"")  # a file where the new run's folder should be
     with pytest.raises(RunError):
@@ -305,6 +305,13 @@ def test_a_device_that_is_not_there_is_refused(small_data, logs, monkeypatch):
     with pytest.raises(ParameterError, match=r"device='cuda' .*auto, cpu"):
         fit(request(device="cuda"), small_data)
     assert not logs.exists()
+
+
+def test_a_finished_run_that_is_damaged_is_not_shown_as_its_result(small_data):
+    fit(request(epochs=1), small_data)
+    (request(epochs=1).folder.path / "history.csv").write_text("epoch\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"history\.csv: .*; overwrite=True trains the run anew"):
+        fit(request(epochs=1), small_data)
 
 
 def test_steps_can_be_compiled(small_data, monkeypatch):

@@ -188,7 +188,10 @@ def load_model(run: RunFolder | Path | str, device: str = "auto") -> TrainedNet:
     path = (run.path if isinstance(run, RunFolder) else Path(run)) / MODEL
     if not path.exists():
         if not path.parent.is_dir():
-            raise RunError(f"{path.parent}: there is no such run")
+            raise RunError(
+                f"{path.parent}: there is no such run; valid: .../EXPERIMENT/VARIANT/seedK below "
+                "the logs"
+            )
         raise RunError(f"{path} is missing; the weights aren't in git: train the run anew")
     try:
         with safe_open(path, "pt") as file:

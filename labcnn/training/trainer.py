@@ -29,6 +29,7 @@ from labcnn.runs import (
     RunFolder,
     RunResult,
     Timing,
+    require_whole,
 )
 from labcnn.training.checkpoint import Checkpoint, random_state, set_random_state
 from labcnn.training.evaluate import Evaluation, evaluate, judge
@@ -427,10 +428,15 @@ def load_finished(request: RunRequest) -> RunResult:
     Raises
     ------
     RunError
-        The finished run has another recipe: names the first field that differs.
+        The finished run has another recipe: names the first field that differs. Or one of its files
+        is damaged.
     """
     result = request.folder.result()
     require_equal(request.experiment_name, result.recipe.shared, request.recipe.shared)
+    try:
+        require_whole(request.folder, result)
+    except RunError as error:
+        raise RunError(f"{error}; overwrite=True trains the run anew") from None
     with suppress(OSError):  # left by a process that was killed between its result and this
         (request.folder.path / CHECKPOINT).unlink(missing_ok=True)
     print(FINISHED[request.language])
