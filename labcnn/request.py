@@ -100,10 +100,15 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
 
 
 def parse_value(text: str) -> Any:
-    """The value that ``papermill -p NAME TEXT`` would pass on: a constant, a number or a text."""
+    """The value that ``papermill -p NAME TEXT`` would pass on: a constant, a number or a text.
+
+    But ``007`` stays a text: it may be a name.
+    """
     constants = {"True": True, "False": False, "None": None}
     if text in constants:
         return constants[text]
+    if text.isdecimal() and text != str(int(text)):
+        return text
     for number in (int, float):
         try:
             return number(text)
