@@ -53,6 +53,6 @@ def test_a_variant_of_one_row_is_in_the_report(copy: Path) -> None:
     made = ["--formats", "html", "--output", "made", "--no-images"]
     labcnn(copy, "report", *SMALL, *CHOSEN, *made)
     page = (copy / "made" / "report.html").read_text(encoding="utf-8")
-    row = re.search(r"<tr[^>]*>\s*<td[^>]*>short\+thrifty_v2</td>(.*?)</tr>", page, re.DOTALL)
+    row = re.search(r"<tr[^>]*>\s*<td[^>]*>short\+<wbr>thrifty_v2</td>(.*?)</tr>", page, re.DOTALL)
     assert row and "自定义模型" in page
     assert re.search(r">\d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\]<", row[1])
