@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from labcnn.errors import ReportError
 from labcnn.files import logs_folder
-from labcnn.runs import load_runs
 from labcnn.variants import get_variant
 from labreport import style, words
 from labreport.claims import Part
@@ -91,7 +90,7 @@ def compare(
     if len(chosen) < 2:
         raise ReportError(f"variants={' '.join(variants)!r}: give two or more different ones")
     named = experiment or newest_experiment(logs_folder(logs), chosen)
-    study = load_study(logs, named, load_runs(logs_folder(logs), named).table["variant"])
+    study = load_study(logs, named, variants=None)
     if lacking := [variant for variant in chosen if not study.seeds(variant)]:
         damaged = "".join(f"; left out: {problem}" for problem in study.problems)
         if not damaged:

@@ -196,7 +196,7 @@ class Study:
 def load_study(
     logs: str | Path | None = None,
     experiment: str | None = None,
-    variants: Iterable[str] = REPORT_VARIANTS,
+    variants: Iterable[str] | None = REPORT_VARIANTS,
 ) -> Study:
     """Read one experiment's finished runs.
 
@@ -204,7 +204,7 @@ def load_study(
     ----------
     logs : folder of results; None: ``$LABCNN_LOGS``, else ``report/logs`` of the checkout.
     experiment : its folder's name; None takes the experiment that finished a run last.
-    variants : at least one of them must have a run.
+    variants : at least one of them must have a run; None: any will do.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def load_study(
         raise ReportError(f"experiment={experiment!r}: {left_out if problems else none}")
     kept, foreign = _leave_out_foreign(table)
     problems += foreign
-    if not set(kept["variant"]) & set(variants):
+    if variants is not None and not set(kept["variant"]) & set(variants):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only "
             f"{', '.join(sorted(set(kept['variant'])))}; train one of: {', '.join(REPORT_VARIANTS)}"
