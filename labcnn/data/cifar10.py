@@ -16,23 +16,15 @@ FOLDER = "cifar-10-batches-py"
 
 
 def fetch(source: str | None = None, *, force: bool = False) -> bool:
-    """Download, check and decode the data, unless it is prepared already.
+    """Download, check and decode the data; returns and raises as :func:`cache.prepare`.
+
+    Only the official data is taken: torchvision knows each file's MD5.
 
     Parameters
     ----------
     source : the archive of the Python version, the extracted folder, or the URL of an archive; None
         downloads the official one.
-    force : do it all again.
-
-    Returns
-    -------
-    bool
-        False where nothing was to do.
-
-    Raises
-    ------
-    DataError
-        The source is missing, cut, or isn't the official data (by MD5, which torchvision knows).
+    force : do it all again, also if it is prepared.
     """
     from torchvision.datasets import CIFAR10
 
