@@ -254,3 +254,13 @@ def test_what_is_no_archive_is_refused(tiny: Path, tmp_path: Path) -> None:
     assert "neither a folder nor a zip" in refusal(page)
     assert "no such file" in refusal(tmp_path / "nothing.zip")
     assert "valid URLs begin with http://" in refusal("ftp://example.org/tiny.zip")
+
+
+def test_a_compression_that_python_lacks_is_named(tiny: Path, tmp_path: Path) -> None:
+    """A zip by a newer program: it isn't damaged."""
+    archive = zipped(tiny, tmp_path / "tiny.zip")
+    whole = bytearray(archive.read_bytes())
+    place = whole.index(b"PK\x01\x02") + 10  # in the list of files: the first one's method
+    whole[place : place + 2] = (93).to_bytes(2, "little")  # Zstandard
+    archive.write_bytes(whole)
+    assert "can't be unpacked (compression method 93 of" in refusal(archive)

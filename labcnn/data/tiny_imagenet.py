@@ -25,6 +25,9 @@ OFFICIAL_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 OFFICIAL_COUNTS = (200, 500, 50)
 #: Of the decoded images, labels and classes of the official data (:func:`cache.fingerprint`).
 OFFICIAL_FINGERPRINT = "a705bd291f6963f187de9b6204c833214e3375c4ea6dbed458e5b31b17030120"
+#: Of a zip: how Python can unpack; flags of patches and of strong encryption, which it can't.
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+ZIP_EXTENSIONS = 0x60
 OTHER_WAY = "a mirror or a copy you have does as well: `labcnn data fetch --from PATH_OR_URL`"
 EXPECTED = (
     "expected wnids.txt, words.txt, train/<wnid>/images/*.JPEG and "
@@ -67,24 +70,13 @@ def describe(data: OfficialData) -> str:
 
 
 def fetch(source: str | None = None, *, force: bool = False) -> bool:
-    """Download, check and decode the data, unless it is prepared already.
+    """Download, check and decode the data; returns and raises as :func:`cache.prepare`.
 
     Parameters
     ----------
     source : an archive, an extracted folder, or the URL of an archive; None downloads the
         official one.
-    force : do it all again.
-
-    Returns
-    -------
-    bool
-        False where nothing was to do.
-
-    Raises
-    ------
-    DataError
-        Names the source and what in it isn't as it should be, or the file that can't be read or
-        written.
+    force : do it all again, also if it is prepared.
     """
     if source is not None and not source.strip():
         raise DataError(f"--from {source!r} names nothing; valid: a path or a URL")
@@ -187,8 +179,6 @@ def _read_members(members: Iterable[Member]) -> dict[str, bytes]:
                     f"data set has over {MOST_FILES:,} files or {MOST_BYTES_TOGETHER:,} bytes"
                 )
             contents[place] = read()
-    except NotImplementedError as error:
-        raise DataError(f"can't be unpacked ({error}); pack it anew as zip or tar.gz") from None
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's fault, not the archive's
@@ -240,6 +230,11 @@ def _list_zip(archive: Path) -> Iterator[Member]:
             if member.flag_bits & 1:
                 raise DataError(
                     f"member {member.filename!r} is encrypted; pack it anew without a password"
+                )
+            if member.compress_type not in ZIP_METHODS or member.flag_bits & ZIP_EXTENSIONS:
+                raise DataError(
+                    f"can't be unpacked (compression method {member.compress_type} of "
+                    f"{member.filename!r}); pack it anew as zip or tar.gz"
                 )
             if not member.is_dir():
                 is_regular = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
