@@ -26,6 +26,8 @@ EPOCHS_SPREAD, SECONDS_SPREAD, FADING_SPREAD = 4.0, 0.03, 0.2
 #: The validation curve of a run: epochs, noise of an epoch, spread of its level between runs.
 CURVE_LENGTH, CURVE_NOISE, CURVE_SPREAD = 12, 0.008, 0.01
 TRAINING_IMAGES_EACH = 5
+#: What is closer is alike.
+SAME = 1e-9
 #: Usual mean epochs, logarithm of seconds per epoch, and how fast the validation curve rises.
 EPOCHS, SECONDS, SPEED = 30.0, 3.0, 0.3
 NO_TABLE, SAME_IMAGES = pd.DataFrame(), np.zeros(1)
@@ -135,6 +137,7 @@ def draw(world: World, rng: np.random.Generator) -> Draw:
             nets[key] = {"test": one["test_of_net"], "train": float(train[i, seed])}
             results[key] = SimpleNamespace(
                 classes=world.classes,
+                status="ok",
                 train=SimpleNamespace(accuracy=one["train"], count=total),
                 test=SimpleNamespace(accuracy=one["test"], count=world.images),
                 stopped="early",
@@ -215,21 +218,15 @@ def _expected_effort(
     return float(np.mean(differences))
 
 
-def states(world: World, truths: dict[Part, float]) -> dict[str, Outcome | None]:
-    """What a verdict may say of each claim; None: neither that it holds nor that it fails."""
-    found: dict[str, Outcome | None] = {}
-    for claim in CLAIMS:
-        sides = []
-        for part in claim.parts:
-            if part.decides:
-                distance = truths[part] - part.threshold - part.times_chance / world.classes
-                sides.append(
-                    0 if abs(distance) < 1e-9 else 1 if (distance > 0) == part.above else -1
-                )
-        found[claim.id] = (
-            Outcome.HOLDS if min(sides) > 0 else Outcome.FAILS if min(sides) < 0 else None
-        )
-    return found
+def is_true(world: World, part: Part, truth: float, outcome: Outcome) -> bool:
+    """Whether an outcome says nothing false of a part."""
+    distance = truth - part.threshold - part.times_chance / world.classes
+    margin = MEASURES[part.measure].margin
+    return {
+        Outcome.HOLDS: distance > SAME if part.above else distance < -SAME,
+        Outcome.FAILS: distance < -SAME if part.above else distance > SAME,
+        Outcome.EQUIVALENT: margin is not None and abs(truth) < margin,
+    }.get(outcome, True)
 
 
 def truths(world: World, nets: Nets | None = None) -> dict[Part, float]:

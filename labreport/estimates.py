@@ -20,10 +20,23 @@ Z = float(stats.norm.ppf(1 - ALPHA / 2))
 SMALLEST, ROUNDING = -200.0, 1e-6
 
 
+class Variance(NamedTuple):
+    """Of an effect: what seeds make, known with ``df`` degrees of freedom, and what images make.
+
+    ``borrowed``: the effect has one seed; how far seeds differ is told by other pairs only.
+    """
+
+    of_seeds: float
+    of_images: float
+    df: float
+    borrowed: bool = False
+
+
 class Estimate(NamedTuple):
     """An effect, its 95 % interval and the two-sided p-value against a threshold.
 
-    ``low``, ``high`` and ``p`` are NaN where the data say nothing of the uncertainty.
+    ``low``, ``high`` and ``p`` are NaN, and ``variance`` None, where the data say nothing of the
+    uncertainty.
     """
 
     effect: float
@@ -31,6 +44,20 @@ class Estimate(NamedTuple):
     high: float
     p: float
     threshold: float = 0.0
+    variance: Variance | None = None
+
+    def p_within(self, margin: float) -> float:
+        """p-value for the effect lying between ``-margin`` and ``margin``; 1 if unknown.
+
+        Two one-sided tests (Schuirmann 1987): up to 0.05 where the 90 % interval lies within.
+        """
+        room = margin - abs(self.effect)
+        if room <= 0 or math.isnan(self.p):
+            return 1.0
+        if self.variance is None:  # a published interval: the normal one that is as wide
+            return float(stats.norm.sf(room / (self.high - self.low) * 2 * Z))
+        of_seeds, of_images, df, _ = self.variance
+        return p_of_sum(room, of_seeds, of_images, df) / 2
 
     def p_beyond(self, *, above: bool) -> float:
         """One-sided p-value for the effect lying above (or below) the threshold; 1 if unknown."""
@@ -212,7 +239,7 @@ def margin(
     return np.sqrt(t**2 * estimated * weight + z**2 * known)
 
 
-def p_of_sum(distance: float, estimated: float, known: float, df: int) -> float:
+def p_of_sum(distance: float, estimated: float, known: float, df: float) -> float:
     """Two-sided p-value: the level at which t^2 ``estimated`` + z^2 ``known`` = ``distance``^2.
 
     Chance goes beyond that no more often than the level says, at every level and whatever the two
@@ -241,6 +268,15 @@ def p_of_sum(distance: float, estimated: float, known: float, df: int) -> float:
     return 2 * math.exp(brentq(excess, lowest, highest, xtol=1e-3))
 
 
-def holm(p_values: list[float]) -> list[float]:
-    """Holm's step-down adjustment (Holm 1979): keeps the chance of any false verdict at 5 %."""
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+def hochberg(p_values: list[float]) -> list[float]:
+    """Hochberg's step-up adjustment (Hochberg 1988, Biometrika 75, 800-802).
+
+    If all p-values are at most 5 %, so are the adjusted ones; the smallest grows at most by the
+    number of tests.
+    """
+    return [float(p) for p in multipletests(p_values, method="simes-hochberg")[1]]
+
+
+def holm(p: float, others: list[float]) -> float:
+    """Holm's step-down adjustment (Holm 1979) of one p-value among others."""
+    return float(multipletests([p, *others], method="holm")[1][0])

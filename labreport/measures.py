@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from math import sqrt
+from math import log, sqrt
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,10 @@ History = pd.DataFrame | Mapping[str, np.ndarray]
 
 #: Stage 0 is the stem, 1 to 4 the stages, 5 the head.
 FIRST, LAST = 1, 4
+#: Differences of accuracies within one point are of no substance.
+MARGIN = 0.01
+#: A training loss of more than this share of guessing's, ln(classes), is a plateau.
+PLATEAU = 0.98
 
 
 class Why(Enum):
@@ -33,10 +37,11 @@ class Why(Enum):
     CAPPED = auto()  # all runs ended at the cap on epochs
     NOT_FINITE_ACCURACY = auto()
     NOT_FINITE_GRADIENT = auto()
+    PLATEAU = auto()  # a net that has not begun to learn: its gradients tell nothing of depth
     GAP_OUT_OF_REACH = auto()  # the training accuracy is below the gap that is asked for
     ONE_SEED = auto()  # there is an effect, but no interval without more seeds
     NOT_SIGNIFICANT = auto()
-    NOT_ALL_PARTS = auto()
+    NOT_ALL_PARTS = auto()  # some parts are decided
     ONLY_BEFORE_HOLM = auto()
 
 
@@ -73,10 +78,13 @@ class Measure:
     compare : the estimate of ``first - second`` over their common seeds (``second`` None: of
         ``first`` alone) against a threshold. Ratios are estimated as natural logarithms.
     unit : ``points`` (accuracy, 0-1), ``epochs`` or ``ratio`` (logarithm).
+    margin : a difference of two variants that is smaller matters to nobody; None: there is no size
+        of which that could be said.
     """
 
     compare: Compare
     unit: str
+    margin: float | None = None
 
 
 def _counts(metrics: SplitMetrics) -> tuple[int, int]:
@@ -233,6 +241,15 @@ def overall_norm(study: Study, variant: str, seed: int) -> np.ndarray:
         return np.log(np.sqrt((norms.to_numpy() ** 2).sum(axis=1)))
 
 
+def is_on_plateau(study: Study, variant: str, seed: int) -> bool:
+    """Whether a run's training loss, at its best epoch, is still close to that of guessing."""
+    best = study.results[variant, seed].best_epoch
+    if best is None:
+        return False
+    loss = study.history(variant, seed).set_index("epoch")["train_loss"][best]
+    return bool(loss > PLATEAU * log(1 / study.chance))
+
+
 def average_over_epochs(
     series: Callable[[Study, str, int], np.ndarray],
 ) -> Compare:
@@ -259,15 +276,26 @@ def average_over_epochs(
     return compare
 
 
+def _compare_fading(
+    study: Study, first: str, second: str | None, seeds: list[int], threshold: float
+) -> Estimate:
+    """Of seeds whose nets left the plateau: on it all gradients are tiny, whatever the depth."""
+    names = [first] if second is None else [first, second]
+    learning = [s for s in seeds if not any(is_on_plateau(study, n, s) for n in names)]
+    if not learning:
+        raise NotComparableError(Why.PLATEAU)
+    return average_over_epochs(first_to_last)(study, first, second, learning, threshold)
+
+
 MEASURES: dict[str, Measure] = {
-    "test": Measure(_compare_test, "points"),
-    "train": Measure(_compare_train, "points"),
-    "gap": Measure(_compare_gaps, "points"),
+    "test": Measure(_compare_test, "points", MARGIN),
+    "train": Measure(_compare_train, "points", MARGIN),
+    "gap": Measure(_compare_gaps, "points", MARGIN),
     "epochs": Measure(_compare_epochs, "epochs"),
     "epochs_to_reach": Measure(_compare_efforts("epochs"), "epochs"),
     "seconds_to_reach": Measure(_compare_efforts("seconds"), "ratio"),
     "seconds_per_epoch": Measure(_compare_seconds, "ratio"),
-    "fading": Measure(average_over_epochs(first_to_last), "ratio"),
+    "fading": Measure(_compare_fading, "ratio"),
     "gradient": Measure(average_over_epochs(overall_norm), "ratio"),
 }
 

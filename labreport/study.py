@@ -143,6 +143,15 @@ class Study:
     def runs(self, variant: str) -> list[RunResult]:
         return [self.results[variant, seed] for seed in self.seeds(variant)]
 
+    def learned(self, variant: str) -> list[int]:
+        """The seeds of the runs that learned; all seeds where none did.
+
+        A variant that always fails is compared as it is. Of one that fails sometimes, a mean over
+        both kinds would describe neither.
+        """
+        seeds = self.seeds(variant)
+        return [s for s in seeds if self.results[variant, s].status == "ok"] or seeds
+
     def bad_status(self, variant: str) -> str | None:
         """``diverged`` or ``no_learning`` when any of the variant's runs ended so."""
         statuses = {run.status for run in self.runs(variant)}

@@ -118,7 +118,7 @@ def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
     alone = bool(compared) and all(verdict.one_seed for verdict in compared)
     for verdict in verdicts:
         note = words.OF_ONE_SEED if verdict.one_seed and not alone else ""
-        counted = verdict.tested or verdict.outcome is not Outcome.UNDECIDED
+        counted = verdict.tested or verdict.outcome in {Outcome.HOLDS, Outcome.FAILS}
         first = (
             f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id][0]}",
             p_value(verdict.p_adjusted) if counted else words.NOTHING,

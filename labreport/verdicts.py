@@ -1,7 +1,7 @@
 """Verdicts: each claim tested on a study's runs, corrected over all claims. Facts, no words."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -13,18 +13,25 @@ from labreport.study import Study, original
 
 
 class Outcome(StrEnum):
-    """What a test of a claim ends in."""
+    """What a test of a part or of a claim ends in."""
 
     HOLDS = "holds"
-    FAILS = "fails"
+    FAILS = "fails"  # it is the other way round
+    EQUIVALENT = "equivalent"  # whichever way: the difference is too small to matter
     UNDECIDED = "undecided"
+    UNTESTED = "untested"  # no run, or nothing that could be compared
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One part's estimate, or the reason why there is none.
+    """One part's estimate, or the reason why there is none; and what its test ends in.
 
-    ``seeds`` counts those that all its variants have, ``of`` those of the study.
+    Attributes
+    ----------
+    seeds, of : how many seeds the estimate is of, and how many the study has.
+    failed : variant and seed of runs that learned nothing while others of the variant did: they
+        are left out of the estimate.
+    outcome, p_adjusted : corrected over all parts of all claims; see :func:`judge_claims`.
     """
 
     part: Part
@@ -32,6 +39,9 @@ class Finding:
     reason: Reason | None = None
     seeds: int = 0
     of: int = 0
+    failed: tuple[tuple[str, int], ...] = ()
+    outcome: Outcome = Outcome.UNTESTED
+    p_adjusted: float = 1.0
 
     @property
     def unit(self) -> str:
@@ -44,13 +54,37 @@ class Finding:
         return self.part.second is not None or self.part.measure != "test"
 
     @property
-    def p_for(self) -> float:
-        """One-sided p-value in the claimed direction; 1 without an estimate."""
-        return self.estimate.p_beyond(above=self.part.above) if self.estimate else 1.0
+    def tested(self) -> bool:
+        return self.estimate is not None and not math.isnan(self.estimate.p)
+
+    @property
+    def borrowed(self) -> bool:
+        """Is it of one seed, and how far seeds differ told by other pairs?"""
+        variance = self.estimate.variance if self.estimate else None
+        return variance is not None and variance.borrowed
 
     @property
     def p_against(self) -> float:
+        """One-sided p-value in the direction that the claim denies; 1 without an estimate."""
         return self.estimate.p_beyond(above=not self.part.above) if self.estimate else 1.0
+
+    @property
+    def p_direction(self) -> float:
+        """Two-sided p-value for the effect lying where it does, of the threshold's two sides."""
+        return self.estimate.p if self.estimate and self.tested else 1.0
+
+    @property
+    def p_equivalent(self) -> float:
+        """p-value for a difference that is too small to matter; 1 where no size is."""
+        margin = MEASURES[self.part.measure].margin
+        if self.estimate is None or self.part.second is None or margin is None:
+            return 1.0
+        return self.estimate.p_within(margin)
+
+    @property
+    def p(self) -> float:
+        """p-value for any of the two; either is wrong no more often than this says."""
+        return min(self.p_direction, self.p_equivalent)
 
     @property
     def original(self) -> float | None:
@@ -72,19 +106,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim's findings and what they amount to.
+    """A claim's findings and what they amount to: see :func:`conclude`.
 
-    ``p`` is two-sided. For the claim: all parts must hold, so the largest of their p-values counts
-    (intersection-union test). Against it: one opposite part is enough, so the smallest counts,
-    times the number of parts (Bonferroni). ``p_adjusted`` is Holm's over all claims. ``reasons``
-    say why an undecided claim is undecided.
+    ``p_adjusted`` is that of the finding on which the outcome rests: the weakest, or the clearest
+    one that contradicts. ``reasons`` say why an undecided or untested claim is so.
     """
 
     claim: Claim
     findings: tuple[Finding, ...]
-    p: float
-    p_adjusted: float
     outcome: Outcome
+    p_adjusted: float
     reasons: tuple[Reason, ...] = ()
 
     @property
@@ -92,15 +123,34 @@ class Verdict:
         return tuple(finding for finding in self.findings if finding.part.decides)
 
     @property
+    def tested(self) -> bool:
+        """Whether there was a test of every part that decides; one without has p = 1."""
+        return all(finding.tested for finding in self.deciding)
+
+    @property
+    def in_part(self) -> bool:
+        """Does it hold in some of the parts that decide, but not as a whole?"""
+        return self.outcome is not Outcome.HOLDS and bool(self.having(Outcome.HOLDS))
+
+    def having(self, outcome: Outcome) -> tuple[Finding, ...]:
+        """Those of the deciding findings that ended so."""
+        return tuple(finding for finding in self.deciding if finding.outcome is outcome)
+
+    @property
     def one_seed(self) -> bool:
         """Is it of single trained networks, its intervals of the test images only?"""
         compared = [finding for finding in self.deciding if finding.estimate]
-        return bool(compared) and all(finding.seeds == 1 for finding in compared)
+        return bool(compared) and all(f.seeds == 1 and not f.borrowed for f in compared)
 
     @property
-    def tested(self) -> bool:
-        """Whether there was a test of every part that decides; without one, p counts as 1."""
-        return all(f.estimate is not None and not math.isnan(f.estimate.p) for f in self.deciding)
+    def borrowed(self) -> bool:
+        """Does a finding that decides rest on one seed, with the spread of other pairs?"""
+        return any(finding.borrowed for finding in self.deciding)
+
+    @property
+    def failed(self) -> tuple[tuple[str, int], ...]:
+        """Variant and seed of the runs that were left out because they learned nothing."""
+        return tuple(dict.fromkeys(run for finding in self.findings for run in finding.failed))
 
     @property
     def obstacles(self) -> tuple[Reason, ...]:
@@ -125,29 +175,55 @@ def _closeness(finding: Finding) -> float:
 
 
 def judge_claims(study: Study, claims: tuple[Claim, ...] = CLAIMS) -> list[Verdict]:
-    """Test every claim; missing runs leave it undecided unless what is there refutes it."""
-    drafts = [_draft(study, claim) for claim in claims]
-    # An untestable claim counts too: the correction doesn't depend on what happened to be there.
-    adjusted = estimates.holm([draft.p for draft in drafts])
-    return [_decide(replace(d, p_adjusted=p)) for d, p in zip(drafts, adjusted, strict=True)]
+    """Test every part of every claim; any false outcome among them has a chance of 5 %.
+
+    Within a claim Hochberg's adjustment: parts that are all significant are all decided, a single
+    one if it is so as the smallest of all. Over the claims Holm's: a claim all of whose parts are
+    decided gives its share of the 5 % to the others. A part that can't be tested counts as one of
+    p = 1, so that the correction doesn't depend on what happened to be there.
+    """
+    found = [tuple(compare(study, part) for part in claim.parts) for claim in claims]
+    whole = [max(finding.p for finding in findings) for findings in found]
+    return [
+        _judge(claim, findings, whole[:place] + whole[place + 1 :])
+        for place, (claim, findings) in enumerate(zip(claims, found, strict=True))
+    ]
 
 
 def compare(study: Study, part: Part) -> Finding:
-    """One part's estimate on the seeds that all its variants have."""
+    """One part's estimate on the seeds that all its variants have, and no outcome."""
     missing = tuple(v for v in part.variants if not study.seeds(v))
     if missing:
         return Finding(part, None, Reason(Why.MISSING, missing))
-    seeds = sorted(set.intersection(*(set(study.seeds(v)) for v in part.variants)))
+    failed = tuple(
+        (v, s) for v in part.variants for s in study.seeds(v) if s not in study.learned(v)
+    )
+    seeds = sorted(set.intersection(*(set(study.learned(v)) for v in part.variants)))
     if not seeds:
-        return Finding(part, None, Reason(Why.NO_COMMON_SEED))
+        return Finding(part, None, Reason(Why.NO_COMMON_SEED), failed=failed)
+    found = Finding(part, None, None, len(seeds), len(study.all_seeds), failed)
     if part.second is not None and study.identical(part.first, part.second, seeds):
-        return Finding(part, None, Reason(Why.IDENTICAL), len(seeds))
+        return replace(found, reason=Reason(Why.IDENTICAL))
     threshold = part.threshold + part.times_chance * study.chance
     try:
         estimate = MEASURES[part.measure].compare(study, part.first, part.second, seeds, threshold)
     except NotComparableError as error:
-        return Finding(part, None, error.reason, len(seeds))
-    return Finding(part, estimate, seeds=len(seeds), of=len(study.all_seeds))
+        return replace(found, reason=error.reason)
+    return replace(found, estimate=estimate)
+
+
+def conclude(outcomes: Collection[Outcome]) -> Outcome:
+    """A claim's outcome from its parts': one that fails refutes it, else the weakest counts.
+
+    Equivalent is a claim all of whose parts are decided, some as too small a difference to matter.
+    """
+    if Outcome.FAILS in outcomes:
+        return Outcome.FAILS
+    for same in (Outcome.HOLDS, Outcome.UNTESTED):
+        if set(outcomes) == {same}:
+            return same
+    decided = set(outcomes) <= {Outcome.HOLDS, Outcome.EQUIVALENT}
+    return Outcome.EQUIVALENT if decided else Outcome.UNDECIDED
 
 
 def merge(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
@@ -158,22 +234,50 @@ def merge(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     return (*([Reason(Why.MISSING, tuple(missing))] if missing else []), *others)
 
 
-def _draft(study: Study, claim: Claim) -> Verdict:
-    findings = tuple(compare(study, part) for part in claim.parts)
-    deciding = [finding for finding in findings if finding.part.decides]
-    p_for = max(finding.p_for for finding in deciding)
-    p_against = min(1.0, len(deciding) * min(finding.p_against for finding in deciding))
-    outcome = Outcome.HOLDS if p_for < p_against else Outcome.FAILS
-    return Verdict(claim, findings, min(1.0, 2 * min(p_for, p_against)), 1.0, outcome)
+def _judge(claim: Claim, findings: tuple[Finding, ...], others: list[float]) -> Verdict:
+    """The verdict on a claim; ``others``: for each other claim the largest of its parts' p."""
+    judged = [_decide(finding, place, findings, others) for place, finding in enumerate(findings)]
+    deciding = [finding for finding in judged if finding.part.decides]
+    outcome = conclude([finding.outcome for finding in deciding])
+    at_fault = [f.p_adjusted for f in deciding if f.outcome is Outcome.FAILS]
+    p_adjusted = min(at_fault) if at_fault else max(f.p_adjusted for f in deciding)
+    verdict = Verdict(claim, tuple(judged), outcome, p_adjusted)
+    if outcome in {Outcome.UNDECIDED, Outcome.UNTESTED}:
+        alone = [_decide(f, place, findings, []) for place, f in enumerate(findings)]
+        before = conclude([finding.outcome for finding in alone if finding.part.decides])
+        return replace(verdict, reasons=_find_reasons(verdict, before))
+    return verdict
 
 
-def _decide(draft: Verdict) -> Verdict:
-    if draft.p_adjusted <= ALPHA:
-        return draft
-    reasons = [finding.reason for finding in draft.deciding if finding.reason]
-    if any(f.estimate and math.isnan(f.estimate.p) for f in draft.deciding):
+def _decide(
+    finding: Finding, place: int, findings: tuple[Finding, ...], others: list[float]
+) -> Finding:
+    """A finding with its outcome, corrected over its claim's and over the other claims."""
+
+    def adjust(p: float) -> float:
+        of_claim = [p if k == place else other.p for k, other in enumerate(findings)]
+        return estimates.holm(estimates.hochberg(of_claim)[place], others)
+
+    if not finding.tested:
+        return finding
+    equivalent = finding.p_equivalent
+    if equivalent <= ALPHA and (p := adjust(equivalent)) <= ALPHA:
+        return replace(finding, p_adjusted=p, outcome=Outcome.EQUIVALENT)
+    p, outcome = adjust(finding.p), Outcome.UNDECIDED
+    if p <= ALPHA:
+        outcome = Outcome.FAILS if finding.p_against < 0.5 else Outcome.HOLDS
+    return replace(finding, p_adjusted=p, outcome=outcome)
+
+
+def _find_reasons(verdict: Verdict, before: Outcome) -> tuple[Reason, ...]:
+    """Why a claim isn't decided; ``before``: its outcome without the correction over claims."""
+    reasons = [finding.reason for finding in verdict.deciding if finding.reason]
+    if any(f.estimate and not f.tested for f in verdict.deciding):
         reasons.append(Reason(Why.ONE_SEED))
     if not reasons:
-        several = Why.NOT_ALL_PARTS if len(draft.deciding) > 1 else Why.NOT_SIGNIFICANT
-        reasons.append(Reason(Why.ONLY_BEFORE_HOLM if draft.p <= ALPHA else several))
-    return replace(draft, outcome=Outcome.UNDECIDED, reasons=merge(reasons))
+        if before is not Outcome.UNDECIDED:
+            reasons.append(Reason(Why.ONLY_BEFORE_HOLM))
+        else:
+            several = len(verdict.deciding) > 1
+            reasons.append(Reason(Why.NOT_ALL_PARTS if several else Why.NOT_SIGNIFICANT))
+    return merge(reasons)

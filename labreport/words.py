@@ -42,7 +42,13 @@ STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "mis
 FAILURES = {"error": "出错", "died": "内核中止", "time limit": "超过时限"}
 NOTHING = "—"
 
-OUTCOMES = {"holds": "成立", "fails": "不成立", "undecided": "证据不足"}
+OUTCOMES = {
+    "holds": "成立",
+    "fails": "不成立",
+    "equivalent": "无实质差别",
+    "undecided": "证据不足",
+    "untested": "未能检验",
+}
 #: The original's claims: what each is called, and what it says (in brackets: how it is tested).
 CLAIMS = {
     "depth-order": (
@@ -55,7 +61,7 @@ CLAIMS = {
     ),
     "depth-gradient": (
         "深层梯度衰减",
-        "原因是梯度在深层网络中回传时衰减（首末阶段梯度范数之比小于 1，且小于 short）",
+        "原因是梯度在深层网络中回传时衰减（首末阶段梯度范数之比小于 short）",
     ),
     "lrdecay-helps": ("学习率衰减有效", "学习率衰减提高测试集准确率（short 与 long）"),
     "lrdecay-longer": ("训练轮数更多", "原因是学习率衰减使训练的轮数更多"),
@@ -74,14 +80,15 @@ CLAIMS = {
     ),
     "residual-long": (
         "残差改善 long",
-        "残差连接使 long 避免梯度问题（测试集准确率提高，且首末阶段梯度范数之比变大）",
+        "残差连接使 long 避免梯度问题（测试集准确率提高；另列首末阶段梯度范数之比）",
     ),
     "residual-slower": ("残差更耗时", "残差连接使每轮用时变长"),
     "residual-short": (
         "short 残差发散",
         "short 无归一化而学习率固定时，残差连接使训练发散，准确率停在随机水平",
     ),
-    "best-worst": ("最好与最差", "{variants} 个模型中 short+全部最好，short+残差最差"),
+    "best": ("short+全部最好", "{variants} 个模型中 short+全部的测试集准确率最高"),
+    "worst": ("short+残差最差", "{variants} 个模型中 short+残差的测试集准确率最低"),
     "shallow-better": (
         "浅层整体更好",
         "整体上 long 与 mid 的测试集准确率低于 short（逐对比较）",

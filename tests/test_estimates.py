@@ -62,11 +62,14 @@ def test_difference_of_two_estimates_adds_their_uncertainty() -> None:
     assert found.p == pytest.approx(2 * stats.norm.sf(7.84), rel=1e-2)
 
 
-def test_holm_by_hand() -> None:
-    assert estimates.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+def test_holm_and_hochberg_by_hand() -> None:
     # 4 * 0.005, 3 * 0.01, 2 * 0.02, 1 * 0.4
-    assert estimates.holm([0.02, 0.005, 0.4, 0.01]) == pytest.approx([0.04, 0.02, 0.4, 0.03])
-    assert estimates.holm([]) == []
+    assert estimates.holm(0.005, [0.02, 0.4, 0.01]) == pytest.approx(0.02)
+    assert estimates.holm(0.02, [0.005, 0.4, 0.01]) == pytest.approx(0.04)
+    assert estimates.holm(0.03, [0.01, 0.04]) == pytest.approx(0.06)
+    assert estimates.holm(0.03, []) == 0.03
+    # from the largest: 1 * 0.04, 2 * 0.03 and so 0.04, 3 * 0.01; all of them up to the largest
+    assert estimates.hochberg([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.04, 0.04])
 
 
 def test_over_seeds_is_students_t_and_one_seed_is_no_evidence() -> None:

@@ -186,11 +186,11 @@ def test_forest_has_a_row_for_each_estimate_and_cuts_intervals_that_are_too_long
     assert sum(map(len, rows.values())) == len(shown)
     for axes, (unit, listed) in zip(figure.axes, rows.items(), strict=True):
         assert len(axes.get_yticklabels()) == len(listed)
-        dots = [line for line in axes.lines if line.get_marker() in {"o", "s", "D"}]
-        for place, (verdict, finding) in enumerate(listed):
+        dots = [line for line in axes.lines if line.get_marker() in {"o", "s", "D", "^", "x"}]
+        for place, (_, finding) in enumerate(listed):
             assert finding.estimate is not None
             (dot,) = [d for d in dots if np.ravel(d.get_ydata()).tolist() == [place]]
-            assert same_color(dot.get_color(), forest.STYLES[verdict.outcome]["color"])
+            assert same_color(dot.get_color(), forest.STYLES[finding.outcome]["color"])
             effect = finding.estimate.effect
             drawn = {"points": 100 * effect, "ratio": np.exp(effect), "epochs": effect}[unit]
             assert float(np.ravel(dot.get_xdata())[0]) == pytest.approx(float(drawn))

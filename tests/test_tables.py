@@ -126,16 +126,16 @@ def test_networks_and_names_are_the_variants(study: Study) -> None:
 
 def test_claims_table_shows_effects_beside_the_originals(study: Study, tmp_path: Path) -> None:
     rows = tables.tabulate_claims(judge_claims(study)).rows
-    assert len([row for row in rows if row[0]]) == 15
+    assert len([row for row in rows if row[0]]) == 16
     assert list(rows[0][:2]) == ["3.1 越浅准确率越高", "short 与 mid"]
     assert rows[0][2].startswith("+7.00 \\[")
     assert rows[0][3] == "+6.85"
     compared = [row[1] for row in rows]
-    for name in ("首末比：long+全部", "首末比：比 short 基线", "梯度比：比基线", "轮数：long"):
+    for name in ("首末比：比 short+全部", "首末比：比 short 基线", "梯度比：比基线", "轮数：long"):
         assert name in compared
     write_runs(tmp_path / "few", ["mid_baseline", "short_all"])
     rows = tables.tabulate_claims(judge_claims(load_study(tmp_path / "few"))).rows
-    assert len([row for row in rows if row[0]]) == 15
+    assert len([row for row in rows if row[0]]) == 16
     assert (rows[0][2], rows[0][4]) == ("mid+全部未完成", "—")
 
 

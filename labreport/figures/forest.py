@@ -24,6 +24,8 @@ SCALES: dict[str, Callable[[Any], Any]] = {
 STYLES: dict[Outcome, dict[str, Any]] = {
     Outcome.HOLDS: {"color": "#004488", "marker": "o"},
     Outcome.FAILS: {"color": "#D2601A", "marker": "s"},
+    Outcome.EQUIVALENT: {"color": "#228833", "marker": "^"},
+    Outcome.UNTESTED: {"color": style.GREY, "marker": "x"},
     Outcome.UNDECIDED: {"color": style.GREY, "marker": "D", "markerfacecolor": "white"},
 }
 #: Inches: a row, and what a panel has besides its rows.
@@ -75,8 +77,8 @@ def _draw_panel(axes: Axes, unit: str, rows: list[Row]) -> None:
     neutral = float(scale(0.0))
     axes.axvline(neutral, color=style.GREY, linewidth=0.8, linestyle="-", zorder=0)
     low, high = _choose_limits([f for _, f in rows])
-    for place, (verdict, finding) in enumerate(rows):
-        estimate, look = finding.estimate, STYLES[verdict.outcome]
+    for place, (_, finding) in enumerate(rows):
+        estimate, look = finding.estimate, STYLES[finding.outcome]
         assert estimate is not None
         axes.plot(
             scale(estimate.threshold), place, color="#BBBBBB", markersize=6, zorder=1,
