@@ -68,8 +68,9 @@ def report(
 ) -> None:
     """Execute the analysis notebook on the results that are there, and export the report.
 
-    With NAME=VALUE, --variants or --seeds, the runs of that sweep that have no result are named,
-    and the exit code is 1: the report is built without them.
+    With --variants, the report is about these alone. With that, NAME=VALUE or --seeds, the runs of
+    that sweep that have no result are named, and the exit code is 1: the report is built without
+    them.
     """
     from labcnn.files import logs_folder, project_root
     from labreport.build import (
@@ -89,7 +90,7 @@ def report(
         raise ParameterError(f"columns={columns!r} must be 1 or 2")
     expected: tuple[Run, ...] = ()
     results = logs_folder(logs)
-    if parameters or variants or seeds:
+    if parameters or seeds or (variants and not experiment):
         if experiment:
             raise ParameterError("--experiment and a sweep's parameters: give one of them")
         given = read_options(parameters, variants=variants, seeds=seeds, logs=logs)
@@ -99,7 +100,12 @@ def report(
     experiment = experiment or newest_experiment(results)
     texts = {
         name: value
-        for name, value in {**lines, "tuned": tuned, "columns": columns}.items()
+        for name, value in {
+            **lines,
+            "variants": variants,
+            "tuned": tuned,
+            "columns": columns,
+        }.items()
         if value
     }
     require_finished(results, experiment)
@@ -115,7 +121,7 @@ def report(
         print(path)
     if exported is None:
         print("the report is up to date")
-    study = load_study(results, experiment)
+    study = load_study(results, experiment, only=(variants or "").split())
     for problem in study.problems:
         print(f"labcnn: left out: {problem}; the same sweep trains it anew", file=sys.stderr)
     if study.missing and not expected:

@@ -12,7 +12,7 @@ from labcnn.variants import get_variant
 from labreport import style, words
 from labreport.claims import Part
 from labreport.display import Table
-from labreport.figures.comparison import plot_section
+from labreport.figures.comparison import plot_comparison
 from labreport.measures import accuracy_interval
 from labreport.study import Study, load_study, newest_experiment
 from labreport.verdicts import compare as estimate
@@ -50,7 +50,7 @@ class Comparison:
     def plot(self) -> Figure:
         """Validation accuracy by epoch, and test accuracies with their intervals."""
         style.use()
-        return plot_section(self.study, self.variants)
+        return plot_comparison(self.study, self.variants)
 
     def tabulate(self) -> Table:
         """:attr:`table` as it is shown."""

@@ -1,8 +1,12 @@
 """All that the report's texts may speak of, each computed when a text first asks for it."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from labcnn.data import Origin
 from labcnn.variants import VARIANTS, Variant
@@ -11,43 +15,60 @@ from labreport.claims import Part
 from labreport.class_images import NO_IMAGES, ClassImages
 from labreport.classes import ClassAccuracies, count_classes
 from labreport.confidence import Confidence, measure_confidence
-from labreport.costs import Costs, measure_costs
-from labreport.display import FrontMatter, Prose
-from labreport.measures import accuracy_interval, sampling_deviation, seed_deviation
-from labreport.prose import render
+from labreport.costs import Point, find_front, find_points, training_flops
+from labreport.display import CaptionedFigure, FrontMatter, Prose
+from labreport.dropout_study import Places, summarise_places
+from labreport.measures import accuracy_interval, is_on_plateau
+from labreport.prose import caption, render
 from labreport.reproduction import Provenance, command, gather_provenance
 from labreport.study import Study, original
 from labreport.title_block import TitleBlock
-from labreport.verdicts import Finding, Verdict, compare
+from labreport.verdicts import Finding, Outcome, Verdict, compare
+
+#: The suffixes of the variants with one switch.
+SINGLE = ("lrdecay", "norm", "dropout", "residual")
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Standard deviations of the test accuracy (0-1) over the seeds of each variant.
+class FallGain:
+    """What the first fall of the learning rate did to a run's validation accuracy (0-1).
 
     Attributes
     ----------
-    deviations : by variant, of those with several seeds.
-    beyond : variants whose deviation is over twice what the choice of test images explains.
+    epoch : the first at the lower rate; ``before`` and ``after`` are of the epoch before and of it.
+    later_helped : whether the best epoch came after a further fall; None without a further fall.
     """
 
-    deviations: dict[str, float]
-    beyond: list[str]
-
-    @property
-    def least(self) -> str:
-        return min(self.deviations, key=self.deviations.__getitem__)
-
-    @property
-    def most(self) -> str:
-        return max(self.deviations, key=self.deviations.__getitem__)
+    variant: str
+    epoch: int
+    before: float
+    after: float
+    later_helped: bool | None
 
 
-def measure_spread(study: Study) -> Spread:
-    """Of the variants with at least two seeds."""
-    several = [variant for variant in study.present if len(study.seeds(variant)) > 1]
-    found = {variant: seed_deviation(study, variant) for variant in several}
-    return Spread(found, [v for v in several if found[v] > 2 * sampling_deviation(study, v)])
+def measure_fall_gains(study: Study) -> list[FallGain]:
+    """Of the variants whose one switch is the decay: of the first seed whose rate fell."""
+    found = []
+    for variant in study.with_runs(("short_lrdecay", "long_lrdecay")):
+        for seed in study.seeds(variant):
+            table = study.history(variant, seed).set_index("epoch")
+            rates = table["learning_rate"]
+            falls = [int(epoch) for epoch in rates.index[rates < rates.shift()]]
+            if falls:
+                before, after = (float(table["val_accuracy"][falls[0] - k]) for k in (1, 0))
+                best = study.results[variant, seed].best_epoch or 0
+                later = best >= falls[1] if len(falls) > 1 else None
+                found.append(FallGain(variant, falls[0], before, after, later))
+                break
+    return found
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Gains over the short baseline (0-1): of each switch alone, added up, and of all together."""
+
+    sum: float
+    together: float
 
 
 @dataclass(frozen=True)
@@ -129,9 +150,103 @@ class Facts:
         """The variant with the highest mean test accuracy."""
         return self.study.ranked[0]
 
+    def count(self, outcome: Outcome) -> int:
+        """How many verdicts ended so."""
+        return sum(verdict.outcome is outcome for verdict in self.verdicts)
+
+    def baseline_of(self, variant: str) -> str | None:
+        """The baseline of a variant's depth, if it has a run."""
+        name = f"{VARIANTS[variant].depth}_baseline"
+        return name if self.study.seeds(name) else None
+
     @cached_property
-    def costs(self) -> Costs:
-        return measure_costs(self.study, self.tuned)
+    def single_effects(self) -> list[Finding]:
+        """Each switch alone against the baseline of its depth, the largest gain first."""
+        pairs = [
+            (variant, self.baseline_of(variant))
+            for variant in self.study.present
+            if variant.partition("_")[2] not in ("baseline", "all")
+        ]
+        found = [compare(self.study, Part("test", v, base)) for v, base in pairs if base]
+        found = [each for each in found if each.estimate]
+        return sorted(found, key=lambda each: -each.estimate.effect if each.estimate else 0.0)
+
+    @property
+    def clear_effects(self) -> list[Finding]:
+        """Those of them that are gains without doubt, each by itself."""
+        return [each for each in self.single_effects if each.estimate and each.estimate.low > 0]
+
+    @property
+    def changes_order(self) -> bool:
+        """Whether the switches' order by their gains differs between the depths."""
+        orders: dict[str, list[str]] = {"short": [], "long": []}
+        for found in self.single_effects:
+            depth, _, switch = found.part.first.partition("_")
+            orders[depth].append(switch)
+        common = set(orders["short"]) & set(orders["long"])
+        short, long = ([s for s in order if s in common] for order in orders.values())
+        return short != long
+
+    @property
+    def joint(self) -> Joint | None:
+        """None where a run that it needs is missing."""
+        base = self.baseline_of("short_all")
+        gains = {
+            v.partition("_")[2]: self.study.mean(v, "test_accuracy")
+            - self.study.mean(base, "test_accuracy")
+            for v in self.study.present
+            if base and v.startswith("short_") and v != base
+        }
+        if set(gains) != {*SINGLE, "all"}:
+            return None
+        return Joint(sum(gains[switch] for switch in SINGLE), gains["all"])
+
+    @cached_property
+    def fall_gains(self) -> list[FallGain]:
+        return measure_fall_gains(self.study)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether there are runs that learned nothing, all with a loss that stayed near ln C."""
+        runs = [key for key, run in self.study.results.items() if run.status == "no_learning"]
+        return bool(runs) and all(is_on_plateau(self.study, *run) for run in runs)
+
+    @property
+    def _gaps(self) -> dict[str, float]:
+        gap = {
+            v: self.study.mean(v, "train_accuracy") - self.study.mean(v, "test_accuracy")
+            for v in self.study.present
+        }
+        return gap if len(gap) > 1 else {}
+
+    @property
+    def widest_gap(self) -> str | None:
+        """The variant whose training accuracy is the furthest above its test accuracy."""
+        return max(self._gaps, key=self._gaps.__getitem__, default=None)
+
+    @property
+    def narrowest_gap(self) -> str | None:
+        return min(self._gaps, key=self._gaps.__getitem__, default=None)
+
+    @property
+    def borrowed_spread(self) -> float | None:
+        """Standard deviation of a difference between seeds that pairs of one seed borrow, 0-1."""
+        found = [f.estimate for v in self.verdicts for f in v.findings if f.borrowed and f.estimate]
+        variances = [each.variance.of_seeds for each in found if each.variance]
+        return max(variances) ** 0.5 if variances else None
+
+    @cached_property
+    def dropout_study(self) -> Places | None:
+        return summarise_places()
+
+    @cached_property
+    def front(self) -> list[Point]:
+        """The Pareto front of test accuracy by the arithmetic of a training."""
+        return find_front(find_points(self.study))
+
+    def compute(self, study: Study, variant: str) -> float:
+        """FLOPs of a variant's training."""
+        return training_flops(study, variant)
 
     @cached_property
     def classes(self) -> ClassAccuracies:
@@ -142,12 +257,14 @@ class Facts:
         return measure_confidence(self.study, self.best)
 
     @cached_property
-    def spread(self) -> Spread:
-        return measure_spread(self.study)
-
-    @cached_property
     def others(self) -> list[OtherVariant]:
         return compare_others(self.study)
+
+    @property
+    def beside_others(self) -> list[str]:
+        """One's own variants, after what they are compared with."""
+        references = {each.reference: None for each in self.others if each.reference}
+        return [*references, *(each.variant for each in self.others)]
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -161,6 +278,23 @@ class Facts:
     @property
     def tuned_command(self) -> str:
         return command(self.tuned) if self.tuned is not None else ""
+
+    def figure(
+        self, name: str, figure: Figure, drawn: Iterable[str] | pd.DataFrame | None = None
+    ) -> CaptionedFigure | Prose:
+        """A figure with the caption of its name in ``text/captions.md.j2``.
+
+        Parameters
+        ----------
+        name : of the caption's macro; the figure is referred to as ``@fig-<name>``, ``_`` as ``-``.
+        drawn : the frame that it was drawn from, or its variants; of fewer than two there is
+            nothing to compare, and nothing is shown.
+        """
+        if drawn is not None:
+            variants = drawn["variant"] if isinstance(drawn, pd.DataFrame) else drawn
+            if len(set(variants)) < 2:
+                return Prose("")
+        return CaptionedFigure(figure, f"fig-{name.replace('_', '-')}", caption(name, self))
 
     def front_matter(self, block: TitleBlock, columns: int = 1) -> FrontMatter:
         return FrontMatter(block, self.notice, columns)

@@ -10,6 +10,7 @@ A name it misspells is an error. A paragraph is one line; ``{%-`` and ``-%}`` jo
 outside goes through ``| escape``; the other filters escape what they return.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -46,6 +47,12 @@ def phrase(name: str, *facts: Any) -> str:
     """A macro of ``text/phrases.md.j2``: what stands in a table, a caption, another sentence."""
     macro = getattr(_environment().globals["phrases"], name)
     return str(macro(*facts)).strip()
+
+
+def caption(name: str, facts: object) -> str:
+    """A figure's caption, plain text: a macro of ``text/captions.md.j2``."""
+    made = _environment().get_template("captions.md.j2").module
+    return re.sub(r"\\(.)", r"\1", str(getattr(made, name)(facts)).strip())
 
 
 def _p_value(p: float) -> str:
@@ -93,7 +100,8 @@ def _environment() -> Environment:
         "name": formats.short_name, "names": _names, "comma": formats.join,
         "percent": formats.percent, "number": formats.number, "interval": formats.interval,
         "seconds": formats.seconds, "title": _title, "says": _says, "without_paths": without_paths,
-        "label": label,
+        "label": label, "depth": lambda v: VARIANTS[v].depth,
+        "switch": lambda v: words.SWITCHES.get(v.partition("_")[2], v.partition("_")[2]),
     }  # fmt: skip
     made.filters |= {name: _escaping(function) for name, function in plain.items()}
     made.filters |= {"escape": escape, "p_value": _p_value, "spaced": _spaced}

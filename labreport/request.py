@@ -17,6 +17,7 @@ class ReportRequest(BaseModel):
     Attributes
     ----------
     experiment : its folder's name; None is the one with the newest results.
+    variants : those that the report is about, separated by spaces; None: all.
     tuned : the experiment of the last row; None is the data set's own, where it is there.
     logs : folder of results; None is the usual one.
     log_links : the folder of results as seen from the report, to link to; empty: no links.
@@ -27,11 +28,17 @@ class ReportRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     experiment: Text | None = None
+    variants: Text | None = None
     tuned: Text | None = None
     logs: Text | None = None
     log_links: Text = ""
     images: Switch = True
     columns: Literal[1, 2] = 1
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The names in ``variants``; none: all."""
+        return tuple((self.variants or "").split())
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "ReportRequest":

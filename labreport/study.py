@@ -27,7 +27,7 @@ from labcnn.runs import (
     find_runs,
     load_runs,
 )
-from labcnn.variants import REPORT_VARIANTS, VARIANTS
+from labcnn.variants import REPORT_VARIANTS, VARIANTS, get_variant
 
 Value = TypeVar("Value")
 #: Columns of a history that say how fast the machine was.
@@ -49,6 +49,7 @@ class Study:
         epoch are by the run's median epoch: see :func:`without_pauses`.
     problems : a line per file that was left out, paths relative to the folder of logs.
     failures : what the sweep recorded of runs that have no result, by variant and seed.
+    wanted : those of the report's variants that the study is about; the others aren't missing.
     """
 
     experiment: str
@@ -56,6 +57,7 @@ class Study:
     results: dict[tuple[str, int], RunResult]
     problems: tuple[str, ...] = ()
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
+    wanted: tuple[str, ...] = REPORT_VARIANTS
     _read: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -76,7 +78,7 @@ class Study:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        return tuple(v for v in REPORT_VARIANTS if not self.seeds(v))
+        return tuple(v for v in self.wanted if not self.seeds(v))
 
     @property
     def ranked(self) -> list[str]:
@@ -99,7 +101,7 @@ class Study:
     @property
     def with_fewer_seeds(self) -> list[str]:
         """The report's variants that have fewer seeds than the experiment."""
-        return [v for v in REPORT_VARIANTS if len(self.seeds(v)) < len(self.all_seeds)]
+        return [v for v in self.wanted if len(self.seeds(v)) < len(self.all_seeds)]
 
     @property
     def all_seeds(self) -> list[int]:
@@ -206,6 +208,7 @@ def load_study(
     logs: str | Path | None = None,
     experiment: str | None = None,
     variants: Iterable[str] | None = REPORT_VARIANTS,
+    only: Iterable[str] = (),
 ) -> Study:
     """Read one experiment's finished runs.
 
@@ -214,11 +217,14 @@ def load_study(
     logs : folder of results; None: ``$LABCNN_LOGS``, else ``report/logs`` of the checkout.
     experiment : its folder's name; None takes the experiment that finished a run last.
     variants : at least one of them must have a run; None: any will do.
+    only : leave out all other variants; empty: none.
 
     Raises
     ------
     ReportError
         No run, no such experiment, or runs that may not be compared.
+    ParameterError
+        There is no such variant as one of ``only``.
     """
     folder = logs_folder(logs)
     experiment = newest_experiment(folder) if experiment is None else experiment
@@ -230,10 +236,19 @@ def load_study(
         raise ReportError(f"experiment={experiment!r}: {left_out if problems else none}")
     kept, foreign = _leave_out_foreign(table)
     problems += foreign
-    if variants is not None and not set(kept["variant"]) & set(variants):
+    only = tuple(only)
+    for variant in only:
+        get_variant(variant)
+    has = ", ".join(sorted(set(kept["variant"])))
+    if only:
+        kept = kept[kept["variant"].isin(only)].reset_index(drop=True)
+    wanted = tuple(v for v in REPORT_VARIANTS if not only or v in only)
+    needed = wanted if variants is REPORT_VARIANTS else variants
+    if needed is not None and not set(kept["variant"]) & set(needed):
         raise ReportError(
-            f"experiment={experiment!r} has none of the report's variants, only "
-            f"{', '.join(sorted(set(kept['variant'])))}; train one of: {', '.join(REPORT_VARIANTS)}"
+            f"experiment={experiment!r} has none of the report's variants"
+            f"{' that were chosen' if only else ''}, only {has}; "
+            f"train one of: {', '.join(needed or REPORT_VARIANTS)}"
         )
     whole = {(run.variant, run.seed): without_pauses(run) for run in kept["folder"]}
     for column in ("train_seconds", "seconds_per_epoch"):
@@ -241,9 +256,10 @@ def load_study(
     failures = {
         (run.variant, run.seed): failure
         for run in find_runs(folder, experiment, [FAILURE])
-        if not run.finished and (failure := run.failure())
+        if not run.finished and (not only or run.variant in only) and (failure := run.failure())
     }
-    return Study(experiment, kept, whole, tuple(_strip_folder(problems, folder)), failures)
+    lines = tuple(_strip_folder(problems, folder))
+    return Study(experiment, kept, whole, lines, failures, wanted)
 
 
 def newest_experiment(logs: Path, variants: Iterable[str] = ()) -> str:

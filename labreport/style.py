@@ -5,6 +5,7 @@ depth, the marker says the switch.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,31 @@ SWITCH_MARKERS = {
 }  # fmt: skip
 #: Of a depth or a switch that isn't named above.
 OTHER_COLOUR, OTHER_DEPTH_MARKER, OTHER_SWITCH_MARKER = "#6CB0E6", "^", "X"
+#: Of a split's lines, by the word that a legend has for it.
+SPLIT_DASHES = {words.SPLITS["val"]: "", words.SPLITS["train"]: (4, 2)}
 GREY = "#666666"
+#: By the word for a switch.
+SWITCH_COLOURS = dict(zip(words.SWITCHES.values(), (GREY, *PALETTE), strict=False))
+#: How the cells of the notebook draw curves by epoch, one line a seed: arguments of seaborn's.
+CURVES: dict[str, Any] = {
+    "x": "epoch", "y": "accuracy", "hue": "switch", "palette": SWITCH_COLOURS, "style": "split",
+    "dashes": SPLIT_DASHES, "units": "seed", "estimator": None,
+}  # fmt: skip
+#: What seaborn writes into a legend beside the values: the columns' names.
+LEGEND_HEADINGS = {"switch", "split", "depth", "model"}
+#: Where a learning rate fell, on such curves.
+FALLS: dict[str, Any] = {
+    "x": "epoch",
+    "y": "accuracy",
+    "marker": "v",
+    "color": "black",
+    "zorder": 3,
+}
+#: The same for gradients by layer.
+GRADIENTS: dict[str, Any] = {
+    "x": "block", "y": "norm", "hue": "model", "style": "model", "dashes": False, "markers": True,
+    "estimator": "median", "errorbar": None,
+}  # fmt: skip
 #: A logarithmic axis from a to less than this times a has round steps, not powers.
 SHORT_STRETCH = 8
 TUNED: dict[str, Any] = {
@@ -73,6 +98,8 @@ def use() -> None:
     sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=sans.family, rc=_RC)
     import matplotlib as mpl
 
+    # An experiment's first report has empty panels: they say so themselves.
+    warnings.filterwarnings("ignore", "Ignoring `palette`", UserWarning)
     styles = cycler(color=list(PALETTE)) + cycler(linestyle=list(LINES))
     mpl.rcParams["axes.prop_cycle"] = styles
     _display_formats()
@@ -129,6 +156,39 @@ def percent_axis(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, position: f"{100 * value:.4g}%")
 
 
+def finish_curves(figure: Figure, *titles: str) -> None:
+    """Label the panels of accuracies by epoch; one legend for all of them."""
+    for axes, title in zip(figure.axes, titles or [""], strict=True):
+        axes.set(title=title, xlabel=words.EPOCH, ylabel="")
+        percent_axis(axes.yaxis)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+        if not axes.lines:
+            write_note(axes, words.STATUS["missing"])
+            axes.set(xticks=[], yticks=[])
+    figure.axes[0].set_ylabel(words.ACCURACY)
+    _share_legend(figure)
+
+
+def finish_gradients(figure: Figure, *titles: str) -> None:
+    """Label the panels of gradient norms by double convolution, on a logarithmic axis."""
+    for axes, title in zip(figure.axes, titles, strict=True):
+        axes.set(title=title, xlabel=words.BLOCK, ylabel=words.GRADIENT_NORM, yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    _share_legend(figure)
+
+
+def _share_legend(figure: Figure) -> None:
+    """One legend below all panels, without the names of the columns that it is of."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        found |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+        if legend := axes.get_legend():
+            legend.remove()
+    kept = {word: handle for word, handle in found.items() if word not in LEGEND_HEADINGS}
+    if kept:
+        figure.legend(kept.values(), kept, loc="outside lower center", ncols=6)
+
+
 def plain_log_axis(axis: Axis) -> None:
     """Write a drawn logarithmic axis as 0.5, 20, 100: no powers, some ticks on a short stretch."""
     low, high = axis.get_view_interval()
@@ -170,6 +230,12 @@ def marker_size(variant: str) -> float:
 def line_style(variant: str) -> str:
     """Dashed for the baseline, solid for what is compared with it."""
     return "--" if is_baseline(variant) else "-"
+
+
+def variant_look(variant: str) -> dict[str, Any]:
+    """Colour and marker of a variant by its depth; the baseline is hollow."""
+    face = marker_face(variant)
+    return {"color": colour(variant), "marker": marker(variant), "markerfacecolor": face}
 
 
 def line_looks(variants: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from labcnn.runs import ModelSize
-from labcnn.variants import BLOCKS_PER_STAGE, REPORT_VARIANTS, VARIANTS, label
+from labcnn.variants import VARIANTS, label
 from labreport import words
 from labreport.classes import PAIRS
 from labreport.display import Markdown, Strong, Table, escape
@@ -13,64 +13,46 @@ from labreport.formats import (
     interval,
     join,
     number,
-    p_value,
     percent,
     short_name,
-    span,
 )
-from labreport.measures import accuracy_interval, seed_deviation
+from labreport.measures import seed_deviation
 from labreport.prose import phrase
 from labreport.study import Study, original
-from labreport.verdicts import Finding, Outcome, Verdict
+from labreport.verdicts import Finding, Verdict
 
 
 def tabulate_networks(study: Study) -> Table:
-    """Blocks, parameters and FLOPs of the networks; lr_decay and dropout change neither."""
-    sizes: dict[tuple[str, tuple[str, ...]], ModelSize] = {}
+    """Every variant: its switches, parameters and FLOPs, the original's name for it.
+
+    lr_decay and dropout change neither size, so that a variant without a run has its twin's.
+    """
+    sizes: dict[tuple[object, ...], ModelSize] = {}
     for (variant, _), run in study.results.items():
-        if variant not in REPORT_VARIANTS:
-            continue
-        switches = tuple(s for s in VARIANTS[variant].switches if s in words.NETWORK_SWITCHES)
-        sizes.setdefault((VARIANTS[variant].depth, switches), run.model)
+        sizes.setdefault(_shape(variant), run.model)
     rows = []
-    for depth, blocks in BLOCKS_PER_STAGE.items():
-        for switches in ((), ("norm",), ("residual",), ("norm", "residual")):
-            size = sizes.get((depth, switches))
-            if size is not None:
-                shown = join(words.NETWORK_SWITCHES[s] for s in switches) or words.NOTHING
-                millions = f"{size.parameters / 1e6:.3f}", f"{size.flops / 1e6:.1f}"
-                rows.append((depth, shown, str(blocks), *millions))
-    return Table(words.NETWORK_COLUMNS, rows, "llrrr")
+    for variant in study.wanted:
+        network, size = VARIANTS[variant], sizes.get(_shape(variant))
+        switches = join(words.FIELDS[s] for s in network.switches) or words.NOTHING
+        counts = (
+            ("%.2f" % (size.parameters / 1e6), "%.0f" % (size.flops / 1e6)) if size else ("",) * 2
+        )
+        old = [label(variant)] if study.has_original else []
+        rows.append((short_name(variant), switches, *counts, *old))
+    more = [words.ORIGINAL_NAME] if study.has_original else []
+    return Table((*words.NETWORK_COLUMNS, *more), rows, "llrr" + "l" * len(more))
 
 
-def tabulate_section(study: Study, chosen: Sequence[str]) -> Table:
-    """What a section compares: accuracies in percent, test interval, epochs, seconds."""
-    rows: list[Sequence[str]] = []
-    for variant in chosen:
-        runs = study.runs(variant)
-        name, nothing = short_name(variant), words.NOTHING
-        if not runs:
-            missing = words.STATUS["missing"]
-            rows.append((name, *[nothing] * 3, "", nothing, nothing, missing))
-            continue
-        value, low, high = accuracy_interval(study, variant)
-        train, val = (percent(study.mean(variant, f"{s}_accuracy")) for s in ("train", "val"))
-        best = span([r.best_epoch for r in runs if r.best_epoch is not None])
-        rows.append((
-            name, train, val, percent(value), f"[{percent(low)}, {percent(high)}]",
-            f"{best} / {span([r.epochs_run for r in runs])}",
-            f"{study.mean(variant, 'seconds_per_epoch'):.1f}",
-            words.STATUS[study.bad_status(variant) or "ok"],
-        ))  # fmt: skip
-    return Table(words.SECTION_COLUMNS, rows, "lrrrlrrl")
+def _shape(variant: str) -> tuple[object, ...]:
+    network = VARIANTS[variant]
+    return network.blocks_per_stage, network.norm, network.residual, network.activation
 
 
-def tabulate_results(study: Study, tuned: Study | None = None) -> Table:
+def tabulate_results(study: Study) -> Table:
     """A row per variant: accuracies in percent, the best of each marked.
 
     The original's are beside where both are of the same images. Means over seeds; where there are
     several, the test accuracy with its standard deviation.
-    ``tuned`` is the last row, of another protocol and so never marked as the best.
     """
     old, splits = original(), words.SPLITS
     best = {
@@ -78,15 +60,10 @@ def tabulate_results(study: Study, tuned: Study | None = None) -> Table:
         for split in splits
     }
     rows: list[Sequence[str]] = []
-    for variant in REPORT_VARIANTS:
+    for variant in study.wanted:
         past = [percent(old[f"{split}_accuracy"][variant]) for split in splits]
         cells = _result_cells(study, variant, best)
-        rows.append((label(variant), *cells, *(past if study.has_original else ())))
-    for variant in tuned.present if tuned is not None else ():
-        assert tuned is not None
-        cells = _result_cells(tuned, variant, {})
-        past = [words.NOTHING] * 3 if study.has_original else []
-        rows.append((label(variant) + words.TUNED, *cells, *past))
+        rows.append((short_name(variant), *cells, *(past if study.has_original else ())))
     if not study.has_original:
         return Table(words.RESULT_COLUMNS, rows, "lrrrl")
     return Table((*words.RESULT_COLUMNS, *words.ORIGINAL_COLUMNS), rows, "lrrrlrrr")
@@ -118,22 +95,21 @@ def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
     alone = bool(compared) and all(verdict.one_seed for verdict in compared)
     for verdict in verdicts:
         note = words.OF_ONE_SEED if verdict.one_seed and not alone else ""
-        counted = verdict.tested or verdict.outcome in {Outcome.HOLDS, Outcome.FAILS}
-        first = (
-            f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id][0]}",
-            p_value(verdict.p_adjusted) if counted else words.NOTHING,
-            Strong(f"{words.OUTCOMES[verdict.outcome]}{note}"),
-        )
+        title = f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id][0]}"
+        whole = Strong(f"{words.OUTCOMES[verdict.outcome]}{note}")
         for place, finding in enumerate(verdict.shown):
-            title, p, outcome = ("", "", "") if place else first
             past = _original_cell(finding) or ("" if place else words.NOTHING)
-            cells = [title, compared_name(finding.part), _effect_cell(finding), p, outcome]
+            part = words.OUTCOMES[finding.outcome] if len(verdict.shown) > 1 else ""
+            cells = [
+                "" if place else title, compared_name(finding.part), _effect_cell(finding), part,
+                "" if place else whole,
+            ]  # fmt: skip
             rows.append([*cells[:3], past, *cells[3:]] if beside else cells)
     last = words.CLAIM_OUTCOME_OF_ONE_SEED if alone else words.CLAIM_OUTCOME
     columns = [*words.CLAIM_COLUMNS, last]
     if beside:
         columns.insert(3, words.ORIGINAL_COLUMN)
-    return Table(columns, rows, "lllrrl" if beside else "lllrl")
+    return Table(columns, rows, "lllrll" if beside else "lllll")
 
 
 def _effect_cell(finding: Finding) -> Markdown:

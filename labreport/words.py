@@ -29,7 +29,6 @@ TUNED = "（tuned）"
 TUNED_RECIPE = "tuned 配方"
 DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "cifar10": "CIFAR-10"}
 DATASET = "{name}（{origin}）"
-OTHERS_CAPTION = "自定义模型与其基线：验证集准确率（左），测试集准确率及其 95% 区间（右）"
 ORIGINS = {
     "official data": "官方数据",
     "not the official data": "非官方数据",
@@ -123,48 +122,34 @@ ROLES = {
     "matched": "{depth} 与 {second}",
 }
 
-SECTION_COLUMNS = (
-    "网络模型", *SPLITS.values(), "测试集 95% 区间", "最佳轮 / 总轮数", "每轮用时 / 秒", "状态",
-)  # fmt: skip
 COMPARED_COLUMNS = ("模型", "种子数", "测试集准确率（%）", "与 {} 之差（百分点）")
 RESULT_COLUMNS = ("网络模型", *SPLITS.values(), "状态")
 ORIGINAL_COLUMNS = ("原训练", "原验证", "原测试")
-NETWORK_COLUMNS = (
-    "深度", "附加模块", "每阶段双卷积数", "参数量 / 百万", "每幅图像前向 FLOPs / 百万",
-)  # fmt: skip
-NETWORK_SWITCHES = {"norm": "归一化", "residual": "残差连接"}
-CLAIM_COLUMNS, ORIGINAL_COLUMN = ("论断", "比较", "效应 [95% 区间]", "p"), "原报告"
+NETWORK_COLUMNS = ("网络", "开关", "参数量 / 百万", "前向 FLOPs / 百万")
+ORIGINAL_NAME = "原报告的名称"
+CLAIM_COLUMNS, ORIGINAL_COLUMN = ("论断", "比较", "效应 [95% 区间]", "单项"), "原报告"
 NO_INTERVAL = "[无区间]"
 CLAIM_OUTCOME, CLAIM_OUTCOME_OF_ONE_SEED, OF_ONE_SEED = "结论", "单种子结论", "（单种子）"
 CONFUSION_COLUMNS = ("真实类别", "误判为", "次数 / 该类图像数", "比例", "反向误判次数")
 LOG_COLUMN, LOG_FOLDER, LOG_RUNS, SEED = "模型", "目录", "运行", "种子 {seed}"
 
-EPOCH, EPOCH_FROM_ZERO = "轮", "轮（0 为训练前）"
-LOSS, ACCURACY, LEARNING_RATE = "损失", "准确率", "学习率"
+EPOCH = "轮"
+ACCURACY = "准确率"
 SPLIT_ACCURACY = {split: f"{word}准确率" for split, word in SPLITS.items()}
-ACCURACY_WITH_GAP = "准确率（数字为训练集减测试集，百分点）"
 CHANCE, ORIGINAL = "随机猜测", "原报告（Tiny ImageNet）"
-GRADIENT_NORM, GRADIENT_RATIO = "梯度范数", "首末阶段梯度范数之比"
-STAGES = ("输入卷积", "阶段 1", "阶段 2", "阶段 3", "阶段 4", "线性层")
-#: An effect's axis, by the measure's unit.
-EFFECTS = {
-    "points": "准确率之差（单个模型：准确率）/ 百分点",
-    "ratio": "比值（对数坐标）",
-    "epochs": "轮数之差",
-}
-THRESHOLD, NO_COMPARISON = "界限，指向论断所称的一侧", "没有可以比较的运行"
-TRAINING_MINUTES, FORWARD_FLOPS = "训练用时 / 分钟", "一幅图像的前向 FLOPs / 百万"
-FRONT = "前沿"
+BLOCK, GRADIENT_NORM = "双卷积，从输入到输出", "梯度范数"
+TRAINING_FLOPS = "一次训练的计算量 / TFLOP（对数坐标）"
 CLASS, CLASSES, MEAN = "类别 {number}", "各类", "平均"
 CLASSES_BY_ACCURACY = "类别（按准确率从低到高）"
 CLASSES_ALIKE = "各类同样难时的 95% 范围"
-MISTAKEN_IMAGES, TRAINING_IMAGES = "{name}：被误判的测试图像", "{name}：训练图像"
 MISTAKE = "真实：{true}\n判为：{predicted}\n概率 {probability:.0%}"
-SEED_DISTANCE, SEED_DEVIATION = "与各种子均值之差 / 百分点", "测试集准确率的标准差 / 百分点"
-ONLY_SAMPLING = "只由测试图像的抽样引起"
 
-INPUT, CONVOLUTION = "输入 {size}×{size}×3", "3×3 卷积，{channels}"
-STRIDED = "3×3 卷积，步长 2，{channels}"
-POOLING, STAGE = "2×2 最大池化", "阶段 {number}（{size}×{size}）"
+GAP = "　"
+MOMENTS = ("训练之前", "最佳一轮")
+WHOLE_NETWORK, ONE_BLOCK = "(a) 整个网络", "(b) 一个双卷积"
+INPUT, STRIDED = "输入 {size}×{size}×3", "3×3 卷积，步长 2，{channels}"
+STAGE_BLOCKS, POOLING = "$n$ × 双卷积，{channels}", "2×2 池化"
+STAGE, TIMES = "阶段 {number}（{size}×{size}）", "{depth}：$n$ = {count}"
+BLOCK_CONVOLUTION, BLOCK_NORM = "3×3 卷积", "批归一化（归一化）"
+PROJECTION = "残差连接：\n恒等；通道数变时\n为 1×1 卷积"
 GLOBAL_POOLING, DROPOUT, LINEAR = "全局平均池化", "Dropout", "线性层"
-IN_ALL, WITH_SWITCH, SHORTCUT = "所有模型都有", "启用相应模块时才有", "残差连接"

@@ -17,7 +17,6 @@ from labreport.display import CaptionedFigure, Prose
 from labreport.facts import Facts
 from labreport.figures.classes import (
     plot_classes,
-    show_confusions,
     show_mistakes,
     show_samples,
 )
@@ -70,7 +69,7 @@ TRUE, PREDICTED = [0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2, 0]
 
 
 def _texts(facts: Facts) -> str:
-    return "".join(facts.text(t).text for t in ("2.1-samples", "5.2-classes", "5.3-confidence"))
+    return "".join(facts.text(t).text for t in ("2.1-samples", "5-errors"))
 
 
 def test_accuracy_confusions_and_confidence_by_hand(tmp_path: Path) -> None:
@@ -115,18 +114,17 @@ def test_where_there_is_nothing_to_show_a_sentence_stands_for_each_figure(
     monkeypatch.setenv("LABCNN_DATA", "/home/ann/data")
     cases.append((Facts(here, [], None, find_images(here)), "没有准备好"))
     for facts, why in cases:
-        for shown in (show_samples(facts), show_confusions(facts), show_mistakes(facts)):
+        for shown in (show_samples(facts), show_mistakes(facts)):
             assert isinstance(shown, Prose)
             assert why in shown.text
             assert "ann" not in shown.text
-        for label in ("@fig-samples", "@fig-confusions", "@fig-mistakes"):
+        for label in ("@fig-samples", "@fig-mistakes"):
             assert label not in _texts(facts)
-        assert "准确率最高的是类别 2（100.00%），最低的是类别 1（50.00%）" in _texts(facts)
+        assert "最容易的是类别 2（100.00%），最难的是类别 1（50.00%）" in _texts(facts)
 
-    for shown in (show_confusions(right), show_mistakes(right)):
-        assert isinstance(shown, Prose) and "没有误判" in shown.text
+    shown = show_mistakes(right)
+    assert isinstance(shown, Prose) and "没有误判" in shown.text
     assert "@fig-mistakes" not in _texts(right)
-    assert "@fig-confusions" not in _texts(right)
     assert "100.00%" in _texts(right)
 
 
@@ -138,7 +136,7 @@ def test_figures_with_images_are_drawn_and_referred_to(
     facts = Facts(study, [], None, find_images(study))
     said = _texts(facts)
     with caplog.at_level(logging.INFO, logger="matplotlib"):
-        for show in (show_samples, show_confusions, show_mistakes):
+        for show in (show_samples, show_mistakes):
             shown, again = show(facts), show(facts)
             assert isinstance(shown, CaptionedFigure) and isinstance(again, CaptionedFigure)
             assert f"@{shown.label}" in said

@@ -125,5 +125,5 @@ def test_damage_is_named_or_does_no_harm(whole: Path, tmp_path: Path, data: st.D
         (problem,) = study.problems
         assert "short_norm/seed0/" in problem and "\n" not in problem
     facts = Facts(study, judge_claims(study))
-    for template in ("completeness", "3.6-summary", "6-provenance", "5.1-fronts"):
+    for template in ("completeness", "3.6-summary", "c-provenance", "3.6-costs"):
         assert facts.text(template).text is not None

@@ -1,20 +1,21 @@
 import logging
+import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_runs import Fake, write_runs
-from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from labcnn.data import tiny_imagenet
 from labcnn.variants import REPORT_VARIANTS
-from labreport import style
+from labreport import frames, style
 from labreport.display import CaptionedFigure, Prose
 from labreport.facts import Facts
-from labreport.figures import classes, comparison, costs, curves, forest, networks
+from labreport.figures import classes, comparison, costs, gaps, networks, ranking
 from labreport.formats import short_name
 from labreport.measures import accuracy_interval, first_to_last
 from labreport.study import Study, load_study
@@ -50,21 +51,13 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 FIGURES: dict[str, Callable[[Study], Figure]] = {
-    "training": lambda study: curves.plot_training(study, PAIRS),
-    "learning_rate": lambda study: curves.plot_learning_rate(study, PAIRS),
-    "gradients": lambda study: curves.plot_gradients(study, PAIRS),
-    "gradient_ratio": lambda study: curves.plot_gradient_ratio(study, PAIRS),
-    "section": lambda study: comparison.plot_section(study, PAIRS),
-    "ranking": comparison.plot_ranking,
-    "gaps": lambda study: comparison.plot_gaps(study, REPORT_VARIANTS),
-    "networks": lambda study: networks.plot_networks(study.recipe.width),
-    "claims": lambda study: forest.plot_claims(judge_claims(study)),
+    "comparison": lambda study: comparison.plot_comparison(study, PAIRS),
+    "ranking": ranking.plot_ranking,
+    "gaps": lambda study: gaps.plot_gaps(study, PAIRS),
+    "network": lambda study: networks.plot_network(study.recipe.width),
     "costs": costs.plot_costs,
     "classes": lambda study: classes.plot_classes(Facts(study, [])),
 }
-
-#: Those that have a word for a variant that is missing or diverged.
-WITH_NOTES = {"training", "section", "ranking", "gradients", "gaps"}
 
 
 def _texts(figure: Figure) -> list[str]:
@@ -81,50 +74,43 @@ def test_figures_draw_every_character_and_say_what_is_missing_and_what_diverged(
                 figure = plot(study)
                 figure.savefig(tmp_path / f"{name}.{ending}")
                 assert (tmp_path / f"{name}.{ending}").stat().st_size > 5_000
-                if study is broken and name in WITH_NOTES:
-                    texts = _texts(figure)
-                    assert any("未完成" in text for text in texts), name
-                    assert name == "gaps" or any("发散" in text for text in texts), name
     logged = [r.getMessage() for r in caplog.records if r.name.startswith("matplotlib.mathtext")]
     logged += [r.getMessage() for r in caplog.records if "findfont" in r.getMessage()]
     assert logged == []
-    for draw in (
-        curves.plot_training,
-        curves.plot_learning_rate,
-        comparison.plot_section,
-        curves.plot_gradients,
-        curves.plot_gradient_ratio,
-    ):
-        assert "未完成" in _texts(draw(broken, ["mid_all", "long_all"]))
-    assert "没有可以比较的运行" in _texts(forest.plot_claims([]))
+    shown = _texts(comparison.plot_comparison(broken, [*PAIRS, "mid_all", "long_all"]))
+    assert "未完成" in shown and any("发散" in text for text in shown)
+    assert any("未学到" in text for text in _texts(ranking.plot_ranking(broken)))
+    assert "未完成" in _texts(gaps.plot_gaps(broken, ["mid_all", "long_all"]))
 
 
-def test_what_is_drawn_are_the_runs_numbers(whole: Study, tmp_path: Path) -> None:
-    figure = curves.plot_training(whole, ["short_all"])
-    accuracy = [line.get_ydata() for line in figure.axes[1].lines]
+def test_what_is_drawn_are_the_runs_numbers(whole: Study) -> None:
+    figure = comparison.plot_comparison(whole, ["short_all"])
+    accuracy = [line.get_ydata() for line in figure.axes[0].lines]
     history = whole.history("short_all", 0)
     assert any(np.array_equal(np.ravel(y), history["val_accuracy"]) for y in accuracy)
     mean = (history["val_accuracy"] + whole.history("short_all", 1)["val_accuracy"]) / 2
     assert any(np.allclose(np.ravel(y), mean) for y in accuracy)
 
-    figure = comparison.plot_ranking(whole)
+    figure = ranking.plot_ranking(whole)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert names == [short_name(v) for v in REPORT_VARIANTS]
+    assert names == [short_name(v) for v in whole.ranked]  # the best above
     shown = {f"{whole.mean(v, 'test_accuracy') * 100:.1f}" for v in REPORT_VARIANTS}
     assert shown <= set(_texts(figure))
     value, low, high = accuracy_interval(whole, "short_all")
     assert low < value < high
+    assert {short_name(v) for v in REPORT_VARIANTS} <= set(_texts(costs.plot_costs(whole)))
 
-    accuracies = [(0.9, 0.8, 0.5), (0.9, 0.8, 0.6)]
-    write_runs(tmp_path, [Fake("short_all", k, a) for k, a in enumerate(accuracies)])
-    spread = comparison.plot_spread(Facts(load_study(tmp_path), []))
-    assert isinstance(spread, CaptionedFigure)
-    left, right = spread.figure.axes
-    assert sorted(np.ravel(left.lines[0].get_xdata())) == pytest.approx([-5, 5])
-    (bar,) = right.patches
-    assert bar.get_window_extent().transformed(right.transData.inverted()).width == pytest.approx(
-        100 * np.std([0.5, 0.6], ddof=1)
-    )
+
+def test_the_originals_numbers_stand_beside_a_study_of_its_size_only(tmp_path: Path) -> None:
+    for place, fraction in (("full", 1.0), ("part", 0.1)):
+        given = {"dataset": tiny_imagenet.NAME, "fraction": fraction}
+        folder, official = tmp_path / place, tiny_imagenet.OFFICIAL_FINGERPRINT
+        write_runs(folder, ["short_all", "mid_all"], parameters=given, fingerprint=official)
+        axes = ranking.plot_ranking(load_study(folder)).axes[0]
+        marks = [np.ravel(line.get_xdata()) for line in axes.lines if line.get_marker() == "d"]
+        found = np.concatenate(marks).astype(float) if marks else np.zeros(0)
+        drawn = sorted(found[np.isfinite(found)].tolist())
+        assert drawn == ([0.3617, 0.4302] if place == "full" else [])
 
 
 def test_no_two_ticks_say_the_same(tmp_path: Path) -> None:
@@ -133,7 +119,7 @@ def test_no_two_ticks_say_the_same(tmp_path: Path) -> None:
     fakes = [Fake(variant, accuracies=accuracies) for variant, accuracies in low.items()]
     write_runs(tmp_path, fakes, images=1000, parameters={"epochs": 4})
     study = load_study(tmp_path)
-    for name in ("training", "section", "ranking", "gaps", "costs"):
+    for name in ("comparison", "ranking", "gaps", "costs"):
         figure = FIGURES[name](study)
         figure.canvas.draw()
         axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_visible()]
@@ -149,19 +135,49 @@ def test_a_first_report_of_one_epoch_and_seeds_of_different_lengths(tmp_path: Pa
     study = load_study(tmp_path / "first")
     for plot in FIGURES.values():
         plot(study).canvas.draw()
-    for curve in (curves.plot_training, comparison.plot_section, curves.plot_learning_rate):
-        lines = curve(study, ["mid_all"]).axes[0].lines
-        assert [line for line in lines if line.get_marker() not in {"None", None, ""}]
-    shown = comparison.plot_spread(Facts(study, []))
-    assert isinstance(shown, Prose)
-    assert "只有一个随机种子" in shown.text
-    assert Facts(study, []).text("5.4-seeds").text == ""
-
+    lines = comparison.plot_comparison(study, ["mid_all"]).axes[0].lines
+    assert [line for line in lines if line.get_marker() not in {"None", None, ""}]
     fakes = [Fake(v, seed, epochs_run=3 + seed) for v in PAIRS for seed in (0, 1)]
     write_runs(tmp_path / "uneven", fakes, images=200)
-    study = load_study(tmp_path / "uneven")
-    for draw in (curves.plot_training, curves.plot_gradient_ratio, curves.plot_gradients):
-        draw(study, PAIRS).canvas.draw()
+    comparison.plot_comparison(load_study(tmp_path / "uneven"), PAIRS).canvas.draw()
+
+
+def test_a_figure_is_shown_where_there_is_something_to_compare(whole: Study, broken: Study) -> None:
+    facts = Facts(whole, judge_claims(whole))
+    shown = facts.figure("depth", Figure(), frames.histories(whole, ["short_all", "mid_all"]))
+    assert isinstance(shown, CaptionedFigure)
+    assert (shown.label, "验证集" in shown.caption) == ("fig-depth", True)
+    alone = frames.histories(broken, ["short_all", "mid_all", "long_all"])
+    assert set(alone["model"]) == {"short+全部"}
+    few = Facts(broken, judge_claims(broken))
+    assert few.figure("depth", Figure(), alone) == Prose("")
+    for frame in (
+        frames.histories(broken, []),
+        frames.gradients(broken, []),
+        frames.falls(broken, []),
+    ):
+        assert frame.empty
+
+
+def test_frames_hold_the_runs_files(whole: Study) -> None:
+    histories = frames.histories(whole, ["short_norm"]).query("seed == 1 and split == '验证集'")
+    expected = whole.history("short_norm", 1)
+    assert histories["accuracy"].tolist() == expected["val_accuracy"].tolist()
+    falls = frames.falls(whole, ["short_lrdecay"])
+    rates = whole.history("short_lrdecay", 0).set_index("epoch")["learning_rate"]
+    assert falls.query("seed == 0")["epoch"].tolist() == rates.index[rates.diff() < 0].tolist()
+
+
+def test_gradients_of_a_double_convolution_by_hand() -> None:
+    """Root mean square of its two convolutions; shortcuts and the ends are no part of it."""
+    rows = [
+        ("stem.0", 9.0), ("stages.0.0.first.0", 3.0), ("stages.0.0.second.0", 4.0),
+        ("stages.1.0.first.0", 1.0), ("stages.1.0.second.0", 1.0), ("stages.1.0.shortcut.0", 7.0),
+        ("head", 5.0),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["layer", "gradient_norm"]).assign(epoch=2)
+    assert frames.block_norms(table, 2) == pytest.approx([12.5**0.5, 1.0])
+    assert frames.block_norms(table, 1) == []
 
 
 def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
@@ -175,59 +191,32 @@ def test_first_to_last_stage_by_hand(tmp_path: Path) -> None:
     assert np.isnan(found[1])
 
 
-def test_forest_has_a_row_for_each_estimate_and_cuts_intervals_that_are_too_long(
-    whole: Study, tmp_path: Path
-) -> None:
-    write_runs(tmp_path, images=2000)
-    verdicts = judge_claims(load_study(tmp_path))
-    shown = [(v, f) for v in verdicts for f in v.shown if f.estimate]
-    figure = forest.plot_claims(verdicts)
-    rows = forest.group_rows(verdicts)
-    assert sum(map(len, rows.values())) == len(shown)
-    for axes, (unit, listed) in zip(figure.axes, rows.items(), strict=True):
-        assert len(axes.get_yticklabels()) == len(listed)
-        dots = [line for line in axes.lines if line.get_marker() in {"o", "s", "D", "^", "x"}]
-        for place, (_, finding) in enumerate(listed):
-            assert finding.estimate is not None
-            (dot,) = [d for d in dots if np.ravel(d.get_ydata()).tolist() == [place]]
-            assert same_color(dot.get_color(), forest.STYLES[finding.outcome]["color"])
-            effect = finding.estimate.effect
-            drawn = {"points": 100 * effect, "ratio": np.exp(effect), "epochs": effect}[unit]
-            assert float(np.ravel(dot.get_xdata())[0]) == pytest.approx(float(drawn))
-
-    # Two seeds of gradients give intervals of many powers of ten: the others stay readable.
-    verdicts = judge_claims(whole)
-    (verdict,) = (v for v in verdicts if v.claim.id == "depth-gradient")
-    estimates = [f.estimate for f in verdict.findings if f.estimate]
-    first, *others = verdict.findings
-    assert first.estimate
-    wide = replace(first, estimate=first.estimate._replace(low=-30.0, high=30.0))
-    figure = forest.plot_claims([replace(verdict, findings=(wide, *others))])
-    low, high = np.log(figure.axes[0].get_xlim())
-    effects = [e.effect for e in estimates]
-    assert low < min(0, *effects) and max(0, *effects) < high
-    assert high - low < 10
-
-
-def test_diagrams_are_the_modules() -> None:
-    """Each box of a convolution or a pooling is a module's, in the order of the forward pass."""
+def test_the_diagram_is_the_network() -> None:
+    """Its channels, sizes and repetitions are those of the modules."""
     from torch import nn
 
-    from labcnn.models import ConvNet, DoubleConv
+    from labcnn.models import ConvNet, DoubleConv, Stage
     from labcnn.variants import get_variant
 
-    model = ConvNet(get_variant("long_all"), 16, 20)
-    wanted = []
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            stride = "，步长 2" if module.stride == (2, 2) else ""
-            wanted.append(f"3×3 卷积{stride}，{module.out_channels}")
-    blocks = [module for module in model.modules() if isinstance(module, DoubleConv)]
-    (axes,) = [a for a in networks.plot_networks(16).axes if a.get_title().endswith(") long")]
-    texts = [text.get_text() for text in axes.texts]
-    assert [text for text in texts if text.startswith("3×3")] == wanted
-    assert texts.count("2×2 最大池化") == sum(block.pool for block in blocks)
-    assert (
-        texts.count("BN") == len([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]) - 3
+    path, block = networks.plot_network(16).axes
+    said = [text.get_text() for text in path.texts]
+    counts = " ".join(said)
+    for depth in ("short", "mid", "long"):
+        model = ConvNet(get_variant(f"{depth}_all"), 16, 20)
+        stages = [module for module in model.modules() if isinstance(module, Stage)]
+        assert {len(stage) for stage in stages} == {
+            int(re.search(rf"{depth}：\$n\$ = (\d)", counts)[1])  # type: ignore[index]
+        }
+    widths = [16 * 2**k for k in range(len(stages))]
+    assert widths[-1] == model.head.in_features
+    assert [text for text in said if "双卷积" in text] == [f"$n$ × 双卷积，{w}" for w in widths]
+    assert said.count("2×2 池化") == sum(
+        m.pool for m in model.modules() if isinstance(m, DoubleConv)
     )
-    assert len([line for line in axes.lines if line.get_marker() == "+"]) == len(blocks)
+    (first,) = [text for text in said if "步长 2" in text]
+    assert first.endswith(f"，{model.stem_convolution.out_channels}")
+    inside = [text.get_text() for text in block.texts]
+    whole = stages[0][0]
+    kernels = [m for m in whole.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    assert inside.count("3×3 卷积") == len(kernels)
+    assert sum("批归一化" in text for text in inside) == 2

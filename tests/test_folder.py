@@ -28,7 +28,7 @@ from labcnn.training.trainer import fit
 from labreport import tables
 from labreport.build import build_report
 from labreport.facts import Facts
-from labreport.figures import comparison
+from labreport.figures import ranking
 from labreport.study import load_study
 from labreport.verdicts import judge_claims
 
@@ -367,8 +367,8 @@ def test_a_report_names_the_data_and_shows_the_original_beside_its_own_only(
         claims = tables.tabulate_claims(facts.verdicts, study.has_original)
         assert ("原报告" in claims.columns) is beside
         assert {len(row) for row in claims.rows} == {len(claims.columns)}
-        ranking = comparison.plot_ranking(study).legends[0].get_texts()
-        assert any("原报告" in text.get_text() for text in ranking) is beside
+        legend = ranking.plot_ranking(study).legends[0].get_texts()
+        assert any("原报告" in text.get_text() for text in legend) is beside
         for text in ("1-requirements", "3.6-summary", "4-claims"):
             assert ("原报告" in facts.text(text).text) is beside
         assert ("比较的是什么" in facts.text("completeness").text) is not beside

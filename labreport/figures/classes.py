@@ -10,18 +10,15 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from labreport import style, words
-from labreport.class_images import ClassImages
-from labreport.classes import PAIRS, Confusion
 from labreport.confidence import confident_mistakes
 from labreport.display import CaptionedFigure, Prose
 from labreport.estimates import ALPHA
 from labreport.facts import Facts
 from labreport.prose import phrase
-from labreport.study import Study
 from labreport.style import WIDTH
 
-#: Classes named at each end; pairs of classes with images, and images of each class.
-ENDS, SHOWN, EACH = 8, 6, 4
+#: Classes named at each end.
+ENDS = 8
 #: Colours: of the classes, and of the hardest ones beside the easiest.
 EASY, HARD = "#004488", "#D2601A"
 #: Columns and rows of images.
@@ -66,48 +63,6 @@ def plot_classes(facts: Facts) -> Figure:
     right.set_xlabel(words.SPLIT_ACCURACY["test"])
     right.grid(axis="y", visible=False)
     return figure
-
-
-def show_confusions(facts: Facts) -> CaptionedFigure | Prose:
-    """For the first pairs: images of one class taken for the other, beside images of that other."""
-    study, variant, images = facts.study, facts.best, facts.images
-    if images.data is None:
-        return Prose(phrase("no_images", images, "confusions"))
-    by_predicted: dict[int, Confusion] = {}
-    for pair in facts.classes.confusions(PAIRS):
-        by_predicted.setdefault(pair.predicted, pair)
-    pairs = list(by_predicted.values())[:SHOWN]
-    if not pairs:
-        return Prose(phrase("no_mistakes"))
-    columns = 2 * EACH + 0.25
-    figure, axes = _new_grid(len(pairs), columns, 1)
-    for row, pair in enumerate(pairs):
-        groups = (0, _find_mistaken(study, variant, pair, images)), (
-            EACH + 0.25, images.training(pair.predicted, EACH),
-        )  # fmt: skip
-        for start, group in groups:
-            for k, image in enumerate(group):
-                _place_image(axes, image, row, start + k, lines=1)
-        texts = (0, words.MISTAKEN_IMAGES.format(name=images.name(pair.true))), (
-            EACH + 0.25, words.TRAINING_IMAGES.format(name=images.name(pair.predicted)),
-        )  # fmt: skip
-        for start, text in texts:
-            _write_line(axes, text, row, start, lines=1)
-    return CaptionedFigure(figure, "fig-confusions", phrase("confusions_caption", variant))
-
-
-def _find_mistaken(
-    study: Study, variant: str, pair: Confusion, images: ClassImages
-) -> list[np.ndarray]:
-    """The most confidently mistaken test images of a pair, each image once."""
-    best: dict[int, float] = {}
-    for seed in study.seeds(variant):
-        true, predicted = study.test_labels(variant, seed), study.test_predicted(variant, seed)
-        probability = study.test_probability(variant, seed)
-        for row in np.flatnonzero((true == pair.true) & (predicted == pair.predicted)):
-            best[int(row)] = max(best.get(int(row), 0.0), float(probability[row]))
-    chosen = sorted(best, key=lambda row: -best[row])[:EACH]
-    return [images.test[row] for row in chosen]
 
 
 def show_mistakes(facts: Facts) -> CaptionedFigure | Prose:
@@ -184,9 +139,3 @@ def _show_grid(
     for k, (image, text) in enumerate(zip(images, texts, strict=True)):
         _place_image(axes, image, *divmod(k, columns), text, lines)
     return figure
-
-
-def _write_line(axes: Axes, text: str, row: float, column: float, lines: int) -> None:
-    """A line below a row of thumbnails, from a column on."""
-    x, y = column * (1 + GAP), row * (1 + GAP + lines * LINE) + 1.04
-    axes.text(x, y, text, ha="left", va="top", fontsize=7, parse_math=False)

@@ -1,11 +1,10 @@
-"""Diagrams of the networks, drawn from the variants' data: one column per depth."""
+"""The network as a diagram: its stages at the left, one double convolution at the right."""
 
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
+from matplotlib.patches import FancyBboxPatch
 
 from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.variants import BLOCKS_PER_STAGE
@@ -16,13 +15,11 @@ STAGES = 4
 FILLS = {"conv": "#DCE8F4", "pool": "#FBE6D8", "end": "#EDEDED", "option": "white"}
 EDGES = {"conv": "#004488", "pool": "#D2601A", "end": style.GREY, "option": style.GREY}
 SHORTCUT = "#8C2D5A"
-ORDER = ("short", "long", "mid")
-#: In units of the drawing: a box, from box to box, more between two double convolutions.
-HEIGHT, STEP, BREAK = 0.72, 1.0, 0.46
+DASHES = (0, (3, 2))
 
 
-def plot_networks(width: int, size: int = IMAGE_SHAPE[0]) -> Figure:
-    """Short, long and mid side by side, stages level with each other.
+def plot_network(width: int, size: int = IMAGE_SHAPE[0]) -> Figure:
+    """The path of an image (left), and what one double convolution is made of (right).
 
     Parameters
     ----------
@@ -31,123 +28,94 @@ def plot_networks(width: int, size: int = IMAGE_SHAPE[0]) -> Figure:
 
     Notes
     -----
-    Solid boxes are in every variant; dashed ones only where a switch is on: BN (norm) after each
-    convolution, the shortcut (residual) around each double convolution, dropout before the head.
+    Solid boxes are in every variant; dashed ones only where a switch is on.
     """
-    stage_height = max(_stage_height(depth) for depth in ORDER)
-    total = 2 * STEP + STAGES * (stage_height + BREAK) + 3.6 * STEP
-    figure = Figure(figsize=(WIDTH, 7.5), layout="constrained")
-    for axes, depth, letter in zip(figure.subplots(1, 3), ORDER, "abc", strict=True):
-        axes.set(xlim=(-1.02, 1.02), ylim=(total, -0.2), xticks=[], yticks=[])
+    figure = Figure(figsize=(WIDTH, 4.1), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    for axes, title in ((left, words.WHOLE_NETWORK), (right, words.ONE_BLOCK)):
         axes.set_axis_off()
-        _draw_column(axes, depth, width, size, stage_height)
-        axes.set_title(f"({letter}) {depth}")
-    _add_key(figure)
+        axes.set_title(title)
+    _draw_path(left, width, size)
+    _draw_block(right)
     return figure
 
 
-def _stage_height(depth: str) -> float:
-    """Of its boxes and what is between them."""
-    return BLOCKS_PER_STAGE[depth] * (2 * STEP + BREAK) + STEP
-
-
-def _draw_column(axes: Axes, depth: str, width: int, size: int, tallest: float) -> None:
-    y = 0.4
-    previous = _draw_box(axes, y, words.INPUT.format(size=size), "end")
-    y += STEP
-    size //= 2
-    previous = _draw_box(axes, y, words.STRIDED.format(channels=width), "conv", previous)
-    _draw_norm(axes, y)
-    top = y + STEP * 0.6
+def _draw_path(axes: Axes, width: int, size: int) -> None:
+    axes.set(xlim=(0, 10), ylim=(10.6, -0.5))
+    _draw_box(axes, 4.4, 0, words.INPUT.format(size=size), "end", 5.6)
+    size = -(-size // 2)
+    _draw_box(axes, 4.4, 1.15, words.STRIDED.format(channels=width), "conv", 5.6)
+    _draw_arrow(axes, 4.4, 0.33, 0.82)
+    y = 2.3
     for stage in range(STAGES):
-        channels = width * 2**stage
-        _draw_stage(axes, top, tallest, words.STAGE.format(number=stage + 1, size=size))
-        y = top + (tallest - _stage_height(depth)) / 2 + STEP / 2
-        for _ in range(BLOCKS_PER_STAGE[depth]):
-            y += BREAK
-            start = y - STEP / 2 - BREAK / 2
-            for _ in range(2):
-                previous = _draw_box(
-                    axes, y, words.CONVOLUTION.format(channels=channels), "conv", previous
-                )
-                _draw_norm(axes, y)
-                y += STEP
-            _draw_shortcut(axes, start, previous + 0.23)
-        y += BREAK / 2
-        previous = _draw_box(axes, y, words.POOLING, "pool", previous)
-        size //= 2
-        top += tallest + BREAK
-    y = top + STEP * 0.5
+        text = words.STAGE_BLOCKS.format(channels=width * 2**stage)
+        _draw_arrow(axes, 4.4, y - 0.82, y - 0.33)
+        _draw_box(axes, 3.35, y, text, "conv", 3.5)
+        _draw_box(axes, 6.3, y, words.POOLING, "pool", 1.8)
+        _draw_line(axes, 5.1, 5.4, y)
+        axes.text(
+            7.4, y, words.STAGE.format(number=stage + 1, size=size), va="center", fontsize=7.5
+        )
+        size = -(-size // 2)
+        y += 1.15
     for text, kind in (
-        (words.GLOBAL_POOLING, "end"),
-        (words.DROPOUT, "option"),
-        (words.LINEAR, "end"),
-    ):
-        previous = _draw_box(axes, y, text, kind, previous)
-        y += STEP
-
-
-def _add_key(figure: Figure) -> None:
-    handles = [
-        Patch(facecolor=FILLS["conv"], edgecolor=EDGES["conv"], label=words.IN_ALL),
-        Patch(facecolor="white", edgecolor=style.GREY, linestyle="--", label=words.WITH_SWITCH),
-        Line2D([], [], color=SHORTCUT, linewidth=0.9, linestyle=(0, (3, 2)), label=words.SHORTCUT),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
-
-
-def _draw_stage(axes: Axes, top: float, height: float, text: str) -> None:
-    axes.add_patch(Rectangle((-1, top), 2, height + 0.2, facecolor="#F5F5F5", edgecolor="none"))
-    middle = top + height / 2
-    axes.text(
-        -0.9, middle, text, fontsize=7, color=style.GREY, va="center", ha="center", rotation=90
+        (words.GLOBAL_POOLING, "end"), (words.DROPOUT, "option"), (words.LINEAR, "end"),
+    ):  # fmt: skip
+        _draw_arrow(axes, 4.4, y - 0.81, y - 0.34)
+        _draw_box(axes, 4.4, y, text, kind, 5.6)
+        y += 1.15
+    blocks = words.GAP.join(
+        words.TIMES.format(depth=d, count=n) for d, n in BLOCKS_PER_STAGE.items()
     )
+    axes.text(4.4, 10.3, blocks, fontsize=7.5, va="center", ha="center")
 
 
-def _draw_box(axes: Axes, y: float, text: str, kind: str, previous: float | None = None) -> float:
-    """A box centred at ``y`` with an arrow from ``previous``, the lower edge of the one above."""
-    half = HEIGHT / 2
+def _draw_block(axes: Axes) -> None:
+    axes.set(xlim=(0, 10), ylim=(10.6, -0.5))
+    middle, rows = 6.4, [
+        (words.BLOCK_CONVOLUTION, "conv"), (words.BLOCK_NORM, "option"), ("ReLU", "end"),
+        (words.BLOCK_CONVOLUTION, "conv"), (words.BLOCK_NORM, "option"),
+    ]  # fmt: skip
+    axes.text(middle, 0, "$x$", ha="center", va="center", fontsize=9)
+    y = 1.15
+    for text, kind in rows:
+        _draw_arrow(axes, middle, y - 0.85, y - 0.33)
+        _draw_box(axes, middle, y, text, kind, 4.2)
+        y += 1.2
+    plus = y - 0.15
+    axes.text(middle, plus, "+", ha="center", va="center", fontsize=11, bbox={
+        "boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": SHORTCUT,
+    })  # fmt: skip
+    _draw_arrow(axes, middle, y - 0.85, plus - 0.42)
+    _draw_arrow(axes, middle, plus + 0.42, plus + 0.8)
+    _draw_box(axes, middle, plus + 1.15, "ReLU", "end", 4.2)
+    look: dict[str, Any] = {"color": SHORTCUT, "linewidth": 1.0, "linestyle": DASHES}
+    axes.plot([middle - 0.3, 2.0, 2.0], [0.05, 0.05, 2.35], **look)
+    axes.plot([2.0, 2.0], [4.6, plus], **look)
+    axes.annotate(
+        "", (middle - 0.55, plus), (2.0, plus), arrowprops={"arrowstyle": "-|>", **look},
+    )  # fmt: skip
+    _draw_box(axes, 2.0, 3.5, words.PROJECTION, "option", 3.7, 2.0)
+
+
+def _draw_box(
+    axes: Axes, x: float, y: float, text: str, kind: str, width: float, height: float = 0.68
+) -> None:
+    """A box centred at a place; dashed where only a switch brings it."""
     axes.add_patch(
         FancyBboxPatch(
-            (-0.56, y - half), 1.12, HEIGHT, boxstyle="round,pad=0,rounding_size=0.06",
-            mutation_aspect=4, facecolor=FILLS[kind], edgecolor=EDGES[kind], linewidth=0.7,
-            linestyle="--" if kind == "option" else "-",
+            (x - width / 2, y - height / 2), width, height,
+            boxstyle="round,pad=0,rounding_size=0.12", facecolor=FILLS[kind],
+            edgecolor=EDGES[kind], linewidth=0.8, linestyle="--" if kind == "option" else "-",
         )
     )  # fmt: skip
-    axes.text(0, y, text, ha="center", va="center", fontsize=6.6)
-    if previous is not None:
-        arrow: dict[str, Any] = {
-            "arrowstyle": "-|>",
-            "mutation_scale": 4,
-            "shrinkA": 0,
-            "shrinkB": 0,
-        }
-        axes.add_patch(
-            FancyArrowPatch(
-                (0, previous), (0, y - half), color="#444444", linewidth=0.6, linestyle="-", **arrow
-            )
-        )
-    return y + half
+    axes.text(x, y, text, ha="center", va="center", fontsize=7.5, linespacing=1.3)
 
 
-def _draw_norm(axes: Axes, y: float) -> None:
-    """A small dashed box at a convolution's right: what a switch adds after it."""
-    axes.add_patch(
-        FancyBboxPatch(
-            (0.6, y - HEIGHT * 0.4), 0.24, HEIGHT * 0.8,
-            boxstyle="round,pad=0,rounding_size=0.05", mutation_aspect=4, facecolor="white",
-            edgecolor=style.GREY, linewidth=0.6, linestyle="--",
-        )
-    )  # fmt: skip
-    axes.text(0.72, y, "BN", ha="center", va="center", fontsize=6, color="#333333")
+def _draw_arrow(axes: Axes, x: float, start: float, end: float) -> None:
+    look = {"arrowstyle": "-|>", "color": "#444444", "linewidth": 0.7, "mutation_scale": 6}
+    axes.annotate("", (x, end), (x, start), arrowprops={**look, "shrinkA": 0, "shrinkB": 0})
 
 
-def _draw_shortcut(axes: Axes, top: float, bottom: float) -> None:
-    """The dashed way around a double convolution, at its left, to the sum after it."""
-    xs, ys = [0, -0.72, -0.72, 0], [top, top, bottom, bottom]
-    axes.plot(xs, ys, color=SHORTCUT, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
-    axes.plot(
-        0, bottom, marker="o", markersize=4.4, markerfacecolor="white", markeredgecolor=SHORTCUT,
-        markeredgewidth=0.7, zorder=4,
-    )  # fmt: skip
-    axes.plot(0, bottom, marker="+", markersize=3.2, color=SHORTCUT, markeredgewidth=0.7, zorder=5)
+def _draw_line(axes: Axes, left: float, right: float, y: float) -> None:
+    axes.plot([left, right], [y, y], color="#444444", linewidth=0.7, linestyle="-", marker="")
