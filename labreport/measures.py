@@ -216,6 +216,7 @@ def _compare_efforts(column: str) -> PerSeed:
     return per_seed
 
 
+@lru_cache(maxsize=256)
 def stage_norms(study: Study, variant: str, seed: int) -> pd.DataFrame:
     """Gradient norm of each stage (columns) in each epoch (rows): root mean square of its layers.
 
@@ -326,7 +327,9 @@ def estimate(
         if highest <= threshold:
             raise NotComparableError(Why.GAP_OUT_OF_REACH, accuracy=highest, limit=threshold)
     values = measure.per_seed(study, first, second, seeds)
-    prior = find_prior(study, name, second is not None)
+    # Nets that all failed answer one class each: those that learn say nothing of how they differ.
+    learned = any(study.results[v, seeds[0]].status == "ok" for v in (first, second) if v)
+    prior = find_prior(study, name, second is not None) if learned else None
     if len(seeds) == 1 and prior is None and measure.of_one_seed:
         return measure.of_one_seed(study, first, second, seeds[0], threshold)
     images = _read_correctness(study, first, second, seeds) if measure.of_test_images else None

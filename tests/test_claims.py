@@ -187,6 +187,7 @@ def test_one_seed_borrows_the_spread_of_others_and_failed_runs_dont_count(tmp_pa
     ]
     fakes += [Fake("long_all", 0, accuracies=(0.7, 0.3, 0.3))]
     fakes += [Fake("long_norm", s, status="no_learning" if s else "ok") for s in range(3)]
+    fakes += [Fake("short_residual", s, status="no_learning") for s in range(3)]
     write_runs(tmp_path, fakes, images=5000)
     study = load_study(tmp_path)
     prior = find_prior(study, "test", paired=True)
@@ -203,6 +204,10 @@ def test_one_seed_borrows_the_spread_of_others_and_failed_runs_dont_count(tmp_pa
     assert borrowed.estimate.variance.of_images == pytest.approx(of_images / 5000)
     assert borrowed.estimate.variance.of_seeds == prior.variance
     assert borrowed.estimate.variance.df == prior.df
+
+    always = compare(study, Part("test", "short_residual", above=False, times_chance=2))
+    assert always.estimate and always.estimate.variance
+    assert (always.failed, always.seeds, always.estimate.variance.df) == ((), 3, 2)  # its own
 
     found = compare(study, Part("test", "short_norm", "long_norm"))
     assert found.failed == (("long_norm", 1), ("long_norm", 2))
