@@ -1,6 +1,6 @@
 """Studies whose truth is known: runs drawn from a stated law, in the form that verdicts judge."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +44,7 @@ class World:
     spreads : that of some variants, where it differs.
     test, train : expected accuracies of single variants; the others' is ``accuracy``, and training
         is better by ``gap``.
+    single : variants that have one seed, whatever the others have.
     epochs, seconds, fading : mean epochs, the logarithm of seconds per epoch and of first over last
         gradient norm. ``speed``: how fast the validation curve rises.
     """
@@ -55,6 +56,7 @@ class World:
     classes: int = 5
     accuracy: float = 0.4
     gap: float = 0.05
+    single: frozenset[str] = frozenset()
     spreads: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
     train: dict[str, float] = field(default_factory=dict)
@@ -62,6 +64,10 @@ class World:
     seconds: dict[str, float] = field(default_factory=dict)
     fading: dict[str, float] = field(default_factory=dict)
     speed: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def has_differences(self) -> bool:
+        return bool(self.test)
 
     def expected(self, variant: str) -> dict[str, float]:
         """Test and training accuracy over all seeds and images."""
@@ -79,6 +85,7 @@ class Draw(Study):
     correct: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
     nets: Nets = field(default_factory=dict)
     drawn_seeds: list[int] = field(default_factory=list)
+    single: frozenset[str] = frozenset()
 
     # What a study reads from files, and this one has at hand.
     @property
@@ -86,7 +93,7 @@ class Draw(Study):
         return self.drawn_seeds
 
     def seeds(self, variant: str) -> list[int]:
-        return self.drawn_seeds
+        return self.drawn_seeds[:1] if variant in self.single else self.drawn_seeds
 
     def test_labels(self, variant: str, seed: int) -> np.ndarray:
         return SAME_IMAGES
@@ -151,7 +158,7 @@ def draw(world: World, rng: np.random.Generator) -> Draw:
                 read[*key, "history"] = history
     return Draw(
         "simulated", NO_TABLE, results, _read=read,  # type: ignore[arg-type]
-        correct=correct, nets=nets, drawn_seeds=list(range(seeds)),
+        correct=correct, nets=nets, drawn_seeds=list(range(seeds)), single=world.single,
     )  # fmt: skip
 
 
@@ -163,15 +170,21 @@ def _history(rng: np.random.Generator, speed: float, seconds: float) -> dict[str
     return {"val_accuracy": level * (1 - np.exp(-speed * epochs)) + noise, "seconds": each}
 
 
-def judge(study: Study) -> list[Verdict]:
-    """The project's verdicts; gradients are drawn as the logarithms that files would give."""
+def judge(study: Study, moderated: bool = True) -> list[Verdict]:
+    """The project's verdicts; gradients are drawn as the logarithms that files would give.
+
+    Parameters
+    ----------
+    moderated : False: as if no pair told how far the seeds of another one differ.
+    """
 
     def series(study: Study, variant: str, seed: int) -> np.ndarray:
         values: np.ndarray = study._read[variant, seed, "fading"]
         return values
 
     drawn = dict.fromkeys(("fading", "gradient"), Measure(average_over_epochs(series), "ratio"))
-    with patch.dict(MEASURES, drawn):
+    alone = {name: replace(measure, pooled=False) for name, measure in (MEASURES | drawn).items()}
+    with patch.dict(MEASURES, drawn if moderated else alone):
         return judge_claims(study)
 
 
@@ -229,16 +242,27 @@ def is_true(world: World, part: Part, truth: float, outcome: Outcome) -> bool:
     }.get(outcome, True)
 
 
+def expect(world: World, truths: dict[Part, float]) -> dict[str, Outcome]:
+    """What a verdict should say of each claim of which holding or failing is true."""
+    found: dict[str, Outcome] = {}
+    for claim in CLAIMS:
+        parts = [part for part in claim.parts if part.decides]
+        for outcome, enough in ((Outcome.FAILS, any), (Outcome.HOLDS, all)):
+            if enough(is_true(world, part, truths[part], outcome) for part in parts):
+                found[claim.id] = outcome
+    return found
+
+
 def truths(world: World, nets: Nets | None = None) -> dict[Part, float]:
     """:func:`truth` of every part of every claim."""
     return {part: truth(world, part, nets) for claim in CLAIMS for part in claim.parts}
 
 
-def original_world(seeds: int, table: pd.DataFrame) -> World:
+def original_world(seeds: int, table: pd.DataFrame, **given: Any) -> World:
     """A world whose variants have the accuracies of a table like :func:`study.original`."""
     longs = [v for v in REPORT_VARIANTS if v.startswith("long")]
     return World(
-        "the original's accuracies", seeds, classes=200,
+        "the original's accuracies", seeds, classes=200, **given,
         test=dict(table["test_accuracy"]), train=dict(table["train_accuracy"]),
         epochs={"short_lrdecay": 36.0, "long_lrdecay": 36.0},
         seconds={"short_residual": 3.2, "long_residual": 3.2},

@@ -16,6 +16,8 @@ from statsmodels.stats.proportion import (
 
 ALPHA = 0.05
 Z = float(stats.norm.ppf(1 - ALPHA / 2))
+#: Degrees of freedom up to which a variance is borrowed from others: docs/statistics.md.
+MOST = 8.0
 #: Logarithm of the smallest tail probability that is computed; relative error left by rounding.
 SMALLEST, ROUNDING = -200.0, 1e-6
 
@@ -55,7 +57,7 @@ class Estimate(NamedTuple):
         if room <= 0 or math.isnan(self.p):
             return 1.0
         if self.variance is None:  # a published interval: the normal one that is as wide
-            return float(stats.norm.sf(room / (self.high - self.low) * 2 * Z))
+            return float(special.ndtr(-room / (self.high - self.low) * 2 * Z))
         of_seeds, of_images, df, _ = self.variance
         return p_of_sum(room, of_seeds, of_images, df) / 2
 
@@ -160,81 +162,112 @@ def difference_of(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(effect, effect - below, effect + above, p)
 
 
-def over_seeds(values: np.ndarray, threshold: float = 0.0, resolution: float = 0.0) -> Estimate:
-    """Mean over seeds with Student's t interval; of one seed no interval, p is NaN.
+class Prior(NamedTuple):
+    """The variance between seeds that the pairs of an experiment suggest for any of them.
+
+    It counts as much as one measured with ``df`` degrees of freedom.
+    """
+
+    variance: float
+    df: float
+
+
+def fit_prior(variances: np.ndarray, df: np.ndarray, total: float) -> Prior:
+    """Empirical Bayes: a scaled inverse chi-squared law of the true variances of several pairs.
+
+    Smyth 2004 (Statistical Applications in Genetics and Molecular Biology 3, 3), section 6.2: mean
+    and variance of the logarithms tell scale and degrees of freedom. Where the logarithms vary no
+    more than chance makes them, all have one variance: their mean. A dozen variants can't prove
+    that, so the degrees of freedom end at :data:`MOST`.
 
     Parameters
     ----------
-    values : one per seed, already paired.
+    variances, df : of each pair, above 0, with its degrees of freedom.
+    total : degrees of freedom of the runs behind them. A pair's own runs are among these: the prior
+        has no more than half.
+    """
+    logarithms = np.log(variances) - special.digamma(df / 2) + np.log(df / 2)
+    excess = logarithms.var(ddof=1) - special.polygamma(1, df / 2).mean()
+    most = min(MOST, total / 2)
+    if excess <= special.polygamma(1, most / 2):
+        return Prior(float(np.average(variances, weights=df)), most)
+    half = brentq(lambda x: special.polygamma(1, x) - excess, 1e-4, most / 2)
+    scale = logarithms.mean() + special.digamma(half) - math.log(half)
+    return Prior(math.exp(scale), 2 * half)
+
+
+def over_seeds(
+    values: np.ndarray,
+    threshold: float = 0.0,
+    resolution: float = 0.0,
+    images: np.ndarray | None = None,
+    prior: Prior | None = None,
+) -> Estimate:
+    """Mean over seeds with its t interval; over seeds and images, crossed, where images are given.
+
+    The mean's variance has two parts: what differs between seeds (the values tell it, moderated by
+    the prior: Smyth 2004) and what the images do to all seeds alike (by analysis of variance;
+    Searle, Casella, McCulloch 1992, Variance Components, chapter 4; its thousands of degrees of
+    freedom count as infinite). How the two become an interval and a p-value: :func:`margin` and
+    :func:`p_of_sum`; how well: docs/statistics.md.
+
+    Parameters
+    ----------
+    values : one per seed, already paired. Of one seed the prior alone tells the spread; without it
+        there is no interval, and p is NaN.
     resolution : step of a counted quantity (1 for epochs, 1 / N for accuracy): equal counts don't
         mean certainty, so the variance is at least that of rounding, ``resolution**2 / 12``.
+    images : seeds x images: each image's contribution to a value, up to what all share (-1, 0 or 1
+        for a paired difference of correctness).
     """
-    seeds, unknown = len(values), float("nan")
-    if seeds < 2:
-        return Estimate(float(values[0]), unknown, unknown, unknown, threshold)
-    effect, spread = _mean_and_variance(values)
-    variance = max(spread, resolution**2 / 12) / seeds
-    half = -float(special.stdtrit(seeds - 1, ALPHA / 2)) * variance**0.5
-    p = p_of_sum(effect - threshold, variance, 0.0, seeds - 1)
-    return Estimate(effect, effect - half, effect + half, p, threshold)
+    seeds, effect, unknown = len(values), float(np.mean(values)), float("nan")
+    df = seeds - 1.0
+    spread = float(np.var(values, ddof=1)) if seeds > 1 else 0.0
+    if prior is not None:
+        spread = (prior.df * prior.variance + df * spread) / (prior.df + df)
+        df += prior.df
+    elif seeds == 1:
+        return Estimate(effect, unknown, unknown, unknown, threshold)
+    of_seeds = max(spread, resolution**2 / 12) / seeds
+    of_images = 0.0 if images is None else _variance_of_images(images)
+    half = float(margin(ALPHA, of_seeds, of_images, df)) if of_seeds else 0.0
+    p = p_of_sum(effect - threshold, of_seeds, of_images, df)
+    variance = Variance(of_seeds, of_images, df, borrowed=seeds == 1)
+    return Estimate(effect, effect - half, effect + half, p, threshold, variance)
 
 
-def seeds_by_images(
-    images: np.ndarray, effects: np.ndarray | None = None, threshold: float = 0.0
-) -> Estimate:
-    """Mean over seeds and images, both drawn at random, crossed.
+def _variance_of_images(images: np.ndarray) -> float:
+    """Of a mean over seeds and images, what the images do to all seeds: (MS_images - MS_rest) / SN.
 
-    The mean's variance has two parts: what differs between seeds (the rows' means tell it, with
-    one degree of freedom less than seeds) and what the images do to all seeds alike (by analysis of
-    variance, (MS_images - MS_rest) / (S N); Searle, Casella, McCulloch 1992, Variance Components,
-    chapter 4; its thousands of degrees of freedom count as infinite). How the two become an
-    interval and a p-value: :func:`margin` and :func:`p_of_sum`; how well: docs/statistics.md.
-
-    Parameters
-    ----------
-    images : seeds x images: each image's contribution to the effect (-1, 0 or 1 for a paired
-        difference of correctness).
-    effects : the effect per seed where it is more than the row's mean (a gap to the training
-        accuracy); None: the rows' means.
+    Of one seed, whose images' common part and rest can't be told apart, both.
     """
     seeds, count = images.shape
+    if seeds == 1:
+        return float(images.var(ddof=1)) / count
     rows, columns = images.sum(axis=1) / count, images.sum(axis=0) / seeds
     mean = float(rows.sum()) / seeds
-    effects = rows if effects is None else effects
     # Sums of squares around the mean: of all entries, the rows, the columns, and what is left.
     total = np.vdot(images, images) - seeds * count * mean**2
     by_seeds = count * (np.vdot(rows, rows) - seeds * mean**2)
     by_images = seeds * (np.vdot(columns, columns) - count * mean**2)
     rest = total - by_seeds - by_images
     common = by_images / (count - 1) - rest / ((seeds - 1) * (count - 1))
-    of_images = max(float(common), 0.0) / (seeds * count)
-    # All seeds alike is no certainty: as in over_seeds, at least the variance of rounding.
-    effect, spread = _mean_and_variance(effects)
-    of_seeds, df = max(spread, 1 / (12 * count**2)) / seeds, seeds - 1
-    half = float(margin(ALPHA, of_seeds, of_images, df))
-    p = p_of_sum(effect - threshold, of_seeds, of_images, df)
-    return Estimate(effect, effect - half, effect + half, p, threshold)
-
-
-def _mean_and_variance(values: np.ndarray) -> tuple[float, float]:
-    mean = float(values.sum()) / len(values)
-    apart = values - mean
-    return mean, float(apart @ apart) / (len(values) - 1)
+    return max(float(common), 0.0) / (seeds * count)
 
 
 def margin(
-    level: float, estimated: np.ndarray | float, known: np.ndarray | float, df: int
+    level: float, estimated: np.ndarray | float, known: np.ndarray | float, df: float
 ) -> float:
     """Half the width of a 1 - ``level`` interval around a mean of two independent errors.
 
     Of the first error the variance is ``estimated`` with ``df`` degrees of freedom, of the second
     it is ``known``. t is right for the first alone and z for the second alone; between them Welch's
-    series (Welch 1947, Biometrika 34, 28-35; Aspin 1948) to its first order. For two seeds that is
-    too rough: there the squares of both margins are added, which covers 95 % or more. How that
+    series (Welch 1947, Biometrika 34, 28-35; Aspin 1948) to its first order. Below two degrees that
+    is too rough: there the squares of both margins are added, which covers 95 % or more. How that
     compares with Satterthwaite's degrees of freedom, the usual way: docs/statistics.md.
     """
     t, z = -special.stdtrit(df, level / 2), -special.ndtri(level / 2)
-    between = 1.0 if df == 1 else (z / t) ** 2
+    between = 1.0 if df < 2 else (z / t) ** 2
     weight = (estimated + between * known) / (estimated + known)
     return np.sqrt(t**2 * estimated * weight + z**2 * known)
 
@@ -279,4 +312,6 @@ def hochberg(p_values: list[float]) -> list[float]:
 
 def holm(p: float, others: list[float]) -> float:
     """Holm's step-down adjustment (Holm 1979) of one p-value among others."""
-    return float(multipletests([p, *others], method="holm")[1][0])
+    steps = [*sorted(other for other in others if other < p), p]
+    tests = len(others) + 1
+    return min(1.0, max((tests - place) * step for place, step in enumerate(steps)))

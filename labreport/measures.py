@@ -3,18 +3,23 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache, partial
+from itertools import combinations
 from math import log, sqrt
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from labcnn.runs import RunResult, SplitMetrics
 from labreport import estimates
-from labreport.estimates import Estimate
+from labreport.estimates import Estimate, Prior, fit_prior
 from labreport.study import Study
 
-#: Of a study: first and second variant, their common seeds, the threshold.
-Compare = Callable[[Study, str, str | None, list[int], float], Estimate]
+#: Of a study: the effect in each seed, of the first variant or of the first less the second.
+PerSeed = Callable[[Study, str, str | None, list[int]], np.ndarray]
+#: The estimate of a single seed, from its images, against a threshold.
+OfOneSeed = Callable[[Study, str, str | None, int, float], Estimate]
 #: A run's epochs: a table, or arrays by the names of its columns.
 History = pd.DataFrame | Mapping[str, np.ndarray]
 
@@ -25,6 +30,8 @@ FIRST, LAST = 1, 4
 MARGIN = 0.01
 #: A training loss of more than this share of guessing's, ln(classes), is a plateau.
 PLATEAU = 0.98
+#: Variants with several seeds that it takes to say how far the seeds of another one differ.
+FEWEST = 3
 
 
 class Why(Enum):
@@ -75,21 +82,44 @@ class Measure:
 
     Attributes
     ----------
-    compare : the estimate of ``first - second`` over their common seeds (``second`` None: of
-        ``first`` alone) against a threshold. Ratios are estimated as natural logarithms.
+    per_seed : the effect of each seed. Ratios are natural logarithms.
     unit : ``points`` (accuracy, 0-1), ``epochs`` or ``ratio`` (logarithm).
     margin : a difference of two variants that is smaller matters to nobody; None: there is no size
         of which that could be said.
+    step : of a counted quantity, in a run.
+    of_one_seed : what one seed's images allow where nothing tells how far seeds differ.
+    of_test_images : whether the test images' choice adds to what the seeds make.
+    pooled : whether pairs of variants are enough alike for one to tell how far another's seeds
+        differ.
+    usable : the runs of which the measure says something.
     """
 
-    compare: Compare
+    per_seed: PerSeed
     unit: str
     margin: float | None = None
+    step: Callable[[RunResult], float] = lambda run: 0.0
+    of_one_seed: OfOneSeed | None = None
+    of_test_images: bool = False
+    pooled: bool = True
+    usable: Callable[[Study, str, int], bool] = lambda study, variant, seed: True
 
 
 def _counts(metrics: SplitMetrics) -> tuple[int, int]:
     """Correct images, and all."""
     return round(metrics.accuracy * metrics.count), metrics.count
+
+
+def _subtract(
+    value: Callable[[RunResult], float],
+    study: Study,
+    first: str,
+    second: str | None,
+    seeds: list[int],
+) -> np.ndarray:
+    """A number of a run's result in each seed, of the first or of the first less the second."""
+    names = [first] if second is None else [first, second]
+    values = np.array([[value(study.results[n, s]) for n in names] for s in seeds])
+    return values[:, 0] - (values[:, 1] if second is not None else 0.0)
 
 
 def _read_correctness(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
@@ -103,61 +133,39 @@ def _read_correctness(study: Study, first: str, second: str | None, seeds: list[
     return np.array(rows)
 
 
-def _compare_test(
-    study: Study, first: str, second: str | None, seeds: list[int], threshold: float
+def _estimate_test(
+    study: Study, first: str, second: str | None, seed: int, threshold: float
 ) -> Estimate:
-    matrix = _read_correctness(study, first, second, seeds)
-    if len(seeds) > 1:
-        return estimates.seeds_by_images(matrix, threshold=threshold)
-    correct = study.test_correct(first, seeds[0])
+    correct = study.test_correct(first, seed)
     if second is None:
         return estimates.proportion(int(correct.sum()), len(correct), threshold)
-    return estimates.paired_difference(correct, study.test_correct(second, seeds[0]))
+    return estimates.paired_difference(correct, study.test_correct(second, seed))
 
 
-def _compare_train(
-    study: Study, first: str, second: str | None, seeds: list[int], threshold: float
+def _estimate_train(
+    study: Study, first: str, second: str | None, seed: int, threshold: float
+) -> Estimate:
+    a, b = (_counts(study.results[v, seed].train) for v in (first, str(second)))
+    return estimates.unpaired_difference(*a, *b, threshold)
+
+
+def _estimate_gap(
+    study: Study, first: str, second: str | None, seed: int, threshold: float
 ) -> Estimate:
     if second is None:
-        raise ValueError("training accuracy is compared between two variants")
-    pairs = [(study.results[first, s].train, study.results[second, s].train) for s in seeds]
-    if len(seeds) > 1:
-        values = np.array([a.accuracy - b.accuracy for a, b in pairs])
-        return estimates.over_seeds(values, threshold, resolution=1 / pairs[0][0].count)
-    a, b = pairs[0]
-    return estimates.unpaired_difference(*_counts(a), *_counts(b), threshold)
-
-
-def _compare_gaps(
-    study: Study, first: str, second: str | None, seeds: list[int], threshold: float
-) -> Estimate:
-    """Training minus test accuracy."""
-    highest = max(study.results[first, s].train.accuracy for s in seeds)
-    if second is None and highest <= threshold:
-        raise NotComparableError(Why.GAP_OUT_OF_REACH, accuracy=highest, limit=threshold)
-    if len(seeds) > 1:
-        images = -_read_correctness(study, first, second, seeds)
-        names = [first] if second is None else [first, second]
-        train = np.array([[study.results[n, s].train.accuracy for n in names] for s in seeds])
-        difference = train[:, 0] - (train[:, 1] if second is not None else 0)
-        return estimates.seeds_by_images(images, difference + images.mean(axis=1), threshold)
-    run = study.results[first, seeds[0]]
-    if second is None:
+        run = study.results[first, seed]
         return estimates.unpaired_difference(*_counts(run.train), *_counts(run.test), threshold)
     return estimates.difference_of(
-        _compare_train(study, first, second, seeds, 0),
-        _compare_test(study, first, second, seeds, 0),
+        _estimate_train(study, first, second, seed, 0),
+        _estimate_test(study, first, second, seed, 0),
     )
 
 
-def _compare_epochs(
-    study: Study, first: str, second: str | None, seeds: list[int], threshold: float
-) -> Estimate:
-    pairs = [(study.results[first, s], study.results[str(second), s]) for s in seeds]
-    if all(a.stopped == b.stopped == "cap" for a, b in pairs):
+def _compare_epochs(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
+    runs = [study.results[v, s] for v in (first, str(second)) for s in seeds]
+    if all(run.stopped == "cap" for run in runs):
         raise NotComparableError(Why.CAPPED)
-    values = np.array([float(a.epochs_run - b.epochs_run) for a, b in pairs])
-    return estimates.over_seeds(values, threshold, resolution=1)
+    return _subtract(lambda run: run.epochs_run, study, first, second, seeds)
 
 
 def _require_one_machine(runs: list[RunResult]) -> None:
@@ -165,15 +173,9 @@ def _require_one_machine(runs: list[RunResult]) -> None:
         raise NotComparableError(Why.OTHER_MACHINES)
 
 
-def _compare_seconds(
-    study: Study, first: str, second: str | None, seeds: list[int], threshold: float
-) -> Estimate:
-    names = [first, str(second)]
-    _require_one_machine([study.results[n, s] for n in names for s in seeds])
-    seconds = np.array(
-        [[study.results[n, s].timing.seconds_per_epoch for n in names] for s in seeds]
-    )
-    return estimates.over_seeds(np.log(seconds[:, 0] / seconds[:, 1]), threshold)
+def _compare_seconds(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
+    _require_one_machine([study.results[v, s] for v in (first, str(second)) for s in seeds])
+    return _subtract(lambda run: log(run.timing.seconds_per_epoch), study, first, second, seeds)
 
 
 def measure_efforts(first: History, second: History, column: str) -> tuple[float, float]:
@@ -200,22 +202,21 @@ def measure_efforts(first: History, second: History, column: str) -> tuple[float
     return epochs[0] * one, epochs[1] * other
 
 
-def _compare_efforts(column: str) -> Compare:
-    def compare(
-        study: Study, first: str, second: str | None, seeds: list[int], threshold: float
-    ) -> Estimate:
+def _compare_efforts(column: str) -> PerSeed:
+    def per_seed(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
         names = [first, str(second)]
         if column == "seconds":
             _require_one_machine([study.results[n, s] for n in names for s in seeds])
         runs = [[study.history(n, s) for n in names] for s in seeds]
         pairs = np.array([measure_efforts(one, other, column) for one, other in runs])
         if column == "epochs":
-            return estimates.over_seeds(pairs[:, 0] - pairs[:, 1], threshold, resolution=1)
-        return estimates.over_seeds(np.log(pairs[:, 0] / pairs[:, 1]), threshold)
+            return pairs[:, 0] - pairs[:, 1]
+        return np.log(pairs[:, 0] / pairs[:, 1])
 
-    return compare
+    return per_seed
 
 
+@lru_cache(maxsize=256)
 def stage_norms(study: Study, variant: str, seed: int) -> pd.DataFrame:
     """Gradient norm of each stage (columns) in each epoch (rows): root mean square of its layers.
 
@@ -241,73 +242,161 @@ def overall_norm(study: Study, variant: str, seed: int) -> np.ndarray:
         return np.log(np.sqrt((norms.to_numpy() ** 2).sum(axis=1)))
 
 
-def is_on_plateau(study: Study, variant: str, seed: int) -> bool:
-    """Whether a run's training loss, at its best epoch, is still close to that of guessing."""
+def left_plateau(study: Study, variant: str, seed: int) -> bool:
+    """Whether a run's training loss, by its best epoch, is well below that of guessing.
+
+    On the plateau before, all gradients are tiny, whatever the depth.
+    """
     best = study.results[variant, seed].best_epoch
     if best is None:
-        return False
+        return True
     loss = study.history(variant, seed).set_index("epoch")["train_loss"][best]
-    return bool(loss > PLATEAU * log(1 / study.chance))
+    return bool(loss <= PLATEAU * log(1 / study.chance))
 
 
-def average_over_epochs(
-    series: Callable[[Study, str, int], np.ndarray],
-) -> Compare:
+def average_over_epochs(series: Callable[[Study, str, int], np.ndarray]) -> PerSeed:
     """Mean over a run's epochs of a logarithm that ``series`` gives for each.
 
     One run gives one value: its epochs follow from each other, they aren't a sample of anything.
     """
 
-    def compare(
-        study: Study, first: str, second: str | None, seeds: list[int], threshold: float
-    ) -> Estimate:
-        per_seed = []
+    def per_seed(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
+        found = []
         for seed in seeds:
             values = series(study, first, seed)
             if second is not None:
                 other = series(study, second, seed)
                 common = min(len(values), len(other))
                 values = values[:common] - other[:common]
-            per_seed.append(values[np.isfinite(values)])
-        if not all(len(values) for values in per_seed):
+            found.append(values[np.isfinite(values)])
+        if not all(len(values) for values in found):
             raise NotComparableError(Why.NOT_FINITE_GRADIENT)
-        return estimates.over_seeds(np.array([v.mean() for v in per_seed]), threshold)
+        return np.array([values.mean() for values in found])
 
-    return compare
-
-
-def _compare_fading(
-    study: Study, first: str, second: str | None, seeds: list[int], threshold: float
-) -> Estimate:
-    """Of seeds whose nets left the plateau: on it all gradients are tiny, whatever the depth."""
-    names = [first] if second is None else [first, second]
-    learning = [s for s in seeds if not any(is_on_plateau(study, n, s) for n in names)]
-    if not learning:
-        raise NotComparableError(Why.PLATEAU)
-    return average_over_epochs(first_to_last)(study, first, second, learning, threshold)
+    return per_seed
 
 
 MEASURES: dict[str, Measure] = {
-    "test": Measure(_compare_test, "points", MARGIN),
-    "train": Measure(_compare_train, "points", MARGIN),
-    "gap": Measure(_compare_gaps, "points", MARGIN),
-    "epochs": Measure(_compare_epochs, "epochs"),
-    "epochs_to_reach": Measure(_compare_efforts("epochs"), "epochs"),
-    "seconds_to_reach": Measure(_compare_efforts("seconds"), "ratio"),
+    "test": Measure(
+        partial(_subtract, lambda run: run.test.accuracy), "points", MARGIN,
+        lambda run: 1 / run.test.count, _estimate_test, of_test_images=True,
+    ),
+    "train": Measure(
+        partial(_subtract, lambda run: run.train.accuracy), "points", MARGIN,
+        lambda run: 1 / run.train.count, _estimate_train,
+    ),
+    "gap": Measure(
+        partial(_subtract, lambda run: run.train.accuracy - run.test.accuracy), "points", MARGIN,
+        lambda run: 1 / run.test.count, _estimate_gap, of_test_images=True,
+    ),
+    "epochs": Measure(_compare_epochs, "epochs", step=lambda run: 1.0),
+    "epochs_to_reach": Measure(
+        _compare_efforts("epochs"), "epochs", step=lambda run: 1.0, pooled=False
+    ),
+    "seconds_to_reach": Measure(_compare_efforts("seconds"), "ratio", pooled=False),
     "seconds_per_epoch": Measure(_compare_seconds, "ratio"),
-    "fading": Measure(_compare_fading, "ratio"),
+    "fading": Measure(average_over_epochs(first_to_last), "ratio", usable=left_plateau),
     "gradient": Measure(average_over_epochs(overall_norm), "ratio"),
-}
+}  # fmt: skip
+
+
+def estimate(
+    study: Study,
+    name: str,
+    first: str,
+    second: str | None,
+    seeds: list[int],
+    threshold: float = 0.0,
+) -> Estimate:
+    """A measure's effect over seeds, its spread moderated by the experiment's other pairs.
+
+    Parameters
+    ----------
+    name : key of :data:`MEASURES`.
+    first, second, seeds : ``first - second`` over the seeds that both have; ``second`` None: of
+        ``first`` alone.
+
+    Raises
+    ------
+    NotComparableError
+        Which says why these runs can't be compared.
+    """
+    measure = MEASURES[name]
+    if name == "gap" and second is None:
+        highest = max(study.results[first, s].train.accuracy for s in seeds)
+        if highest <= threshold:
+            raise NotComparableError(Why.GAP_OUT_OF_REACH, accuracy=highest, limit=threshold)
+    values = measure.per_seed(study, first, second, seeds)
+    # Nets that all failed answer one class each: those that learn say nothing of how they differ.
+    learned = any(study.results[v, seeds[0]].status == "ok" for v in (first, second) if v)
+    prior = find_prior(study, name, second is not None) if learned else None
+    if len(seeds) == 1 and prior is None and measure.of_one_seed:
+        return measure.of_one_seed(study, first, second, seeds[0], threshold)
+    images = _read_correctness(study, first, second, seeds) if measure.of_test_images else None
+    step = measure.step(study.results[first, seeds[0]])
+    return estimates.over_seeds(values, threshold, step, images, prior)
+
+
+@lru_cache(maxsize=32)
+def find_prior(study: Study, name: str, paired: bool) -> Prior | None:
+    """How far seeds differ, from all pairs (or variants) of the experiment; None: it can't tell.
+
+    Variants a run of which failed say nothing of those that learn, nor does a training that stands
+    there twice.
+    """
+    measure, steady = MEASURES[name], _find_steady(study)
+    if not measure.pooled or len(steady) < FEWEST:
+        return None
+    variances, freedom = [], []
+    for first, second in combinations(steady, 2) if paired else ((v, None) for v in steady):
+        names = [first] if second is None else [first, second]
+        common = sorted(set.intersection(*(set(study.seeds(n)) for n in names)))
+        seeds = [s for s in common if all(measure.usable(study, n, s) for n in names)]
+        if len(seeds) < 2:
+            continue
+        try:
+            values = measure.per_seed(study, first, second, seeds)
+        except NotComparableError:
+            continue
+        step = measure.step(study.results[first, seeds[0]])
+        variances.append(max(float(np.var(values, ddof=1)), step**2 / 12))
+        freedom.append(len(seeds) - 1)
+    positive = np.array(variances) > 0
+    if positive.sum() < FEWEST:
+        return None
+    total = sum(len(study.seeds(v)) - 1 for v in steady)
+    return fit_prior(np.array(variances)[positive], np.array(freedom)[positive], total)
+
+
+@lru_cache(maxsize=4)
+def _find_steady(study: Study) -> list[str]:
+    """The variants with several seeds, all of which learned; each training once."""
+    found: list[str] = []
+    for variant in study.present:
+        seeds = study.seeds(variant)
+        if len(seeds) < 2 or any(study.results[variant, s].status != "ok" for s in seeds):
+            continue
+        twins = [v for v in found if study.seeds(v) == seeds]
+        if not any(study.identical(variant, v, seeds) for v in twins):
+            found.append(variant)
+    return found
 
 
 def accuracy_interval(study: Study, variant: str) -> tuple[float, float, float]:
-    """Test accuracy and its 95 % interval: over images, and over seeds where there are several."""
-    correct = [study.test_correct(variant, seed) for seed in study.seeds(variant)]
-    if len(correct) == 1:
-        right, count = int(correct[0].sum()), len(correct[0])
-        return right / count, *estimates.wilson(right, count)
-    estimate = estimates.seeds_by_images(np.array(correct, float))
-    return estimate.effect, max(0.0, estimate.low), min(1.0, estimate.high)
+    """Test accuracy and its 95 % interval: over images, and over seeds where they tell a spread.
+
+    Of the runs that learned, where some did. Symmetric as a logit, so that it stays within 0 and 1.
+    """
+    seeds = study.learned(variant)
+    found = estimate(study, "test", variant, None, seeds)
+    accuracy = found.effect
+    if found.variance is None or not 0 < accuracy < 1:
+        counts = [_counts(study.results[variant, s].test) for s in seeds]
+        right, total = map(sum, zip(*counts, strict=True))
+        return accuracy, *estimates.wilson(right, total)
+    half = (found.high - accuracy) / (accuracy * (1 - accuracy))
+    low, high = expit(logit(accuracy) + half * np.array([-1, 1]))
+    return accuracy, float(low), float(high)
 
 
 def seed_deviation(study: Study, variant: str) -> float:

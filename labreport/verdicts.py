@@ -4,8 +4,9 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
-from labreport import estimates
+from labreport import estimates, measures
 from labreport.claims import CLAIMS, Claim, Part
 from labreport.estimates import ALPHA, Estimate
 from labreport.measures import MEASURES, NotComparableError, Reason, Why
@@ -73,7 +74,7 @@ class Finding:
         """Two-sided p-value for the effect lying where it does, of the threshold's two sides."""
         return self.estimate.p if self.estimate and self.tested else 1.0
 
-    @property
+    @cached_property
     def p_equivalent(self) -> float:
         """p-value for a difference that is too small to matter; 1 where no size is."""
         margin = MEASURES[self.part.measure].margin
@@ -81,7 +82,7 @@ class Finding:
             return 1.0
         return self.estimate.p_within(margin)
 
-    @property
+    @cached_property
     def p(self) -> float:
         """p-value for any of the two; either is wrong no more often than this says."""
         return min(self.p_direction, self.p_equivalent)
@@ -204,9 +205,14 @@ def compare(study: Study, part: Part) -> Finding:
     found = Finding(part, None, None, len(seeds), len(study.all_seeds), failed)
     if part.second is not None and study.identical(part.first, part.second, seeds):
         return replace(found, reason=Reason(Why.IDENTICAL))
+    usable = MEASURES[part.measure].usable
+    seeds = [s for s in seeds if all(usable(study, v, s) for v in part.variants)]
+    if not seeds:
+        return replace(found, reason=Reason(Why.PLATEAU))
+    found = replace(found, seeds=len(seeds))
     threshold = part.threshold + part.times_chance * study.chance
     try:
-        estimate = MEASURES[part.measure].compare(study, part.first, part.second, seeds, threshold)
+        estimate = measures.estimate(study, part.measure, part.first, part.second, seeds, threshold)
     except NotComparableError as error:
         return replace(found, reason=error.reason)
     return replace(found, estimate=estimate)
@@ -236,48 +242,50 @@ def merge(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
 
 def _judge(claim: Claim, findings: tuple[Finding, ...], others: list[float]) -> Verdict:
     """The verdict on a claim; ``others``: for each other claim the largest of its parts' p."""
-    judged = [_decide(finding, place, findings, others) for place, finding in enumerate(findings)]
+    judged = _decide(findings, others)
     deciding = [finding for finding in judged if finding.part.decides]
     outcome = conclude([finding.outcome for finding in deciding])
     at_fault = [f.p_adjusted for f in deciding if f.outcome is Outcome.FAILS]
     p_adjusted = min(at_fault) if at_fault else max(f.p_adjusted for f in deciding)
-    verdict = Verdict(claim, tuple(judged), outcome, p_adjusted)
+    verdict = Verdict(claim, judged, outcome, p_adjusted)
     if outcome in {Outcome.UNDECIDED, Outcome.UNTESTED}:
-        alone = [_decide(f, place, findings, []) for place, f in enumerate(findings)]
-        before = conclude([finding.outcome for finding in alone if finding.part.decides])
-        return replace(verdict, reasons=_find_reasons(verdict, before))
+        return replace(verdict, reasons=_find_reasons(verdict))
     return verdict
 
 
-def _decide(
-    finding: Finding, place: int, findings: tuple[Finding, ...], others: list[float]
-) -> Finding:
-    """A finding with its outcome, corrected over its claim's and over the other claims."""
+def _decide(findings: tuple[Finding, ...], others: list[float]) -> tuple[Finding, ...]:
+    """A claim's findings with their outcomes, corrected over them and over the other claims."""
+    p_values = [finding.p for finding in findings]
+    within = estimates.hochberg(p_values)
 
-    def adjust(p: float) -> float:
-        of_claim = [p if k == place else other.p for k, other in enumerate(findings)]
-        return estimates.holm(estimates.hochberg(of_claim)[place], others)
+    def decide(finding: Finding, place: int) -> Finding:
+        if not finding.tested:
+            return finding
+        equivalent = finding.p_equivalent
+        if equivalent <= ALPHA:
+            of_claim = [*p_values[:place], equivalent, *p_values[place + 1 :]]
+            p = estimates.holm(estimates.hochberg(of_claim)[place], others)
+            if p <= ALPHA:
+                return replace(finding, p_adjusted=p, outcome=Outcome.EQUIVALENT)
+        p, outcome = estimates.holm(within[place], others), Outcome.UNDECIDED
+        if p <= ALPHA:
+            outcome = Outcome.FAILS if finding.p_against < 0.5 else Outcome.HOLDS
+        return replace(finding, p_adjusted=p, outcome=outcome)
 
-    if not finding.tested:
-        return finding
-    equivalent = finding.p_equivalent
-    if equivalent <= ALPHA and (p := adjust(equivalent)) <= ALPHA:
-        return replace(finding, p_adjusted=p, outcome=Outcome.EQUIVALENT)
-    p, outcome = adjust(finding.p), Outcome.UNDECIDED
-    if p <= ALPHA:
-        outcome = Outcome.FAILS if finding.p_against < 0.5 else Outcome.HOLDS
-    return replace(finding, p_adjusted=p, outcome=outcome)
+    return tuple(decide(finding, place) for place, finding in enumerate(findings))
 
 
-def _find_reasons(verdict: Verdict, before: Outcome) -> tuple[Reason, ...]:
-    """Why a claim isn't decided; ``before``: its outcome without the correction over claims."""
+def _find_reasons(verdict: Verdict) -> tuple[Reason, ...]:
+    """Why a claim isn't decided."""
     reasons = [finding.reason for finding in verdict.deciding if finding.reason]
     if any(f.estimate and not f.tested for f in verdict.deciding):
         reasons.append(Reason(Why.ONE_SEED))
     if not reasons:
-        if before is not Outcome.UNDECIDED:
+        alone = [f.outcome for f in _decide(verdict.findings, []) if f.part.decides]
+        if conclude(alone) is not Outcome.UNDECIDED:
             reasons.append(Reason(Why.ONLY_BEFORE_HOLM))
+        elif len(verdict.deciding) > 1:
+            reasons.append(Reason(Why.NOT_ALL_PARTS))
         else:
-            several = len(verdict.deciding) > 1
-            reasons.append(Reason(Why.NOT_ALL_PARTS if several else Why.NOT_SIGNIFICANT))
+            reasons.append(Reason(Why.NOT_SIGNIFICANT))
     return merge(reasons)

@@ -15,9 +15,16 @@ from labcnn.runs import HISTORY
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 from labreport import words
 from labreport.claims import CLAIMS, Part, Role
-from labreport.measures import MEASURES, Reason, Why
+from labreport.measures import (
+    MEASURES,
+    Reason,
+    Why,
+    accuracy_interval,
+    find_prior,
+    left_plateau,
+)
 from labreport.study import load_study, original
-from labreport.verdicts import Outcome, Verdict, compare, judge_claims
+from labreport.verdicts import Outcome, Verdict, compare, conclude, judge_claims
 
 HOLDS, FAILS, EQUIVALENT, UNDECIDED, UNTESTED = Outcome
 
@@ -129,6 +136,107 @@ def test_what_is_missing_leaves_a_claim_undecided_unless_the_rest_refutes_it(
     # long_baseline is far below short_residual.
     there: list[Fake | str] = ["short_all", "short_residual", "long_baseline"]
     assert _verdict(tmp_path / "refuted", "worst", there).outcome is FAILS
+
+
+def test_each_part_has_its_own_outcome_and_a_strong_one_isnt_hidden(tmp_path: Path) -> None:
+    """The residual net gains much where it is long; short_residual is ranked first, not last."""
+    rng = np.random.default_rng(0)
+
+    def fakes(tests: dict[str, float]) -> list[Fake | str]:
+        return [
+            Fake(variant, seed, accuracies=(0.7, x := accuracy + rng.normal(0, 0.003), x))
+            for variant, accuracy in tests.items()
+            for seed in range(3)
+        ]
+
+    given = {"images": 10_000, "parameters": {"epochs": 2}}
+    tests = {"short_all": 0.43, "mid_all": 0.36, "long_all": 0.36}
+    verdict = _verdict(tmp_path / "depth", "depth-order", fakes(tests), **given)
+    assert [f.outcome for f in verdict.findings] == [HOLDS, EQUIVALENT]
+    assert verdict.outcome is EQUIVALENT
+    assert verdict.in_part
+    assert verdict.having(HOLDS) == verdict.findings[:1]
+    equal = verdict.findings[1].estimate
+    assert equal and -0.01 < equal.low < 0 < equal.high < 0.01
+
+    tests = dict.fromkeys(REPORT_VARIANTS, 0.3) | {"short_residual": 0.4, "long_dropout": 0.5}
+    verdict = _verdict(tmp_path / "first", "worst", fakes(tests), **given)
+    assert verdict.outcome is FAILS
+    assert [f.part.first for f in verdict.having(HOLDS)] == ["long_dropout"]
+    assert len(verdict.having(FAILS)) == 10
+
+
+def test_claims_outcome_is_that_of_its_weakest_part_unless_one_fails() -> None:
+    for outcomes, expected in (
+        ([HOLDS, HOLDS], HOLDS),
+        ([HOLDS, UNDECIDED, FAILS, UNTESTED], FAILS),
+        ([HOLDS, EQUIVALENT], EQUIVALENT),
+        ([EQUIVALENT, UNTESTED], UNDECIDED),
+        ([HOLDS, UNTESTED], UNDECIDED),
+        ([UNTESTED, UNTESTED], UNTESTED),
+    ):
+        assert conclude(outcomes) is expected
+
+
+def test_one_seed_borrows_the_spread_of_others_and_failed_runs_dont_count(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    fakes: list[Fake | str] = [
+        Fake(variant, seed, accuracies=(0.7, x := 0.4 + rng.normal(0, 0.01), x))
+        for variant in ("short_all", "mid_all", "short_norm", "short_baseline")
+        for seed in range(3)
+    ]
+    fakes += [Fake("long_all", 0, accuracies=(0.7, 0.3, 0.3))]
+    fakes += [Fake("long_norm", s, status="no_learning" if s else "ok") for s in range(3)]
+    fakes += [Fake("short_residual", s, status="no_learning") for s in range(3)]
+    write_runs(tmp_path, fakes, images=5000)
+    study = load_study(tmp_path)
+    prior = find_prior(study, "test", paired=True)
+    assert "long_norm" in study.present
+    assert prior and 0.5e-4 < prior.variance < 8e-4  # twice 0.01 squared: not 0.4 - 0.05
+    assert prior.df <= 4  # half of what four variants with three seeds have
+
+    borrowed = compare(study, Part("test", "mid_all", "long_all"))
+    assert borrowed.borrowed
+    assert borrowed.estimate and borrowed.estimate.variance
+    of_images = np.var(
+        study.test_correct("mid_all", 0).astype(float) - study.test_correct("long_all", 0), ddof=1
+    )
+    assert borrowed.estimate.variance.of_images == pytest.approx(of_images / 5000)
+    assert borrowed.estimate.variance.of_seeds == prior.variance
+    assert borrowed.estimate.variance.df == prior.df
+
+    always = compare(study, Part("test", "short_residual", above=False, times_chance=2))
+    assert always.estimate and always.estimate.variance
+    assert (always.failed, always.seeds, always.estimate.variance.df) == ((), 3, 2)  # its own
+
+    found = compare(study, Part("test", "short_norm", "long_norm"))
+    assert found.failed == (("long_norm", 1), ("long_norm", 2))
+    assert (found.seeds, found.of) == (1, 3)
+    assert found.estimate
+    difference = [study.results[v, 0].test.accuracy for v in ("short_norm", "long_norm")]
+    assert found.estimate.effect == pytest.approx(difference[0] - difference[1])
+    # No accuracy's interval reaches 0, though seeds near chance differ much.
+    poor = [Fake(v, s, accuracies=(0.01, 0.003 + 0.003 * s, 0.003 + 0.003 * s), status="ok")
+            for v in ("short_all", "mid_all", "long_all") for s in range(2)]  # fmt: skip
+    write_runs(tmp_path / "poor", poor)
+    for variant in ("short_all", "mid_all", "long_all"):
+        accuracy, low, high = accuracy_interval(load_study(tmp_path / "poor"), variant)
+        assert 0 < low < accuracy < high < 1
+
+
+def test_a_plateau_is_no_fading(tmp_path: Path) -> None:
+    for accuracy, reason in ((0.01, Reason(Why.PLATEAU)), (0.3, None)):
+        fakes = [
+            Fake(v, s, accuracies=(accuracy,) * 3)
+            for v in ("short_baseline", "long_baseline")
+            for s in range(2)
+        ]
+        tiny = {"dataset": "tiny-imagenet-200", "epochs": 3}
+        write_runs(tmp_path / str(accuracy), fakes, parameters=tiny)
+        study = load_study(tmp_path / str(accuracy))
+        assert left_plateau(study, "long_baseline", 0) is (reason is None)
+        found = compare(study, Part("fading", "long_baseline", "short_baseline", above=False))
+        assert found.reason == reason
 
 
 def test_runs_with_a_cut_file_or_other_test_images_are_left_out_and_named(tmp_path: Path) -> None:
