@@ -137,4 +137,4 @@ lab: setup ## open the notebooks in JupyterLab
 clean: ## remove caches and the exported report; results, data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .snakemake build dist
 	rm -f report/report.* report/.report.sha256
-	find labcnn labsweep labreport tests workflow -type d -name __pycache__ -prune -exec rm -rf {} +
+	find labcnn labsweep labreport labexplore tests workflow -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -25,8 +25,8 @@ from labcnn.files import write_text
 from labcnn.request import RunRequest
 from labcnn.training.evaluate import evaluate
 from labcnn.training.hardware import Hardware, choose_hardware
-from labcnn.training.probes import reestimate_norm
 from labcnn.training.trainer import Trainer
+from labexplore import reestimate_norm
 
 PLACE = Path(__file__).with_suffix(".json")
 PAGE = PLACE.with_suffix(".md")

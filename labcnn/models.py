@@ -3,7 +3,7 @@
 import hashlib
 import math
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from labcnn.data.splits import IMAGE_SHAPE
+from labcnn.runs import ModelSize
 from labcnn.variants import RISING_ACTIVATIONS, Variant, get_variant
 
 
@@ -190,13 +191,6 @@ def _generator(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 
-class ModelSize(NamedTuple):
-    """Trainable parameters, and FLOPs (2 per multiply-add) of one image's forward pass."""
-
-    parameters: int
-    flops: int
-
-
 def model_size(
     variant_name: str, width: int = 32, classes: int = 200, size: int = IMAGE_SHAPE[0]
 ) -> ModelSize:
@@ -210,4 +204,4 @@ def model_size(
     with counter, torch.inference_mode():
         model(image)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return ModelSize(parameters, counter.get_total_flops())
+    return ModelSize(parameters=parameters, flops=counter.get_total_flops())

@@ -115,7 +115,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout without results, with a picture in it."""
     home = tmp_path_factory.mktemp("checkout")
     skip = shutil.ignore_patterns("__pycache__")
-    for name in ("labcnn", "labsweep", "labreport", "notebooks", "workflow"):
+    for name in ("labcnn", "labsweep", "labreport", "labexplore", "notebooks", "workflow"):
         shutil.copytree(ROOT / name, home / name, ignore=skip)
     pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     Image.fromarray(pixels).save(home / "cat.jpg")
@@ -268,7 +268,7 @@ def test_every_message_is_one_of_the_code_and_both_languages_have_it() -> None:
 
     assert listed("") == listed(".zh-CN")
     said = [(ROOT / "Makefile").read_text(encoding="utf-8").replace("$(firstword $(UNKNOWN))", "…")]
-    for package in ("labcnn", "labsweep", "labreport"):
+    for package in ("labcnn", "labsweep", "labreport", "labexplore"):
         for path in (ROOT / package).rglob("*.py"):
             said += find_texts(path)
     assert len(listed("")) > 30

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from labcnn.cli import app
 from labcnn.data import Origin, cache, load_dataset, origin, resolve_dataset, tiny_imagenet
-from labcnn.data.pictures import read_picture
+from labcnn.data.folder import read_picture
 from labcnn.errors import DataError, LabError, ParameterError, RunError
 from labcnn.recipe import Recipe, defaults
 from labcnn.runs import load_runs

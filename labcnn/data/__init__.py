@@ -38,7 +38,7 @@ def resolve_dataset(given: str | float) -> str:
     """
     name = str(given)
     if name == "auto":
-        return tiny_imagenet.NAME if tiny_imagenet.prepared() else "shapes"
+        return tiny_imagenet.NAME if cache.is_prepared(tiny_imagenet.NAME) else "shapes"
     path = Path(name)
     with suppress(RuntimeError):  # there is no home folder
         path = path.expanduser()

@@ -7,7 +7,7 @@ import numpy as np
 
 from labcnn.data import cache
 from labcnn.data.cache import ImageFiles
-from labcnn.data.pictures import fit_picture
+from labcnn.data.folder import fit_picture
 from labcnn.data.tiny_imagenet import locate
 from labcnn.errors import UNREADABLE, DataError
 

@@ -1,8 +1,9 @@
-"""What is measured of a net: loss, accuracy and predictions."""
+"""What is measured of a net: loss, accuracy and predictions; its layers' gradients."""
 
+import copy
 import math
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +14,12 @@ from torch import Tensor, nn
 from labcnn.data.batches import Batches
 from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.runs import SplitMetrics, Status
+from labcnn.training.checkpoint import keep_random_state
 from labcnn.training.hardware import Hardware, at_least_float32
 
 BATCH_SIZE = 500
+#: Images of the batch on which the layers' gradients are measured.
+PROBE_SIZE = 128
 #: A run has learned if so good a test accuracy has at most this probability by chance.
 SIGNIFICANCE = 0.001
 
@@ -119,3 +123,42 @@ def mean_log_probability(
     if len(logs) == 1:
         return logs[0]
     return torch.stack(logs).logsumexp(0) - math.log(sum(weight for weight, _ in views))
+
+
+def gradient_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
+    """Euclidean norms of each convolution's and the head's weights and their gradients.
+
+    Works in the weights' own type, on a copy in training mode: neither the model's statistics nor
+    the random state of the training moves.
+
+    Parameters
+    ----------
+    x, y : the probe batch, N x 3 x H x W and N.
+    epoch : written into the rows; 0 is before training.
+
+    Returns
+    -------
+    list
+        A row per layer from the stem to the head, with :data:`labcnn.runs.GRADIENT_COLUMNS`.
+    """
+    model = copy.deepcopy(model).train()
+    with keep_random_state(x.device), torch.enable_grad():
+        torch.manual_seed(0)
+        F.cross_entropy(model(x), y).backward()
+    return [
+        {
+            "epoch": epoch,
+            "layer": name,
+            "stage": stage_of(name),
+            "gradient_norm": module.weight.grad.norm().item(),
+            "weight_norm": module.weight.detach().norm().item(),
+        }
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.grad is not None
+    ]
+
+
+def stage_of(name: str) -> int:
+    """0 for the stem, 1 to 4 for the stages, 5 for the head, from a layer's name."""
+    top, *rest = name.split(".")
+    return {"stem": 0, "head": 5}[top] if top != "stages" else int(rest[0]) + 1

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from labcnn.data.batches import Batches
-from labcnn.data.pictures import read_picture
+from labcnn.data.folder import read_picture
 from labcnn.data.splits import IMAGE_SHAPE, Split
 from labcnn.errors import RunError
 from labcnn.files import write_atomically

@@ -19,21 +19,19 @@ from labcnn.errors import Interrupted, RunError, explain_system_errors
 from labcnn.files import remove_leftovers, write_arrays, write_text
 from labcnn.models import ConvNet, model_size, whiten
 from labcnn.recipe import Recipe
-from labcnn.request import RunRequest
+from labcnn.request import RunRequest, publish, require_equal, start_run, working_folder
 from labcnn.runs import (
     CHECKPOINT,
     NUMERICS,
     PREDICTIONS,
     RESULT,
-    ModelSize,
     RunFolder,
     RunResult,
     Timing,
     require_whole,
 )
-from labcnn.training.checkpoint import Checkpoint, random_state, set_random_state
-from labcnn.training.evaluate import Evaluation, evaluate, judge
-from labcnn.training.experiment import publish, require_equal, start_run, working_folder
+from labcnn.training.checkpoint import Checkpoint, Journal, random_state, set_random_state
+from labcnn.training.evaluate import PROBE_SIZE, Evaluation, evaluate, gradient_norms, judge
 from labcnn.training.hardware import (
     Clock,
     Hardware,
@@ -45,18 +43,14 @@ from labcnn.training.hardware import (
     inspect_code,
     make_provenance,
 )
-from labcnn.training.journal import Journal
 from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
 from labcnn.training.predict import save_model
-from labcnn.training.probes import gradient_norms
 from labcnn.variants import BUILT_IN
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
 STEPS_PER_LOOK = 50
 #: Training images of each class on which each epoch's net is evaluated as validation images are.
 EVALUATED_PER_CLASS = 10
-#: Images of the batch on which the layers' gradients are measured.
-PROBE_SIZE = 128
 FINISHED = {
     "en": "This run is finished: here is its saved result. overwrite=True trains it anew.",
     "zh": "这次运行早已完成，以下是保存的结果；overwrite = True 则重新训练。",
@@ -266,7 +260,7 @@ class Trainer:
                 seconds_per_epoch=seconds / len(history),
                 images_per_second=harmonic_mean(row["images_per_second"] for row in history),
             ),
-            model=ModelSize(**size._asdict()),
+            model=size,
             provenance=make_provenance(self.data.fingerprint, self.code, self.clock),
         )
 
