@@ -110,15 +110,14 @@ class RunRequest(BaseModel):
 def start_run(request: RunRequest, fingerprint: str) -> Iterator[None]:
     """Hold the run's lock, and let the run join its experiment if it is to be trained.
 
-    The operating system frees a lock however its process ends. Whoever holds a run's lock has
-    joined, as both happen while the experiment's lock is held: so the next run sees it before it
-    has trained anything.
+    Both happen while the experiment's lock is held: so the next run sees this one before it has
+    trained anything. The operating system frees a lock however its process ends.
 
     Raises
     ------
     RunError
-        Another process trains this run, it can't join, or a process that was stopped while it wrote
-        the experiment's record doesn't let its lock go.
+        Another process trains this run, it can't join, or a stopped process holds the experiment's
+        lock.
     """
     run = request.folder
     lock = run.path.parents[1] / ".experiment.lock"
@@ -153,12 +152,8 @@ def join_experiment(request: RunRequest, fingerprint: str) -> None:
     """Record what the experiment's runs share, or check that this run shares it.
 
     A run that is alone in its experiment may change what is shared, and one that is trained anew
-    may have other data: the results of the others are stale then (``labcnn runs`` says so).
-
-    Raises
-    ------
-    RunError
-        A shared field differs: names it with both values. Or the record is cut or foreign.
+    may have other data: the results of the others are stale then (``labcnn runs`` says so). A
+    :class:`RunError` names a field that differs, with both values.
     """
     run = request.folder
     record = run.path.parents[1] / EXPERIMENT

@@ -19,8 +19,8 @@ from labcnn.data.batches import Batches, channel_statistics
 from labcnn.files import project_root
 from labcnn.models import ConvNet, DoubleConv
 from labcnn.recipe import Dataset, defaults, validate
-from labcnn.training.checkpoint import keep_random_state
-from labcnn.training.evaluate import PROBE_SIZE, evaluate, stage_of
+from labcnn.training.checkpoint import PROBE_SIZE, keep_random_state, stage_of
+from labcnn.training.evaluate import evaluate
 from labcnn.training.hardware import Hardware, choose_hardware
 from labcnn.variants import Variant
 

@@ -1,5 +1,7 @@
 """What the cells of train.ipynb show of a run, in both languages."""
 
+import subprocess
+import sys
 from typing import Any
 
 from labcnn.request import RunRequest
@@ -28,3 +30,16 @@ def test_demo_data_is_named_and_a_run_without_a_best_epoch_says_so(small_data) -
 def test_both_languages_say_the_same_things() -> None:
     chinese, english = words.ONE_RUN["zh"], words.ONE_RUN["en"]
     assert list(chinese) == list(english)
+
+
+def test_what_trains_needs_no_package_of_the_report_and_a_report_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "report = ('seaborn', 'statsmodels', 'jinja2', 'panflute', 'typst', 'docx', 'brotli')\n"
+        "sys.modules |= dict.fromkeys(report)  # as if they weren't installed\n"
+        "from labreport import one_run, style\n"
+        "style.add_font()\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr

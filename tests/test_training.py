@@ -27,8 +27,8 @@ from labcnn.runs import (
     load_runs,
 )
 from labcnn.training import hardware
-from labcnn.training.checkpoint import tag
-from labcnn.training.evaluate import Evaluation, evaluate, gradient_norms, judge
+from labcnn.training.checkpoint import gradient_norms, tag
+from labcnn.training.evaluate import Evaluation, evaluate, judge
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.optimizers import BestEpoch, Decay
 from labcnn.training.trainer import fit

@@ -48,12 +48,8 @@ def prepare_folder(path: Path) -> str:
     The folder has a folder for each class, or ``train``, ``val`` and ``test`` that have. A fifth of
     each class of ``train``, by the split's own seed, becomes the test set where there is no
     ``test``, and a fifth of the rest validation where there is no ``val``. Each picture is made
-    64 x 64 by :func:`read_picture`.
-
-    Raises
-    ------
-    DataError
-        Names what isn't as it should be: pictures that are broken or in no class, too few of them.
+    64 x 64 by :func:`read_picture`. A :class:`DataError` names pictures that are broken or in no
+    class, or classes with too few.
     """
     if any((place / "wnids.txt").exists() for place in (path, *path.glob("*/"))):
         raise DataError(
@@ -195,12 +191,8 @@ def _choose_images(root: Path, found: Found) -> ImageFiles:
 def read_picture(path: Path | str) -> np.ndarray:
     """One picture as 64 x 64 x 3, uint8; of an animation, the first frame.
 
-    It is turned as its camera says (EXIF), then made by :func:`fit_picture`.
-
-    Raises
-    ------
-    DataError
-        It is missing, or no picture that Pillow can read to its end.
+    It is turned as its camera says (EXIF), then made by :func:`fit_picture`. A :class:`DataError`:
+    it is missing, or no picture that Pillow can read to its end.
     """
     from PIL import Image, ImageOps
 
@@ -220,12 +212,8 @@ def fit_picture(picture: "Picture") -> np.ndarray:
     The rule: 16 bits per channel become 8 (0-65535 to 0-255). What is transparent is laid on
     white. Gray, palette and CMYK become RGB, as Pillow converts them; a colour profile isn't
     applied. The largest square in the middle is cut out and scaled to 64 x 64 (bicubic,
-    antialiased; a smaller one is enlarged).
-
-    Raises
-    ------
-    ValueError
-        Its values have no range that is known: 32 bits per channel, or numbers with a point.
+    antialiased; a smaller one is enlarged). A ValueError: its values have no range that is known,
+    32 bits per channel or numbers with a point.
     """
     from PIL import Image, ImageOps
 

@@ -57,11 +57,8 @@ def describe(data: OfficialData) -> str:
 def fetch(source: str | None = None, *, force: bool = False) -> bool:
     """Download, check and decode the data; returns and raises as :func:`cache.prepare`.
 
-    Parameters
-    ----------
-    source : an archive, an extracted folder, or the URL of an archive; None downloads the
-        official one.
-    force : do it all again, also if it is prepared.
+    ``source`` is an archive, an extracted folder, or an archive's URL; None downloads the official
+    one. ``force``: also if it is prepared.
     """
     if source is not None and not source.strip():
         raise DataError(f"--from {source!r} names nothing; valid: a path or a URL")
@@ -141,11 +138,8 @@ class Member(NamedTuple):
 def _read_members(members: Iterable[Member]) -> dict[str, bytes]:
     """The files by name, in memory: nothing is written anywhere.
 
-    Raises
-    ------
-    DataError
-        The archive is cut, damaged or packed in a way that Python can't unpack, or has a member
-        that is no part of a data set.
+    A :class:`DataError` for an archive that is cut or damaged, or a member that is no part of a
+    data set.
     """
     contents: dict[str, bytes] = {}
     place, together = "its list of files", 0
@@ -263,12 +257,7 @@ def _find_images(contents: dict[str, bytes]) -> ImageFiles:
     """Find classes, images and labels, in every layout that people have.
 
     Classes are those of ``wnids.txt`` that have images, in the order of ``wnids.txt``; images are
-    ordered by class, then file name.
-
-    Raises
-    ------
-    DataError
-        Says what was expected where, or names the classes on which the parts disagree.
+    ordered by class, then file name. A :class:`DataError` says what was expected where.
     """
     root = _find_root(contents)
     inside = [name for name in contents if name.startswith(root)]

@@ -1,5 +1,6 @@
-"""What a run writes while it goes: a checkpoint to go on from, its history and a line to read."""
+"""What a run writes while it goes: a checkpoint to go on from, history and gradients' norms."""
 
+import copy
 import io
 import shutil
 import time
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from labcnn.errors import UNREADABLE, RunError, is_out_of_memory
@@ -28,6 +31,8 @@ from labcnn.runs import (
 FORMAT = 4
 #: Between two checkpoints of one epoch; with a step and the writing it stays under a minute.
 SECONDS_BETWEEN = 40.0
+#: Images of the batch on which the layers' gradients are measured.
+PROBE_SIZE = 128
 #: Columns are apart by tabs, as a browser's Chinese letters aren't as wide as two others; cells of
 #: the wide columns have 8 to 15 letters, of the others fewer.
 HEADERS = {
@@ -56,9 +61,8 @@ class Checkpoint:
 
     Parameters
     ----------
-    path : the file.
-    run : what the run is (its recipe, data and numerics); a checkpoint that says otherwise isn't
-        used. Plain values.
+    run : plain values, the run's recipe, data and numerics; a checkpoint that says otherwise isn't
+        used.
     maker : what else decides the last bits (precision, threads, versions, device); a difference is
         said.
     """
@@ -123,13 +127,7 @@ class Checkpoint:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's content; every byte of it is compared with its checksum.
-
-    Raises
-    ------
-    RunError
-        It is cut short or damaged, isn't a checkpoint, or is of another format.
-    """
+    """A checkpoint's content, compared with its checksums; a :class:`RunError` if it is no good."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         with zipfile.ZipFile(path) as archive:  # torch writes checksums, but doesn't compare them
@@ -207,6 +205,36 @@ def tag(column: str) -> str:
     """``val_loss`` -> ``loss/val``, so that TensorBoard draws the losses in one group."""
     split, _, measure = column.rpartition("_")
     return f"{measure}/{split}" if measure in ("loss", "accuracy") else column
+
+
+def gradient_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
+    """Euclidean norms of each convolution's and the head's weights and their gradients.
+
+    A row per layer from the stem to the head, with :data:`labcnn.runs.GRADIENT_COLUMNS`, of the
+    probe batch N x 3 x H x W and N. Works in the weights' own type, on a copy in training mode:
+    neither the model's statistics nor the random state of the training moves.
+    """
+    model = copy.deepcopy(model).train()
+    with keep_random_state(x.device), torch.enable_grad():
+        torch.manual_seed(0)
+        F.cross_entropy(model(x), y).backward()
+    return [
+        {
+            "epoch": epoch,
+            "layer": name,
+            "stage": stage_of(name),
+            "gradient_norm": module.weight.grad.norm().item(),
+            "weight_norm": module.weight.detach().norm().item(),
+        }
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.grad is not None
+    ]
+
+
+def stage_of(name: str) -> int:
+    """0 for the stem, 1 to 4 for the stages, 5 for the head, from a layer's name."""
+    top, *rest = name.split(".")
+    return {"stem": 0, "head": 5}[top] if top != "stages" else int(rest[0]) + 1
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -30,8 +30,15 @@ from labcnn.runs import (
     Timing,
     require_whole,
 )
-from labcnn.training.checkpoint import Checkpoint, Journal, random_state, set_random_state
-from labcnn.training.evaluate import PROBE_SIZE, Evaluation, evaluate, gradient_norms, judge
+from labcnn.training.checkpoint import (
+    PROBE_SIZE,
+    Checkpoint,
+    Journal,
+    gradient_norms,
+    random_state,
+    set_random_state,
+)
+from labcnn.training.evaluate import Evaluation, evaluate, judge, save_model
 from labcnn.training.hardware import (
     Clock,
     Hardware,
@@ -44,7 +51,6 @@ from labcnn.training.hardware import (
     make_provenance,
 )
 from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
-from labcnn.training.predict import save_model
 from labcnn.variants import BUILT_IN
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
@@ -75,15 +81,7 @@ class Trainer:
     ``resume``, then ``run_epoch`` until ``stopped`` says why training is over, then ``finish``:
     that is what :meth:`train` does. After each of them, and every 40 seconds within an epoch, a
     checkpoint has everything that decides the run's future; a new Trainer goes on from it to the
-    same bits.
-
-    Parameters
-    ----------
-    request : what to train.
-    data : the request's data set.
-    hardware : what computes.
-    folder : gets the run's files.
-    watcher : shows how far it is, if there is one.
+    same bits. ``folder`` gets the run's files.
     """
 
     def __init__(
@@ -358,18 +356,14 @@ def fit(
 ) -> RunResult:
     """Train what ``request`` asks for and save it; of a finished run, return the saved result.
 
-    Parameters
-    ----------
-    request : what to train.
-    data : the request's data set, if it is loaded already.
-    watcher : shows how far the run is.
+    ``data`` is the request's, if it is loaded already.
 
     Raises
     ------
     ParameterError, DataError, RunError
         Before any training: the device, the data or the experiment doesn't fit the request, or
-        another process trains the same run. During it: the disk is full or can't be written, or
-        memory is used up; what is done up to then is kept, and the same request goes on from there.
+        another process trains the same run. During it: disk or memory is used up; what is done up
+        to then is kept, and the same request goes on from there.
     Interrupted
         By Ctrl-C, or the notebook's stop button.
     """
@@ -419,11 +413,7 @@ def require_data(recipe: Recipe, data: ImageData) -> None:
 def load_finished(request: RunRequest) -> RunResult:
     """The result of a finished run; prints that it wasn't trained now.
 
-    Raises
-    ------
-    RunError
-        The finished run has another recipe: names the first field that differs. Or one of its files
-        is damaged.
+    A :class:`RunError` if it has another recipe, or one of its files is damaged.
     """
     result = request.folder.result()
     require_equal(request.experiment_name, result.recipe.shared, request.recipe.shared)
