@@ -21,11 +21,11 @@ from measures import replaced
 from torch import nn
 
 from labcnn.data import ImageData, load_dataset
+from labcnn.explore import reestimate_norm
 from labcnn.files import write_text
 from labcnn.request import RunRequest
 from labcnn.training.evaluate import evaluate
 from labcnn.training.hardware import Hardware, choose_hardware
-from labcnn.training.probes import reestimate_norm
 from labcnn.training.trainer import Trainer
 
 PLACE = Path(__file__).with_suffix(".json")

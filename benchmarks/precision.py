@@ -17,7 +17,7 @@ import numpy as np
 from measures import replaced
 from scipy import stats
 
-from labcnn.data import tiny_imagenet
+from labcnn.data import cache, tiny_imagenet
 from labcnn.request import RunRequest
 from labcnn.runs import Provenance, RunResult
 from labcnn.training.trainer import fit
@@ -115,7 +115,7 @@ def main() -> None:
     if not options.table:
         for seed in options.seeds:
             for case, given in CASES.items():
-                if given["dataset"] != "shapes" and not tiny_imagenet.prepared():
+                if given["dataset"] != "shapes" and not cache.is_prepared(tiny_imagenet.NAME):
                     continue
                 for precision in ("bf16", "fp32"):
                     print(f"{case}, {precision}, seed {seed}", flush=True)

@@ -228,10 +228,10 @@ def _fonts() -> tuple[bool, str]:
 
 
 def _data() -> tuple[bool, str]:
-    from labcnn.data import tiny_imagenet
+    from labcnn.data import cache, tiny_imagenet
 
-    if tiny_imagenet.prepared():
-        return True, f"tiny-imagenet-200 is prepared in {tiny_imagenet.folder()}"
+    if cache.is_prepared(tiny_imagenet.NAME):
+        return True, f"tiny-imagenet-200 is prepared in {cache.folder_of(tiny_imagenet.NAME)}"
     return False, "tiny-imagenet-200 isn't prepared (`labcnn data fetch`); shapes needs nothing"
 
 

@@ -114,10 +114,7 @@ def system_cause(error: BaseException) -> str:
 def explain_system_errors(folder: Path, memory_use: str) -> Iterator[None]:
     """Turn what the machine lacks (disk, memory, files) into a :class:`RunError`.
 
-    Parameters
-    ----------
-    folder : what is written to.
-    memory_use : the parameters that decide how much memory is needed, with their values.
+    ``folder`` is written to; ``memory_use`` names what decides how much memory is needed.
     """
     try:
         yield

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from labcnn.data.splits import IMAGE_SHAPE
+from labcnn.runs import ModelSize
 from labcnn.variants import RISING_ACTIVATIONS, Variant, get_variant
 
 
@@ -41,9 +42,8 @@ class DoubleConv(nn.Module):
 
     The shortcut joins before the last ReLU and is a 1x1 projection where the width changes:
     the basic block of He et al. 2016 (arXiv:1512.03385), N x C x H x W to N x C' x H x W. With
-    ``pool``, 2x2 max-pooling follows. It is done before the last ReLU, which leaves the ReLU a
-    quarter of the numbers and comes to the same, as for every activation that never falls (the
-    larger of two numbers stays the larger). GELU and SiLU do fall: they are pooled afterwards.
+    ``pool``, 2x2 max-pooling follows; it is done before the last ReLU, which comes to the same for
+    every activation that never falls, and leaves it a quarter of the numbers.
     """
 
     def __init__(
@@ -114,10 +114,9 @@ class ConvNet(nn.Module):
     in the hundreds (Hayou et al. 2021, arXiv:2010.12859). The head starts near zero, so every
     net's first loss is about ln C.
 
-    Dropout stands where no normalisation follows. Between the stages it would change the variance
-    that the next batch normalisation learns, and in evaluation mode, without dropout, that layer
-    would see other statistics than it learnt (Li et al. 2019, arXiv:1801.05134);
-    benchmarks/dropout_norm.md has what it costs here.
+    Dropout stands where no normalisation follows: a batch normalisation after it would learn other
+    statistics than it sees in evaluation mode (Li et al. 2019, arXiv:1801.05134;
+    benchmarks/dropout_norm.md).
 
     Each layer's initial draw depends on the seed and the layer's name alone, so variants of one
     seed start from the same weights wherever they have the same layer.
@@ -170,11 +169,7 @@ def whiten(stem: nn.Conv2d, images: Tensor) -> None:
     Half of the filters are the directions in which the images' patches vary most, scaled to
     variance 1 (the principal components); the others are their negatives, for the ReLU that
     follows. A net whose first layer is given learns faster (Page 2018, myrtle.ai; Jordan 2024,
-    arXiv:2404.00498).
-
-    Parameters
-    ----------
-    images : N x 3 x H x W, normalised.
+    arXiv:2404.00498). ``images`` are N x 3 x H x W, normalised.
     """
     kernel, stride, half = stem.kernel_size[0], stem.stride[0], stem.out_channels // 2
     patches = F.unfold(images, kernel, stride=stride).transpose(1, 2).flatten(0, 1).double().cpu()
@@ -190,24 +185,14 @@ def _generator(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 
-class ModelSize(NamedTuple):
-    """Trainable parameters, and FLOPs (2 per multiply-add) of one image's forward pass."""
-
-    parameters: int
-    flops: int
-
-
 def model_size(
     variant_name: str, width: int = 32, classes: int = 200, size: int = IMAGE_SHAPE[0]
 ) -> ModelSize:
-    """Count a variant's parameters, and its FLOPs on an image of ``size`` x ``size`` pixels.
-
-    By torch's own counter, on the meta device.
-    """
+    """Count a variant's parameters, and its FLOPs on an image of ``size`` x ``size`` pixels."""
     model = ConvNet(get_variant(variant_name), width, classes).to("meta").eval()
     image = torch.empty(1, IMAGE_SHAPE[2], size, size, device="meta")
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         model(image)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return ModelSize(parameters, counter.get_total_flops())
+    return ModelSize(parameters=parameters, flops=counter.get_total_flops())

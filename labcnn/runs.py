@@ -357,12 +357,7 @@ class RunState(NamedTuple):
 
 
 def state(run: RunFolder, *, ask_lock: bool = True) -> RunState:
-    """A run's state by what its folder holds, and whether a process trains it now.
-
-    Parameters
-    ----------
-    ask_lock : False: what is there counts, whether or not a process is at it.
-    """
+    """A run's state by what its folder holds and, with ``ask_lock``, whether a process is at it."""
     if ask_lock and run.is_locked():
         return RunState(State.RUNNING)
     if not run.finished:
@@ -512,11 +507,6 @@ TABLE_COLUMNS = {
 
 def load_runs(logs: Path, experiment: str | None = None) -> Runs:
     """Read every finished run below ``logs``.
-
-    Parameters
-    ----------
-    logs : folder that holds ``<experiment>/<variant>/seed<k>/result.json``.
-    experiment : only this experiment's runs; None reads all.
 
     Returns
     -------

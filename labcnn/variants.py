@@ -131,12 +131,8 @@ def register(name: str, variant: Variant) -> None:
     """Add a network of one's own; from then on, it is a variant as all others are.
 
     Its name is its depth and a word: ``short_gelu``. A name that is one's own already gets the new
-    network; results of the old one are out of date then.
-
-    Raises
-    ------
-    ParameterError
-        The name isn't valid, or it is one of the project's variants.
+    network; results of the old one are out of date then. A :class:`ParameterError`: the name isn't
+    valid, or is one of the project's.
     """
     if not isinstance(variant, Variant):
         raise ParameterError(f"{name}={variant!r} isn't valid; it must be a Variant(...)")
@@ -151,13 +147,7 @@ def register(name: str, variant: Variant) -> None:
 
 
 def register_file(path: str | Path) -> None:
-    """Run a Python file that registers variants.
-
-    Raises
-    ------
-    ParameterError
-        It can't be read, or raises an error: names its line.
-    """
+    """Run a Python file that registers variants; a :class:`ParameterError` names its line."""
     try:
         runpy.run_path(str(path))
     except ParameterError as error:

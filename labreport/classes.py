@@ -58,16 +58,26 @@ class ClassAccuracies:
         return int((np.diag(self.matrix) == 0).sum())
 
     def confusions(self, count: int) -> list[Confusion]:
-        """The ``count`` pairs confused most often, largest first; equal ones in their order."""
-        off = self.matrix.copy()
-        np.fill_diagonal(off, 0)
-        order = np.argsort(-off.ravel(), kind="stable")[:count]
-        pairs = [divmod(int(place), len(off)) for place in order]
-        return [
-            Confusion(a, b, int(off[a, b]), int(self.matrix[a].sum()), int(off[b, a]))
-            for a, b in pairs
-            if off[a, b] > 0
-        ]
+        """The ``count`` pairs confused most often, as :func:`find_confusions` gives them."""
+        return find_confusions(self.matrix, count)
+
+
+def find_confusions(matrix: np.ndarray, count: int) -> list[Confusion]:
+    """The ``count`` pairs confused most often, largest first; equal ones in their order.
+
+    Parameters
+    ----------
+    matrix : test images by true (rows) and predicted class (columns).
+    """
+    off = matrix.copy()
+    np.fill_diagonal(off, 0)
+    order = np.argsort(-off.ravel(), kind="stable")[:count]
+    pairs = [divmod(int(place), len(off)) for place in order]
+    return [
+        Confusion(a, b, int(off[a, b]), int(matrix[a].sum()), int(off[b, a]))
+        for a, b in pairs
+        if off[a, b] > 0
+    ]
 
 
 def count_classes(study: Study, variant: str) -> ClassAccuracies:

@@ -18,7 +18,7 @@ from labreport.confidence import Confidence, measure_confidence
 from labreport.costs import Point, find_front, find_points, training_flops
 from labreport.display import CaptionedFigure, FrontMatter, Prose
 from labreport.dropout_study import Places, summarise_places
-from labreport.measures import accuracy_interval, is_on_plateau
+from labreport.measures import accuracy_interval, find_prior, left_plateau
 from labreport.prose import caption, render
 from labreport.reproduction import Provenance, command, gather_provenance
 from labreport.study import Study, original
@@ -209,7 +209,7 @@ class Facts:
     def stuck(self) -> bool:
         """Whether there are runs that learned nothing, all with a loss that stayed near ln C."""
         runs = [key for key, run in self.study.results.items() if run.status == "no_learning"]
-        return bool(runs) and all(is_on_plateau(self.study, *run) for run in runs)
+        return bool(runs) and not any(left_plateau(self.study, *run) for run in runs)
 
     @property
     def _gaps(self) -> dict[str, float]:
@@ -228,12 +228,11 @@ class Facts:
     def narrowest_gap(self) -> str | None:
         return min(self._gaps, key=self._gaps.__getitem__, default=None)
 
-    @property
-    def borrowed_spread(self) -> float | None:
-        """Standard deviation of a difference between seeds that pairs of one seed borrow, 0-1."""
-        found = [f.estimate for v in self.verdicts for f in v.findings if f.borrowed and f.estimate]
-        variances = [each.variance.of_seeds for each in found if each.variance]
-        return max(variances) ** 0.5 if variances else None
+    @cached_property
+    def spread(self) -> float | None:
+        """Standard deviation between seeds of a variant's test accuracy, told by all; 0-1."""
+        prior = find_prior(self.study, "test", paired=False)
+        return prior.variance**0.5 if prior else None
 
     @cached_property
     def dropout_study(self) -> Places | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache, partial
 from itertools import combinations
-from math import log, sqrt
+from math import log
 
 import numpy as np
 import pandas as pd
@@ -400,11 +400,6 @@ def accuracy_interval(study: Study, variant: str) -> tuple[float, float, float]:
 
 
 def seed_deviation(study: Study, variant: str) -> float:
-    """Standard deviation of the test accuracy over the seeds; NaN with one."""
-    return float(study.table.loc[study.table["variant"] == variant, "test_accuracy"].std())
-
-
-def sampling_deviation(study: Study, variant: str) -> float:
-    """Standard deviation of a test accuracy that the choice of test images alone would cause."""
-    mean, count = study.mean(variant, "test_accuracy"), study.runs(variant)[0].test.count
-    return sqrt(mean * (1 - mean) / count)
+    """Standard deviation of the test accuracy over the seeds that learned; NaN with one."""
+    found = [study.results[variant, seed].test.accuracy for seed in study.learned(variant)]
+    return float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")

@@ -88,11 +88,12 @@ class Study:
     @property
     def rising(self) -> list[str]:
         """Variants all of whose runs were best in the last epoch that the cap allowed."""
+        return [v for v in self.present if all(map(self.rose_to_the_cap, self.runs(v)))]
 
-        def rose(run: RunResult) -> bool:
-            return run.stopped == "cap" and run.best_epoch == run.epochs_run
-
-        return [v for v in self.present if all(rose(run) for run in self.runs(v))]
+    @staticmethod
+    def rose_to_the_cap(run: RunResult) -> bool:
+        """Whether the cap on epochs ended a run whose last epoch was its best."""
+        return run.stopped == "cap" and run.best_epoch == run.epochs_run
 
     @property
     def machines(self) -> set[Machine]:
@@ -160,8 +161,9 @@ class Study:
         return next((s for s in ("diverged", "no_learning") if s in statuses), None)
 
     def mean(self, variant: str, column: str) -> float:
-        """Mean over seeds of a column of :attr:`table`; NaN without runs."""
-        return float(self.table.loc[self.table["variant"] == variant, column].mean())
+        """Mean of a column of :attr:`table` over the seeds that learned; NaN without runs."""
+        rows = (self.table["variant"] == variant) & self.table["seed"].isin(self.learned(variant))
+        return float(self.table.loc[rows, column].mean())
 
     def history(self, variant: str, seed: int) -> pd.DataFrame:
         return self._read_once(variant, seed, RunFolder.history)

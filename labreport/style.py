@@ -89,13 +89,10 @@ def use() -> None:
     """
     import seaborn as sns
     from cycler import cycler
-    from matplotlib import font_manager
 
-    sans = fonts()["sans"]
-    if sans.family not in font_manager.get_font_names():
-        font_manager.fontManager.addfont(sans.path)
     # The font goes through set_theme: it resets font.family, so an earlier rcParams would be lost.
-    sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=sans.family, rc=_RC)
+    font = add_font()
+    sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=font, rc=_RC)
     import matplotlib as mpl
 
     # An experiment's first report has empty panels: they say so themselves.
@@ -103,6 +100,16 @@ def use() -> None:
     styles = cycler(color=list(PALETTE)) + cycler(linestyle=list(LINES))
     mpl.rcParams["axes.prop_cycle"] = styles
     _display_formats()
+
+
+def add_font() -> str:
+    """Let matplotlib know the figures' font, which has Chinese letters too; its family."""
+    from matplotlib import font_manager
+
+    sans = fonts()["sans"]
+    if sans.family not in font_manager.get_font_names():
+        font_manager.fontManager.addfont(sans.path)
+    return sans.family
 
 
 _RC: dict[str, object] = {

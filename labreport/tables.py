@@ -48,6 +48,24 @@ def _shape(variant: str) -> tuple[object, ...]:
     return network.blocks_per_stage, network.norm, network.residual, network.activation
 
 
+def describe_status(study: Study, variant: str) -> str:
+    """What became of a variant's runs: a word, with how many of them where not all are alike.
+
+    A run that the cap ended while its validation accuracy still rose is said to be so.
+    """
+    runs, status = study.runs(variant), study.bad_status(variant)
+    if not runs:
+        return words.STATUS["missing"]
+    if status is None:
+        rising = [run for run in runs if study.rose_to_the_cap(run)]
+        count, word = len(rising), words.STILL_RISING
+        if not rising:
+            return words.STATUS["ok"]
+    else:
+        count, word = sum(run.status == status for run in runs), words.STATUS[status]
+    return word if count == len(runs) else words.OF_SEEDS.format(count, len(runs), word)
+
+
 def tabulate_results(study: Study) -> Table:
     """A row per variant: accuracies in percent, the best of each marked.
 
@@ -74,11 +92,10 @@ def _result_cells(study: Study, variant: str, best: Mapping[str, float]) -> list
     for split in words.SPLITS:
         mean = study.mean(variant, f"{split}_accuracy")
         cells.append((Strong if mean == best.get(split) else str)(percent(mean)))
-    if len(study.seeds(variant)) > 1:
+    if len(study.learned(variant)) > 1:
         deviation = percent(seed_deviation(study, variant))
         cells[-1] = type(cells[-1])(f"{cells[-1]} ± {deviation}")
-    status = study.bad_status(variant) or ("ok" if study.seeds(variant) else "missing")
-    return [*cells, words.STATUS[status]]
+    return [*cells, describe_status(study, variant)]
 
 
 def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:

@@ -1,6 +1,7 @@
 """The report's words that are no sentences: names, heads of columns, labels of axes.
 
-Sentences are in ``text/``. Braces are filled in by ``str.format``.
+Sentences are in ``text/``; what train.ipynb shows of one run is below, in two languages. Braces are
+filled in by ``str.format``.
 """
 
 TITLE = "卷积神经网络图像分类的对照实验"
@@ -37,9 +38,11 @@ ORIGINS = {
 }
 SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
 STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "missing": "未完成"}
+STOPPED = {"cap": "轮数上限", "early": "早停", "diverged": "发散"}
 #: What kept a run from having a result.
 FAILURES = {"error": "出错", "died": "内核中止", "time limit": "超过时限"}
 NOTHING = "—"
+STILL_RISING, OF_SEEDS = "仍在提高", "{0}/{1} {2}"
 
 OUTCOMES = {
     "holds": "成立",
@@ -134,7 +137,7 @@ CONFUSION_COLUMNS = ("真实类别", "误判为", "次数 / 该类图像数", "�
 LOG_COLUMN, LOG_FOLDER, LOG_RUNS, SEED = "模型", "目录", "运行", "种子 {seed}"
 
 EPOCH = "轮"
-ACCURACY = "准确率"
+LOSS, ACCURACY = "损失", "准确率"
 SPLIT_ACCURACY = {split: f"{word}准确率" for split, word in SPLITS.items()}
 CHANCE, ORIGINAL = "随机猜测", "原报告（Tiny ImageNet）"
 BLOCK, GRADIENT_NORM = "双卷积，从输入到输出", "梯度范数"
@@ -153,3 +156,67 @@ STAGE, TIMES = "阶段 {number}（{size}×{size}）", "{depth}：$n$ = {count}"
 BLOCK_CONVOLUTION, BLOCK_NORM = "3×3 卷积", "批归一化（归一化）"
 PROJECTION = "残差连接：\n恒等；通道数变时\n为 1×1 卷积"
 GLOBAL_POOLING, DROPOUT, LINEAR = "全局平均池化", "Dropout", "线性层"
+
+#: Of one run, by language; ``demo`` and ``own`` stand above its parameters, by its data's origin.
+ONE_RUN = {
+    "zh": {
+        "demo": "> **演示数据**：本次训练使用内置的 `shapes`，不是 Tiny ImageNet，"
+        "其数字与 ImageNet 无关。`labcnn data fetch` 获取真实图像。\n\n",
+        "own": "> **自己的图片**：本次训练使用数据集 `{dataset}`，由文件夹中的图片制成。\n\n",
+        "variant": "**{label}**（`{variant}`）",
+        "run": "{variant}，种子 {seed}，实验 `{experiment}`，文件夹 `{folder}`",
+        "parameters": "| 参数 | 取值 |",
+        "samples": "{dataset}（{origin}）：{classes} 类，训练集 {train:,}、验证集 {val:,}、"
+        "测试集 {test:,} 张图像",
+        "progress": "第 {epoch}/{last} 轮",
+        "left": "，全部至多还需 {left}",
+        "step": "步",
+        "outcome": "{status}：共 {epochs} 轮，最佳为第 {best} 轮，结束原因：{stopped}"
+        "（stopped by: {result.stopped}）",
+        "no epoch": NOTHING,
+        "metrics": "| | 准确率 | 损失 | 图像数 |",
+        "epoch": EPOCH,
+        "loss": LOSS,
+        "accuracy": ACCURACY,
+        "train": "训练集（训练时）",
+        "train_eval": "训练集（评估）",
+        "val": "验证集",
+        "best": "最佳一轮",
+        "predictions": "测试集图像：预测的类别及其概率，括号中为正确的类别",
+        "predicted class": "预测的类别",
+        "right class": "正确的类别",
+        "images": "次数",
+        "confusions": "最常见的误判：正确 → 预测",
+    },
+    "en": {
+        "demo": "> **Demo data**: this run uses the embedded set `shapes`, not Tiny ImageNet; its "
+        "numbers say nothing about ImageNet. `labcnn data fetch` gets the real images.\n\n",
+        "own": "> **Own pictures**: this run uses the data set `{dataset}`, made from a folder of "
+        "pictures.\n\n",
+        "variant": "**{label}** (`{variant}`)",
+        "run": "{variant}, seed {seed}, experiment `{experiment}`, folder `{folder}`",
+        "parameters": "| parameter | value |",
+        "samples": "{dataset} ({origin}): {classes} classes, {train:,} train, {val:,} validation, "
+        "{test:,} test images",
+        "progress": "epoch {epoch} of {last}",
+        "left": ", all at most {left} more",
+        "step": "step",
+        "outcome": "{result.status}: {result.reason}; best epoch {best} of {epochs}, "
+        "stopped by: {result.stopped}",
+        "no epoch": "none",
+        "metrics": "| | top-1 accuracy | loss | images |",
+        "epoch": "epoch",
+        "loss": "loss",
+        "accuracy": "accuracy",
+        "train": "train, in training",
+        "train_eval": "train, evaluated",
+        "val": "validation",
+        "best": "best epoch",
+        "predictions": "Test images: the predicted class and its probability, the right class in "
+        "brackets",
+        "predicted class": "predicted class",
+        "right class": "right class",
+        "images": "images",
+        "confusions": "Most frequent: right → predicted",
+    },
+}

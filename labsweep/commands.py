@@ -1,6 +1,7 @@
 """The commands of runs: plan, sweep, list, export, delete. Each imports what it needs."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,13 +28,24 @@ Logs = Annotated[Path | None, typer.Option(help="Folder of results. None: report
 
 def read_options(parameters: list[str] | None, **own: Any) -> dict[str, Any]:
     """NAME=VALUE arguments and options together; an option's name isn't a parameter."""
-    from labcnn.request import parse_assignments
-
     given = parse_assignments(parameters or [])
     for name in own:
         if name in given:
             raise ParameterError(f"{name}={given[name]!r}: write it as --{name}")
     return {**given, **own}
+
+
+def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
+    """``["epochs=2", "augment=true"]`` -> ``{"epochs": "2", "augment": "true"}``."""
+    made: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ParameterError(f"{text!r} is not a parameter; write it as name=value")
+        if name in made:
+            raise ParameterError(f"{name} is given twice: {made[name]} and {value}")
+        made[name] = value
+    return made
 
 
 def plan(

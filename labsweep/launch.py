@@ -24,7 +24,7 @@ from labcnn.errors import (
     system_cause,
 )
 from labcnn.files import TEMPORARY, project_root
-from labcnn.training.experiment import require_equal, shared_by_results
+from labcnn.request import require_equal, shared_by_results
 from labsweep.gpus import find_gpus, home_cache, is_apple
 from labsweep.monitor import Display, Monitor, RunPhase, counts
 from labsweep.processes import STARTED_BY

@@ -13,7 +13,7 @@ from labcnn.data import resolve_dataset
 from labcnn.errors import ParameterError
 from labcnn.files import logs_folder, project_root, write_text
 from labcnn.recipe import Recipe, refuse_unknown, validate
-from labcnn.request import RunRequest, parse_value
+from labcnn.request import RunRequest
 from labcnn.runs import NOTEBOOK, RESULT, RunFolder, RunState, State, state
 from labcnn.variants import REPORT_VARIANTS
 
@@ -205,6 +205,24 @@ class Sweep(BaseModel):
     def waiting(self, run: Run) -> Path:
         """The file in which a run's job says whom it waits for, while it does."""
         return self.folder / marker(run.variant, run.seed).with_suffix(".waiting")
+
+
+def parse_value(text: str) -> Any:
+    """The value that ``papermill -p NAME TEXT`` would pass on: a constant, a number or a text.
+
+    But ``007`` stays a text: it may be a name.
+    """
+    constants = {"True": True, "False": False, "None": None}
+    if text in constants:
+        return constants[text]
+    if text.isdecimal() and text != str(int(text)):
+        return text
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    return text
 
 
 def marker(variant: str, seed: int | str) -> Path:

@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 from tiny_folder import tarred, write_tiny, zipped
 
-from labcnn.data import tiny_imagenet
+from labcnn.data import cache, tiny_imagenet
 from labcnn.errors import DataError
 
 
@@ -29,7 +29,7 @@ def refusal(source: Path | str | None) -> str:
     """The one line about ``source``, of which nothing stays."""
     with pytest.raises(DataError) as error:
         tiny_imagenet.fetch(None if source is None else str(source))
-    data = tiny_imagenet.folder().parent
+    data = cache.folder_of(tiny_imagenet.NAME).parent
     assert {p.name for p in data.rglob("*")} <= {"tiny-imagenet-200.lock", "downloads"}
     assert str(error.value).startswith(f"{source or tiny_imagenet.OFFICIAL_URL}: ")
     assert "\n" not in str(error.value)
@@ -56,7 +56,7 @@ def test_a_flipped_bit_is_told_wherever_it_is(tiny: Path, subtests: pytest.Subte
             archive = pack(tiny, kind)
             whole = archive.read_bytes()
             tiny_imagenet.fetch(str(archive), force=True)
-            fingerprint = tiny_imagenet.load().fingerprint
+            fingerprint = cache.load(tiny_imagenet.NAME).fingerprint
             harmless = 0
             # the last places are in the checksum that stands at the end
             last = range(len(whole) - 8, len(whole))
@@ -68,7 +68,7 @@ def test_a_flipped_bit_is_told_wherever_it_is(tiny: Path, subtests: pytest.Subte
                     harmless += 1  # in a time, or in what fills a last byte
                 except DataError as error:
                     assert "\n" not in str(error)
-                assert tiny_imagenet.load().fingerprint == fingerprint
+                assert cache.load(tiny_imagenet.NAME).fingerprint == fingerprint
             assert harmless <= most_harmless
 
 

@@ -26,7 +26,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def folder(tiny: Path) -> Path:
     """A prepared data set."""
     assert tiny_imagenet.fetch(str(tiny))
-    return tiny_imagenet.folder()
+    return cache.folder_of(tiny_imagenet.NAME)
 
 
 def cut(path: Path) -> None:
@@ -65,10 +65,10 @@ def test_damage_is_noticed_when_loaded(
         with subtests.test(words):
             shutil.rmtree(folder)
             shutil.copytree(tmp_path / "whole", folder)
-            tiny_imagenet.load()
+            cache.load(tiny_imagenet.NAME)
             damage(folder / name)
             with pytest.raises(DataError) as error:
-                tiny_imagenet.load()
+                cache.load(tiny_imagenet.NAME)
             message = str(error.value)
             assert message.startswith(str(folder)) and "\n" not in message
             assert words in message and message.endswith("; run `labcnn data fetch --force`")
@@ -94,7 +94,7 @@ def test_a_folder_of_format_1_is_taken_as_it_is(folder: Path) -> None:
         "sizes": {f"{name}.npy": array.nbytes + 128 for name, array in arrays.items()},
     }  # fmt: skip
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    data = tiny_imagenet.load()
+    data = cache.load(tiny_imagenet.NAME)
     assert data.fingerprint == digest.hexdigest() and data.class_names == ("cat", "dog")
     assert np.array_equal(data.train.images, images[:4])
     assert data.test.labels.tolist() == [0, 1]
@@ -104,21 +104,21 @@ def test_a_copy_is_checked_once_then_remembered(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is remembered holds for these very files; a file made of others' isn't one of them."""
-    before = tiny_imagenet.load().fingerprint
+    before = cache.load(tiny_imagenet.NAME).fingerprint
     copy = tmp_path / "copy" / folder.name
     shutil.copytree(folder, copy, copy_function=shutil.copyfile)
     monkeypatch.setenv("LABCNN_DATA", str(copy.parent))
     remembered = (copy / cache.CHECKED).read_bytes()
-    assert tiny_imagenet.load().fingerprint == before
+    assert cache.load(tiny_imagenet.NAME).fingerprint == before
     assert (copy / cache.CHECKED).read_bytes() != remembered
     stamp = (copy / cache.CHECKED).stat().st_mtime_ns
-    assert tiny_imagenet.load().fingerprint == before
+    assert cache.load(tiny_imagenet.NAME).fingerprint == before
     assert (copy / cache.CHECKED).stat().st_mtime_ns == stamp
 
 
 def test_a_write_into_the_loaded_arrays_never_reaches_the_disk(folder: Path) -> None:
     before = (folder / "train_images.npy").read_bytes()
-    tiny_imagenet.load().train.images[:] = 0
+    cache.load(tiny_imagenet.NAME).train.images[:] = 0
     assert (folder / "train_images.npy").read_bytes() == before
 
 
@@ -126,11 +126,12 @@ def test_a_write_into_the_loaded_arrays_never_reaches_the_disk(folder: Path) -> 
 #: the second and so on, until none is left; prints each exit code and what is prepared then.
 KILLED = """
 import os, sys
-from labcnn.data import tiny_imagenet
+from labcnn.data import cache, tiny_imagenet
+folder = str(cache.folder_of(tiny_imagenet.NAME))
 def fetch(left):
     def count(event, arguments):
         nonlocal left
-        if event in ("os.rename", "os.remove") and str(tiny_imagenet.folder()) in str(arguments):
+        if event in ("os.rename", "os.remove") and folder in str(arguments):
             left -= 1
             if left < 0:
                 os._exit(9)
@@ -143,7 +144,8 @@ while code == 9:
         fetch(kills)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    found = tiny_imagenet.load().fingerprint if tiny_imagenet.prepared() else None
+    is_there = cache.is_prepared(tiny_imagenet.NAME)
+    found = cache.load(tiny_imagenet.NAME).fingerprint if is_there else None
     print(code, found, flush=True)
     kills += 1
 """
@@ -151,11 +153,11 @@ while code == 9:
 
 def test_a_fetch_killed_at_any_change_leaves_no_false_proof(tiny: Path, folder: Path) -> None:
     """Whole or not prepared, never in between; and the next fetch works."""
-    old = tiny_imagenet.load().fingerprint
+    old = cache.load(tiny_imagenet.NAME).fingerprint
     shutil.copy(tiny / "val/images/val_0.JPEG", tiny / "val/images/val_1.JPEG")
     said = subprocess.check_output([sys.executable, "-c", KILLED, str(tiny)], text=True)
     codes, found = zip(*(line.split() for line in said.splitlines()), strict=True)
-    new = tiny_imagenet.load().fingerprint
+    new = cache.load(tiny_imagenet.NAME).fingerprint
     assert set(codes) == {"9", "0"} and len(codes) > 6
     assert set(found) == {old, "None", new} and old != new
     assert [p.name for p in folder.parent.iterdir() if p.name.endswith(".new")] == []
@@ -172,7 +174,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tiny: Path) -> None:
         encoding="utf-8",
     )
     assert done.returncode == 2
-    data = tiny_imagenet.folder().parent
+    data = cache.folder_of(tiny_imagenet.NAME).parent
     assert done.stderr.startswith(f"labcnn: {data}") and "File too large; make room" in done.stderr
     assert done.stderr.count("\n") == 1
     assert [path.name for path in data.iterdir()] == ["tiny-imagenet-200.lock"]
@@ -184,4 +186,4 @@ def test_two_fetches_at_once_do_the_work_once(tiny: Path) -> None:
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted(process.communicate()[0].strip() for process in both)
     assert said == ["False", "True"]
-    assert len(tiny_imagenet.load().train) > 0
+    assert len(cache.load(tiny_imagenet.NAME).train) > 0

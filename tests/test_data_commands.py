@@ -11,7 +11,7 @@ from tiny_folder import WNIDS, write_tiny, zipped
 from typer.testing import CliRunner, Result
 
 from labcnn.cli import data_app
-from labcnn.data import Origin, origin, tiny_imagenet
+from labcnn.data import Origin, cache, origin, tiny_imagenet
 from labcnn.errors import DataError
 
 
@@ -49,7 +49,12 @@ def test_status_fetch_status(tiny: Path, tmp_path: Path) -> None:
     (downloads / "tiny-imagenet-200.zip").write_bytes(b"12345")
     status = labcnn_data("status")
     assert status.exit_code == 0
-    for part in (tiny_imagenet.load().fingerprint, "12 train", "subset", str(tmp_path / "data")):
+    for part in (
+        cache.load(tiny_imagenet.NAME).fingerprint,
+        "12 train",
+        "subset",
+        str(tmp_path / "data"),
+    ):
         assert part in status.stdout
     assert "tiny-imagenet-200.zip: 5 bytes (may be deleted)" in status.stdout
 
@@ -64,7 +69,7 @@ def test_status_says_official_or_how_a_set_differs(
     assert "(subset: the official data has 200 classes x 500 train" in labcnn_data("status").stdout
     monkeypatch.setattr(tiny_imagenet, "OFFICIAL_COUNTS", (3, 4, 2))
     assert "as many, but other images, labels or classes)" in labcnn_data("status").stdout
-    ours = tiny_imagenet.load().fingerprint
+    ours = cache.load(tiny_imagenet.NAME).fingerprint
     assert origin(tiny_imagenet.NAME, ours) is Origin.OTHER
     monkeypatch.setattr(tiny_imagenet, "OFFICIAL_FINGERPRINT", ours)
     assert "6 test images (official)" in labcnn_data("status").stdout
@@ -112,8 +117,12 @@ def test_a_data_folder_that_may_not_be_written_or_read_is_one_line(
     assert list(data.iterdir()) == []
     data.chmod(0o700)
     tiny_imagenet.fetch(str(tiny))
-    meta = tiny_imagenet.folder() / "meta.json"
-    for path in (tiny_imagenet.folder() / "train_labels.npy", meta, tiny_imagenet.folder()):
+    meta = cache.folder_of(tiny_imagenet.NAME) / "meta.json"
+    for path in (
+        cache.folder_of(tiny_imagenet.NAME) / "train_labels.npy",
+        meta,
+        cache.folder_of(tiny_imagenet.NAME),
+    ):
         path.chmod(0)
         named = meta if path.is_dir() else path
         assert says("status") == f"{named}: Permission denied"
@@ -133,7 +142,7 @@ def test_fetch_again_does_nothing_unless_forced(tiny: Path) -> None:
 
 def test_a_damaged_file_is_named_until_it_is_fetched_anew(tiny: Path) -> None:
     labcnn_data("fetch", "--from", tiny)
-    (tiny_imagenet.folder() / "train_images.npy").write_bytes(b"")
+    (cache.folder_of(tiny_imagenet.NAME) / "train_images.npy").write_bytes(b"")
     assert "train_images.npy" in fails("status")
     assert "train_images.npy" in fails("fetch")
     assert labcnn_data("fetch", "--from", tiny, "--force").exit_code == 0

@@ -15,11 +15,18 @@ import torch
 from nbformat.v4 import new_code_cell
 
 from labcnn.errors import ParameterError
+from labcnn.explore import (
+    Trials,
+    activation_scales,
+    add_stage_dropout,
+    reestimate_norm,
+)
 from labcnn.files import project_root
 from labcnn.models import ConvNet
 from labcnn.notebook import assigned_names
-from labcnn.training.probes import Trials, activation_scales, add_stage_dropout, read_dropout_study
-from labcnn.variants import Variant
+from labcnn.training.hardware import choose_hardware
+from labcnn.variants import Variant, get_variant
+from labreport.dropout_study import read_dropout_study
 
 NOTEBOOK = project_root() / "notebooks" / "explore.ipynb"
 #: As many steps as at the defaults, on fewer images: with fewer steps, not every seed shows it all.
@@ -161,6 +168,41 @@ def test_scales_are_those_of_the_blocks_and_measuring_moves_nothing() -> None:
         expected.append(y.square().mean().sqrt().item())
     assert found["scale"].tolist() == pytest.approx(expected, rel=1e-5)
     assert found["stage"].tolist() == found["block"].tolist() == [1, 2, 3, 4]
+
+
+def test_statistics_taken_anew_are_those_of_the_inputs():
+    """Of known inputs: the mean over batches of their means and variances, with dropout off."""
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(2, momentum=0.3)
+    model = torch.nn.Sequential(torch.nn.Dropout(0.5), norm)
+    inputs = [
+        torch.randn(6, 2, 4, 4) * torch.tensor([2.0, 5.0]).view(1, 2, 1, 1) + k for k in (1, 4)
+    ]
+    hardware = choose_hardware("cpu", "fp32", 1)
+    reestimate_norm(model, inputs, hardware)
+    flat = [x.transpose(0, 1).flatten(1) for x in inputs]
+    torch.testing.assert_close(norm.running_mean, sum(x.mean(1) for x in flat) / 2)
+    torch.testing.assert_close(norm.running_var, sum(x.var(1) for x in flat) / 2)
+    assert norm.momentum == 0.3 and not any(module.training for module in model.modules())
+    reestimate_norm(
+        model, inputs, hardware, dropout=True
+    )  # at rate 0.5 the variance doubles, or so
+    assert (norm.running_var > 1.5 * sum(x.var(1) for x in flat) / 2).all()
+
+
+def test_a_net_with_statistics_of_one_batch_answers_as_it_did_in_training_on_it():
+    torch.manual_seed(0)
+    model = ConvNet(get_variant("mid_all"), 4, 4).double()
+    x = torch.randn(64, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        trained = model.train()(x)
+        for module in model.modules():  # whatever they were
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.fill_(7)
+        reestimate_norm(model, [x], choose_hardware("cpu", "fp64", 1))
+        evaluated = model(x)
+    # n / (n - 1) apart: running variances are unbiased, those of a batch aren't
+    torch.testing.assert_close(evaluated, trained, rtol=0.02, atol=0.002)
 
 
 def test_dropout_after_a_stage_is_what_leaves_it() -> None:

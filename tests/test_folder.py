@@ -19,9 +19,8 @@ from typer.testing import CliRunner
 
 from labcnn.cli import app
 from labcnn.data import Origin, cache, load_dataset, origin, resolve_dataset, tiny_imagenet
-from labcnn.data.pictures import read_picture
+from labcnn.data.folder import read_picture
 from labcnn.errors import DataError, LabError, ParameterError, RunError
-from labcnn.notebook import describe_request
 from labcnn.recipe import Recipe, defaults
 from labcnn.runs import load_runs
 from labcnn.training.trainer import fit
@@ -29,6 +28,7 @@ from labreport import tables
 from labreport.build import build_report
 from labreport.facts import Facts
 from labreport.figures import ranking
+from labreport.one_run import describe_request
 from labreport.study import load_study
 from labreport.verdicts import judge_claims
 

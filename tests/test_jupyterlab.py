@@ -53,7 +53,7 @@ SHORT = {**SMALL, "epochs": 1, "width": 4, "fraction": 0.04}
 #: The notebooks that train no run; by their names, values that make them small.
 OTHERS = sorted({p.name for p in NOTEBOOKS.glob("*.ipynb")} - {"train.ipynb"})
 VALUES = {"explore.ipynb": {"fraction": 0.1, "epochs": 1}}
-READ, TRAIN = "request = read_request()", "result = train(request, data)"
+READ, TRAIN = "request = read_request()", "result = train(request, data, watch(request))"
 OWN = """from labcnn import Variant, register
 register("short_gelu", Variant("short", norm=True, activation="gelu"))"""
 COMPARE = """from labreport.compare import compare

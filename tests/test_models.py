@@ -7,6 +7,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from labcnn.models import ConvNet, DoubleConv, model_size
+from labcnn.runs import ModelSize
 from labcnn.variants import VARIANTS, get_variant
 
 BASELINES = {name: f"{name.split('_')[0]}_baseline" for name in VARIANTS}
@@ -147,7 +148,9 @@ def expected_size(name, width, classes):
             if variant.residual and before != after:
                 convolution(before, after, 1, size)
             before = after
-    return parameters + before * classes + classes, flops + 2 * before * classes
+    return ModelSize(
+        parameters=parameters + before * classes + classes, flops=flops + 2 * before * classes
+    )
 
 
 def test_counted_size_is_the_one_by_hand():

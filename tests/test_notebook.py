@@ -1,4 +1,4 @@
-"""What the notebooks' cells show, in the order they are written in and in any other."""
+"""The steps of a run as a notebook's cells ask for them, in their order and in any other."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from labcnn import notebook
 from labcnn.files import project_root
 from labcnn.request import RunRequest
 from labcnn.training import trainer
@@ -53,13 +52,20 @@ def run(sources: list[str], folder: Path) -> list[str]:
 def test_cells_out_of_order_and_changed_parameters_end_in_one_line(
     tmp_path: Path, logs: Path
 ) -> None:
-    parameters, request, data, network, train, table, *_ = cells()
+    own = tmp_path / "own.py"
+    own.write_text("print('own.py was run')\n")
+    parameters, request, data, network, train, table, *_ = cells(
+        **{"variants_file = None": f"variants_file = {str(own)!r}"}
+    )
     changed = parameters.replace("short_norm", "short_baseline")
     order = [
         "import labcnn.notebook", train, request, parameters, network, request, network, data,
         train, changed, train, table, request, table,
     ]  # fmt: skip
     said = run(order, tmp_path)
+    assert ["own.py was run" in each for each in said] == [
+        k in (5, 12) for k in range(len(order))
+    ]  # by the cells that read the request, not by each that checks it
     assert said[1] == (
         "RunError: request isn't there yet: first run the cell with `request = read_request()`, "
         "and those above it (Run > Run All Above Selected Cell)"
@@ -74,7 +80,7 @@ def test_cells_out_of_order_and_changed_parameters_end_in_one_line(
     assert said[10:12] == [stale, stale]
     assert said[13].startswith("RunError: short_baseline seed 0 of ")
     assert said[13].endswith(
-        "no result yet: first run the cell with `result = train(request, data)`"
+        "no result yet: first run the cell with `result = train(request, data, watch(request))`"
     )
     assert [path.parent.parent.name for path in logs.rglob("result.json")] == ["short_norm"]
 
@@ -115,15 +121,3 @@ def test_a_watcher_sees_every_step_and_a_stop_costs_no_epoch(small_data, capsys)
     assert lines[0].startswith("Resuming after epoch 1")
     assert lines[1].split()[0] == "epoch"  # the table begins at epoch 1, also of a resumed run
     assert [line.split()[0] for line in lines[2:]] == ["1", "2", "3"]
-
-
-def test_demo_data_is_named_and_a_run_without_a_best_epoch_says_so(small_data) -> None:
-    wild = request(variant="short_baseline", learning_rate=100.0, batch_size=2, epochs=1)
-    assert fit(wild, small_data).best_epoch is None
-    table = notebook.tabulate_result(wild).data
-    assert "发散：共 1 轮，最佳为第 — 轮" in table and table.count("\n| ") == 5
-    assert "演示数据" in notebook.describe_request(wild).data
-    english = notebook.tabulate_result(wild.model_copy(update={"language": "en"})).data
-    assert "diverged" in english and "best epoch none of 1" in english
-    real = notebook.describe_request(request(dataset="tiny-imagenet-200", language="en")).data
-    assert "Demo data" not in real and "| parameter | value |" in real

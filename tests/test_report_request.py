@@ -9,9 +9,9 @@ import pytest
 from labcnn.errors import ParameterError
 from labcnn.files import project_root
 from labcnn.notebook import assigned_names
-from labcnn.request import parse_value
 from labreport.request import ReportRequest
 from labreport.title_block import TitleBlock
+from labsweep.sweep import parse_value
 
 
 def test_the_notebook_has_the_requests_parameters_and_the_title_blocks() -> None:

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from labcnn.errors import ParameterError
 from labcnn.notebook import assigned_names
-from labcnn.request import parse_assignments, parse_value
 from labcnn.runs import HISTORY, PREDICTIONS
 from labcnn.variants import REPORT_VARIANTS
+from labsweep.commands import parse_assignments
 from labsweep.monitor import Display, Monitor, RunPhase
-from labsweep.sweep import Run, Sweep
+from labsweep.sweep import Run, Sweep, parse_value
 
 
 def sweep_in(folder: Path, **options: Any) -> Sweep:

@@ -38,15 +38,17 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fetch(source: Path | str) -> OfficialData:
     assert tiny_imagenet.fetch(str(source), force=True)
-    return tiny_imagenet.load()
+    return cache.load(tiny_imagenet.NAME)
 
 
 def refusal(source: Path) -> str:
     """The one line about ``source``, which leaves nothing behind that counts as prepared."""
     with pytest.raises(DataError) as error:
         tiny_imagenet.fetch(str(source))
-    assert not tiny_imagenet.prepared()
-    assert [p.name for p in tiny_imagenet.folder().parent.iterdir()] == ["tiny-imagenet-200.lock"]
+    assert not cache.is_prepared(tiny_imagenet.NAME)
+    assert [p.name for p in cache.folder_of(tiny_imagenet.NAME).parent.iterdir()] == [
+        "tiny-imagenet-200.lock"
+    ]
     message = str(error.value)
     assert message.startswith(f"{source}: ") and "\n" not in message
     return message

@@ -18,6 +18,7 @@ from labcnn.data.batches import Batches, channel_statistics
 from labcnn.data.splits import Split
 from labcnn.errors import ParameterError, RunError
 from labcnn.models import ConvNet
+from labcnn.request import start_run
 from labcnn.runs import (
     EXPERIMENT,
     GRADIENT_COLUMNS,
@@ -26,12 +27,10 @@ from labcnn.runs import (
     load_runs,
 )
 from labcnn.training import hardware
+from labcnn.training.checkpoint import gradient_norms, tag
 from labcnn.training.evaluate import Evaluation, evaluate, judge
-from labcnn.training.experiment import start_run
 from labcnn.training.hardware import choose_hardware
-from labcnn.training.journal import tag
 from labcnn.training.optimizers import BestEpoch, Decay
-from labcnn.training.probes import gradient_norms, reestimate_norm
 from labcnn.training.trainer import fit
 
 CPU = torch.device("cpu")
@@ -375,39 +374,3 @@ def test_probing_gradients_does_not_move_the_training(small_data):
     assert all(p.grad is None for p in model.parameters())
     assert len(rows) == 1 + 24 + 3 + 1  # stem, convolutions, projections, head
     assert pd.DataFrame(rows).stage.is_monotonic_increasing
-
-
-def test_statistics_taken_anew_are_those_of_the_inputs():
-    """Of known inputs: the mean over batches of their means and variances, with dropout off."""
-    torch.manual_seed(0)
-    norm = torch.nn.BatchNorm2d(2, momentum=0.3)
-    model = torch.nn.Sequential(torch.nn.Dropout(0.5), norm)
-    inputs = [
-        torch.randn(6, 2, 4, 4) * torch.tensor([2.0, 5.0]).view(1, 2, 1, 1) + k for k in (1, 4)
-    ]
-    hardware = choose_hardware("cpu", "fp32", 1)
-    reestimate_norm(model, inputs, hardware)
-    flat = [x.transpose(0, 1).flatten(1) for x in inputs]
-    torch.testing.assert_close(norm.running_mean, sum(x.mean(1) for x in flat) / 2)
-    torch.testing.assert_close(norm.running_var, sum(x.var(1) for x in flat) / 2)
-    assert norm.momentum == 0.3 and not any(module.training for module in model.modules())
-    reestimate_norm(
-        model, inputs, hardware, dropout=True
-    )  # at rate 0.5 the variance doubles, or so
-    assert (norm.running_var > 1.5 * sum(x.var(1) for x in flat) / 2).all()
-
-
-def test_a_net_with_statistics_of_one_batch_answers_as_it_did_in_training_on_it():
-    torch.manual_seed(0)
-    recipe = request(variant="mid_all", dropout_rate=0.0).recipe
-    model = ConvNet(recipe.network, 4, 4, recipe.dropout_rate).double()
-    x = torch.randn(64, 3, 64, 64, dtype=torch.float64)
-    with torch.no_grad():
-        trained = model.train()(x)
-        for module in model.modules():  # whatever they were
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.fill_(7)
-        reestimate_norm(model, [x], choose_hardware("cpu", "fp64", 1))
-        evaluated = model(x)
-    # n / (n - 1) apart: running variances are unbiased, those of a batch aren't
-    torch.testing.assert_close(evaluated, trained, rtol=0.02, atol=0.002)

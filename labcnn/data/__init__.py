@@ -23,11 +23,8 @@ def resolve_dataset(given: str | float) -> str:
     """The name of the data set that a user means.
 
     ``auto`` is Tiny ImageNet where it is prepared, else ``shapes``; a folder of pictures is
-    prepared, unless it is unchanged since (``own-<its name>``); a name stays.
-
-    Parameters
-    ----------
-    given : a name or a folder; a number is the name of a folder, as papermill passes it on.
+    prepared, unless it is unchanged since (``own-<its name>``); a name stays. A number is the name
+    of a folder, as papermill passes it on.
 
     Raises
     ------
@@ -38,7 +35,7 @@ def resolve_dataset(given: str | float) -> str:
     """
     name = str(given)
     if name == "auto":
-        return tiny_imagenet.NAME if tiny_imagenet.prepared() else "shapes"
+        return tiny_imagenet.NAME if cache.is_prepared(tiny_imagenet.NAME) else "shapes"
     path = Path(name)
     with suppress(RuntimeError):  # there is no home folder
         path = path.expanduser()
@@ -55,7 +52,6 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
 
     Parameters
     ----------
-    name : as in a recipe.
     fraction : the part of the official training images that is used, in (0, 1]; train and
         validation shrink alike, the test set stays whole.
 

@@ -20,9 +20,9 @@ STATISTICS_IMAGES = 5000
 def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel, 3 and 3, on the scale 0-255.
 
-    Taken from at most :data:`STATISTICS_IMAGES` images, evenly spaced over the split. Counts how
-    often each of the 256 values occurs: a tenth of the time and memory of pixels as float64.
+    Taken from at most :data:`STATISTICS_IMAGES` images, evenly spaced over the split.
     """
+    # counts how often each of the 256 values occurs: a tenth of the time and memory of float64
     rows = split.indices
     rows = rows[:: max(1, -(-len(rows) // STATISTICS_IMAGES))]
     counts = np.zeros((3, 256), np.int64)
@@ -38,11 +38,8 @@ def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
 class Batches:
     """One split's images as batches.
 
-    Parameters
-    ----------
-    split : the images; on a CPU they stay where they are, an accelerator gets a copy as uint8.
-    mean, std : per channel, on the scale 0-255.
-    device : where batches are made.
+    On a CPU the images stay where they are, an accelerator gets a copy as uint8. ``mean`` and
+    ``std`` are per channel, on the scale 0-255.
     """
 
     def __init__(self, split: Split, mean: Tensor, std: Tensor, device: torch.device) -> None:
@@ -133,12 +130,8 @@ class Batches:
         to :data:`MAX_SHIFT` of 64 pixels; a shift fills with the mean colour.
 
         Everything random is drawn before the first batch, so that the batches from ``start`` on
-        are those of an epoch that began at 0, and no step waits for the device.
-
-        Parameters
-        ----------
-        size : height and width of the images given.
-        start : batches to leave out at the beginning.
+        are those of an epoch that began at 0, and no step waits for the device. ``size`` is the
+        height and width of the images given.
         """
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.rows), generator=generator)

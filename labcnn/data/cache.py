@@ -106,13 +106,7 @@ def find(path: Path) -> os.stat_result | None:
 
 
 def load(name: str) -> OfficialData:
-    """A prepared data set, memory-mapped.
-
-    Raises
-    ------
-    DataError
-        It isn't prepared, or a file was cut or changed since; says what to do.
-    """
+    """A prepared data set, memory-mapped; a :class:`DataError` says what to do if there is none."""
     folder = folder_of(name)
     if not is_prepared(name):
         remedy = "give the folder of its pictures: dataset=FOLDER"
@@ -223,12 +217,7 @@ def read_arrays(folder: Path) -> OfficialData:
     """The prepared data set of ``folder``, memory-mapped.
 
     All of its content is checked (seconds) if a file was changed since the last time, by its size
-    or time of change: after a copy of the folder, say.
-
-    Raises
-    ------
-    DataError
-        Names a file that is missing, cut or changed.
+    or time of change. A :class:`DataError` names a file that is missing, cut or changed.
     """
     meta = read_meta(folder)
     for name, size in meta.sizes.items():
@@ -288,14 +277,8 @@ def _note_checked(folder: Path) -> None:
 def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
     """Check and decode ``files`` into ``fresh``, an empty folder, then move all to ``folder``.
 
-    What stood in ``folder`` before stays until the new arrays are complete, and stays if they
-    never are.
-
-    Raises
-    ------
-    DataError
-        Names up to five broken images and counts them all; or in ``folder`` are other images, of
-        another place.
+    What stood in ``folder`` before stays until the new arrays are complete. A :class:`DataError`
+    names up to five broken images and counts them all; or in ``folder`` are those of another place.
     """
     broken: list[str] = []
     for split, labels in (("train", files.train), ("test", files.test)):
@@ -372,13 +355,9 @@ def _write_images(names: list[str], read: Callable[[str], np.ndarray], path: Pat
 def decode_image(content: bytes) -> np.ndarray:
     """Decode one JPEG file to a 64 x 64 x 3 uint8 array; gray becomes RGB.
 
-    Whatever libjpeg warns of is refused: it would fill what is lost with gray. Damage that leaves
-    as many blocks in the stream as before shows no sign; only the fingerprint tells it.
-
-    Raises
-    ------
-    BrokenImage
-        It is empty, cut, corrupt, no JPEG, or of another size.
+    A :class:`BrokenImage` is empty, cut, corrupt, no JPEG, or of another size. Whatever libjpeg
+    warns of is refused: it would fill what is lost with gray. Damage that leaves as many blocks in
+    the stream as before shows no sign; only the fingerprint tells it.
     """
     import simplejpeg  # needs what `labcnn[train]` installs
 

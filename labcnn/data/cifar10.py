@@ -7,7 +7,7 @@ import numpy as np
 
 from labcnn.data import cache
 from labcnn.data.cache import ImageFiles
-from labcnn.data.pictures import fit_picture
+from labcnn.data.folder import fit_picture
 from labcnn.data.tiny_imagenet import locate
 from labcnn.errors import UNREADABLE, DataError
 
@@ -18,13 +18,8 @@ FOLDER = "cifar-10-batches-py"
 def fetch(source: str | None = None, *, force: bool = False) -> bool:
     """Download, check and decode the data; returns and raises as :func:`cache.prepare`.
 
-    Only the official data is taken: torchvision knows each file's MD5.
-
-    Parameters
-    ----------
-    source : the archive of the Python version, the extracted folder, or the URL of an archive; None
-        downloads the official one.
-    force : do it all again, also if it is prepared.
+    Only the official data is taken: torchvision knows each file's MD5. ``source`` is the archive of
+    the Python version, the extracted folder, or an archive's URL; None downloads the official one.
     """
     from torchvision.datasets import CIFAR10
 

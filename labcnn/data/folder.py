@@ -1,4 +1,7 @@
-"""One's own pictures: a folder of class folders, decoded once and found by its name afterwards."""
+"""One's own pictures: a folder of class folders, decoded once and found by its name afterwards.
+
+And how a picture of any size and format becomes what the nets take.
+"""
 
 import hashlib
 import re
@@ -7,15 +10,17 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from labcnn.data import cache
 from labcnn.data.cache import BrokenImage, ImageFiles, list_some
-from labcnn.data.pictures import read_picture
-from labcnn.data.splits import SPLIT_SEED
-from labcnn.errors import DataError
+from labcnn.data.splits import IMAGE_SHAPE, SPLIT_SEED
+from labcnn.errors import UNREADABLE, DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 SPLITS = ("train", "val", "test")
 #: Part of each class that becomes the test set, and of the rest validation, where none is given.
@@ -43,12 +48,8 @@ def prepare_folder(path: Path) -> str:
     The folder has a folder for each class, or ``train``, ``val`` and ``test`` that have. A fifth of
     each class of ``train``, by the split's own seed, becomes the test set where there is no
     ``test``, and a fifth of the rest validation where there is no ``val``. Each picture is made
-    64 x 64 by :func:`labcnn.data.pictures.read_picture`.
-
-    Raises
-    ------
-    DataError
-        Names what isn't as it should be: pictures that are broken or in no class, too few of them.
+    64 x 64 by :func:`read_picture`. A :class:`DataError` names pictures that are broken or in no
+    class, or classes with too few.
     """
     if any((place / "wnids.txt").exists() for place in (path, *path.glob("*/"))):
         raise DataError(
@@ -185,3 +186,48 @@ def _choose_images(root: Path, found: Found) -> ImageFiles:
 
     names = tuple(classes)
     return ImageFiles(read, names, names, train | val, test, len(val))
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """One picture as 64 x 64 x 3, uint8; of an animation, the first frame.
+
+    It is turned as its camera says (EXIF), then made by :func:`fit_picture`. A :class:`DataError`:
+    it is missing, or no picture that Pillow can read to its end.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            return fit_picture(ImageOps.exif_transpose(file))
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such picture") from None
+    except (*UNREADABLE, Image.DecompressionBombError, SyntaxError) as error:
+        reason = str(error).removesuffix(f" {str(path)!r}")
+        raise DataError(f"{path}: no picture that can be read ({reason})") from None
+
+
+def fit_picture(picture: "Picture") -> np.ndarray:
+    """A Pillow image as 64 x 64 x 3, uint8.
+
+    The rule: 16 bits per channel become 8 (0-65535 to 0-255). What is transparent is laid on
+    white. Gray, palette and CMYK become RGB, as Pillow converts them; a colour profile isn't
+    applied. The largest square in the middle is cut out and scaled to 64 x 64 (bicubic,
+    antialiased; a smaller one is enlarged). A ValueError: its values have no range that is known,
+    32 bits per channel or numbers with a point.
+    """
+    from PIL import Image, ImageOps
+
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65_535:
+            raise ValueError("more than 16 bits per channel")
+        eight = np.rint(values / 257).astype(np.uint8)
+        eight[values == picture.info.get("transparency", -1)] = 255
+        picture = Image.fromarray(eight)
+    if picture.mode == "F":
+        raise ValueError("numbers with a point, whose range isn't known")
+    if {"A", "a"} & set(picture.getbands()) or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    height, width, _ = IMAGE_SHAPE
+    return np.array(ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.BICUBIC))

@@ -38,24 +38,9 @@ EXPECTED = (
 MOST_BYTES, MOST_BYTES_TOGETHER, MOST_FILES = 2**25, 2**30, 2**19
 
 
-def folder() -> Path:
-    """Where the decoded arrays are, or will be."""
-    return cache.folder_of(NAME)
-
-
 def downloads_folder() -> Path:
     """Where the official archives are kept."""
     return data_folder() / "downloads"
-
-
-def prepared() -> bool:
-    """Whether the decoded arrays are there; a :class:`DataError` where that can't be seen."""
-    return cache.is_prepared(NAME)
-
-
-def load() -> OfficialData:
-    """The prepared data, memory-mapped; its test split is the official val data."""
-    return cache.load(NAME)
 
 
 def describe(data: OfficialData) -> str:
@@ -72,11 +57,8 @@ def describe(data: OfficialData) -> str:
 def fetch(source: str | None = None, *, force: bool = False) -> bool:
     """Download, check and decode the data; returns and raises as :func:`cache.prepare`.
 
-    Parameters
-    ----------
-    source : an archive, an extracted folder, or the URL of an archive; None downloads the
-        official one.
-    force : do it all again, also if it is prepared.
+    ``source`` is an archive, an extracted folder, or an archive's URL; None downloads the official
+    one. ``force``: also if it is prepared.
     """
     if source is not None and not source.strip():
         raise DataError(f"--from {source!r} names nothing; valid: a path or a URL")
@@ -84,7 +66,7 @@ def fetch(source: str | None = None, *, force: bool = False) -> bool:
         NAME,
         source or OFFICIAL_URL,
         lambda work: _find_images(_read(source, work)),
-        lambda: prepared() and not force,
+        lambda: cache.is_prepared(NAME) and not force,
     )
 
 
@@ -156,11 +138,8 @@ class Member(NamedTuple):
 def _read_members(members: Iterable[Member]) -> dict[str, bytes]:
     """The files by name, in memory: nothing is written anywhere.
 
-    Raises
-    ------
-    DataError
-        The archive is cut, damaged or packed in a way that Python can't unpack, or has a member
-        that is no part of a data set.
+    A :class:`DataError` for an archive that is cut or damaged, or a member that is no part of a
+    data set.
     """
     contents: dict[str, bytes] = {}
     place, together = "its list of files", 0
@@ -278,12 +257,7 @@ def _find_images(contents: dict[str, bytes]) -> ImageFiles:
     """Find classes, images and labels, in every layout that people have.
 
     Classes are those of ``wnids.txt`` that have images, in the order of ``wnids.txt``; images are
-    ordered by class, then file name.
-
-    Raises
-    ------
-    DataError
-        Says what was expected where, or names the classes on which the parts disagree.
+    ordered by class, then file name. A :class:`DataError` says what was expected where.
     """
     root = _find_root(contents)
     inside = [name for name in contents if name.startswith(root)]
@@ -291,8 +265,7 @@ def _find_images(contents: dict[str, bytes]) -> ImageFiles:
     wnids = tuple(dict.fromkeys(_decode_text(files, "wnids.txt").split()))
     lines = _decode_text(files, "words.txt").splitlines()
     words = dict(line.split("\t", 1) for line in lines if "\t" in line)
-    train = _find_in_class_folders(files, "train")
-    test = _find_in_class_folders(files, "val") | _find_in_annotations(files)
+    train, test = _find_in_split(files, "train"), _find_in_split(files, "val")
     present = {wnid for wnid, _ in (*train, *test)}
     if unknown := present - set(wnids):
         raise DataError(f"classes not in wnids.txt: {list_some(sorted(unknown))}")
@@ -329,43 +302,35 @@ def _decode_text(files: dict[str, bytes], name: str) -> str:
         raise DataError(f"{name} isn't UTF-8 text") from None
 
 
-def _list_images(names: Iterable[str], place: str) -> Iterator[tuple[str, ...]]:
-    """The parts below ``place`` of each JPEG file's name."""
-    for path in map(PurePosixPath, names):
-        is_jpeg = path.suffix.lower() in (".jpeg", ".jpg")
-        # macOS leaves ._x.JPEG beside x.JPEG
-        if is_jpeg and not path.name.startswith("._") and path.is_relative_to(place):
-            yield path.relative_to(place).parts
+def _find_in_split(files: dict[str, bytes], split: str) -> Found:
+    """Images at ``<split>/<wnid>/x.JPEG`` and ``<split>/<wnid>/images/x.JPEG``.
 
-
-def _find_in_class_folders(files: dict[str, bytes], split: str) -> Found:
-    """Images at ``<split>/<wnid>/x.JPEG`` and ``<split>/<wnid>/images/x.JPEG``."""
+    And at ``val/images/x.JPEG``, whose classes ``val/val_annotations.txt`` says.
+    """
     found: Found = {}
-    for parts in _list_images(files, split):
-        match parts:
-            case ("images", _) if split == "val":
-                pass
-            case (wnid, name) | (wnid, "images", name):
-                found.setdefault((wnid, name), "/".join((split, *parts)))
-            case _:
-                place = "/".join((split, *parts))
+    annotated: list[str] = []
+    for place in files:
+        path = PurePosixPath(place)
+        is_jpeg = path.suffix.lower() in (".jpeg", ".jpg")
+        if not is_jpeg or path.name.startswith("._"):  # macOS leaves ._x.JPEG beside x.JPEG
+            continue
+        match path.parts:
+            case ("val", "images", name) if split == "val":
+                annotated.append(name)
+            case (first, wnid, name) | (first, wnid, "images", name) if first == split:
+                found.setdefault((wnid, name), place)
+            case (first, *_) if first == split:
                 raise DataError(f"{place} lies in an unknown place; {EXPECTED}")
-    return found
-
-
-def _find_in_annotations(files: dict[str, bytes]) -> Found:
-    """Images at ``val/images/x.JPEG``, whose classes ``val/val_annotations.txt`` says."""
-    names = ["/".join(parts) for parts in _list_images(files, "val/images")]
-    if not names:
-        return {}
+    if not annotated:
+        return found
     text = _decode_text(files, "val/val_annotations.txt")
     lines = [line.split("\t") for line in text.splitlines()]
     wnids = {line[0]: line[1] for line in lines if len(line) > 1}
-    if unlabelled := sorted(set(names) - set(wnids)):
+    if unlabelled := sorted(set(annotated) - set(wnids)):
         raise DataError(
             f"images of val/images/ not in val_annotations.txt: {list_some(unlabelled)}"
         )
-    return {(wnids[name], name): f"val/images/{name}" for name in names}
+    return found | {(wnids[name], name): f"val/images/{name}" for name in annotated}
 
 
 def _label(found: Found, wnids: tuple[str, ...], split: str) -> dict[str, int]:

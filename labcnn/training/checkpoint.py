@@ -1,6 +1,8 @@
-"""Saving and restoring a run at any step: tensors and plain values only."""
+"""What a run writes while it goes: a checkpoint to go on from, history and gradients' norms."""
 
+import copy
 import io
+import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -8,15 +10,44 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import pandas as pd
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
 
 from labcnn.errors import UNREADABLE, RunError, is_out_of_memory
-from labcnn.files import write_atomically
+from labcnn.files import write_atomically, write_text
+from labcnn.runs import (
+    GRADIENT_COLUMNS,
+    GRADIENTS,
+    HISTORY,
+    HISTORY_COLUMNS,
+    TENSORBOARD,
+    RunFolder,
+)
 
 #: Changes when an older checkpoint can't be read any more.
 FORMAT = 4
 #: Between two checkpoints of one epoch; with a step and the writing it stays under a minute.
 SECONDS_BETWEEN = 40.0
+#: Images of the batch on which the layers' gradients are measured.
+PROBE_SIZE = 128
+#: Columns are apart by tabs, as a browser's Chinese letters aren't as wide as two others; cells of
+#: the wide columns have 8 to 15 letters, of the others fewer.
+HEADERS = {
+    "en": "epoch\ttrain loss/acc\tevaluated acc\tval loss/acc\trate\tseconds\timages/s",
+    "zh": "轮\t训练损失/准确率\t评估时准确率\t验证损失/准确率\t学习率\t秒\t图像/秒",
+}
+LINE = (
+    "{epoch}\t{train_loss:.4f}  {train_accuracy:<7.2%}\t{train_eval_accuracy:<9.2%}\t"
+    "{val_loss:.4f}  {val_accuracy:<7.2%}\t{learning_rate:.3g}\t{seconds:.1f}\t"
+    "{images_per_second:.0f}"
+)
+RESUMES = {
+    "en": "Resuming after epoch {} and {} steps.",
+    "zh": "从检查点继续：已完成 {} 轮又 {} 步。",
+}
 
 
 class Stateful(Protocol):
@@ -30,9 +61,8 @@ class Checkpoint:
 
     Parameters
     ----------
-    path : the file.
-    run : what the run is (its recipe, data and numerics); a checkpoint that says otherwise isn't
-        used. Plain values.
+    run : plain values, the run's recipe, data and numerics; a checkpoint that says otherwise isn't
+        used.
     maker : what else decides the last bits (precision, threads, versions, device); a difference is
         said.
     """
@@ -97,13 +127,7 @@ class Checkpoint:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's content; every byte of it is compared with its checksum.
-
-    Raises
-    ------
-    RunError
-        It is cut short or damaged, isn't a checkpoint, or is of another format.
-    """
+    """A checkpoint's content, compared with its checksums; a :class:`RunError` if it is no good."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         with zipfile.ZipFile(path) as archive:  # torch writes checksums, but doesn't compare them
@@ -119,6 +143,98 @@ def read(path: Path) -> dict[str, Any]:
     if found != FORMAT or not whole:
         raise RunError(f"is of format {found}, this labcnn needs {FORMAT}")
     return content
+
+
+class Journal:
+    """Rows of ``history.csv`` and ``gradients.csv``, rewritten whole after each epoch."""
+
+    def __init__(self, folder: RunFolder, language: str = "en") -> None:
+        self.folder, self.language = folder, language
+        self.history: list[dict[str, Any]] = []
+        self.gradients: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "gradients": self.gradients}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history, self.gradients = state["history"], state["gradients"]
+
+    def add(self, row: dict[str, Any], gradients: list[dict[str, Any]]) -> None:
+        """Add an epoch's row and its layers' norms, write the files and print a line."""
+        if not self.history:
+            print(HEADERS[self.language])
+        self.history.append(row)
+        self.gradients.extend(gradients)
+        self.write()
+        self._add_events(row)
+        print(LINE.format(**row), flush=True)
+
+    def print_history(self, steps: int) -> None:
+        """Of a run that goes on: how far it is, and the lines of all epochs so far."""
+        print(RESUMES[self.language].format(len(self.history), steps))
+        if self.history:
+            lines = [LINE.format(**row) for row in self.history]
+            print("\n".join([HEADERS[self.language], *lines]), flush=True)
+
+    def write(self) -> None:
+        for name, columns, rows in (
+            (HISTORY, HISTORY_COLUMNS, self.history),
+            (GRADIENTS, GRADIENT_COLUMNS, self.gradients),
+        ):
+            table = pd.DataFrame(rows, columns=list(columns))
+            write_text(self.folder.path / name, table.to_csv(index=False, lineterminator="\n"))
+
+    def open_events(self) -> None:
+        """Start TensorBoard's event file anew, with the epochs there are: none, or resumed ones."""
+        target = self.folder.path / TENSORBOARD
+        shutil.rmtree(target, ignore_errors=True)
+        self.events = SummaryWriter(str(target))
+        for row in self.history:
+            self._add_events(row)
+
+    def close(self) -> None:
+        self.events.close()
+
+    def _add_events(self, row: dict[str, Any]) -> None:
+        for column in HISTORY_COLUMNS[1:]:
+            self.events.add_scalar(tag(column), row[column], row["epoch"])
+        self.events.flush()
+
+
+def tag(column: str) -> str:
+    """``val_loss`` -> ``loss/val``, so that TensorBoard draws the losses in one group."""
+    split, _, measure = column.rpartition("_")
+    return f"{measure}/{split}" if measure in ("loss", "accuracy") else column
+
+
+def gradient_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
+    """Euclidean norms of each convolution's and the head's weights and their gradients.
+
+    A row per layer from the stem to the head, with :data:`labcnn.runs.GRADIENT_COLUMNS`, of the
+    probe batch N x 3 x H x W and N. Works in the weights' own type, on a copy in training mode:
+    neither the model's statistics nor the random state of the training moves.
+    """
+    model = copy.deepcopy(model).train()
+    with keep_random_state(x.device), torch.enable_grad():
+        torch.manual_seed(0)
+        F.cross_entropy(model(x), y).backward()
+    return [
+        {
+            "epoch": epoch,
+            "layer": name,
+            "stage": stage_of(name),
+            "gradient_norm": module.weight.grad.norm().item(),
+            "weight_norm": module.weight.detach().norm().item(),
+        }
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.grad is not None
+    ]
+
+
+def stage_of(name: str) -> int:
+    """0 for the stem, 1 to 4 for the stages, 5 for the head, from a layer's name."""
+    top, *rest = name.split(".")
+    return {"stem": 0, "head": 5}[top] if top != "stages" else int(rest[0]) + 1
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

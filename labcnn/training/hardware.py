@@ -90,7 +90,7 @@ def fast_bf16(device: str) -> bool:
     """Whether a device multiplies in bfloat16 faster than in float32: a CPU is timed, in 0.1 s.
 
     Its flags don't tell: with avx512_bf16 an AMD EPYC takes half the time of float32, an Intel Xeon
-    without AMX 1.7 times as long. The ratios met lie far from the limit, so noise decides nothing.
+    without AMX 1.7 times as long.
     """
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -135,10 +135,9 @@ class Code(NamedTuple):
 
 
 def inspect_code() -> Code:
-    """The commit and versions now: call it before training, as commits made later aren't what ran.
+    """The commit and versions now, before training: commits made later aren't what ran.
 
-    A commit counts only if it holds this package: a plain install, or a copy that lies in
-    somebody's own repository, has none.
+    A plain install, or a copy that lies in somebody's own repository, has no commit.
     """
     tracked = _git("ls-files", "--error-unmatch", "--", "labcnn/__init__.py") is not None
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", "labcnn", "notebooks")
@@ -176,9 +175,9 @@ def describe_maker(machine: Machine, code: Code) -> dict[str, Any]:
 class Clock:
     """Counts over all the processes that an interrupted run took.
 
-    ``started`` is the beginning of the first, in ISO 8601; ``seconds`` leaves out the time between
-    them, and what one of them did after its last checkpoint. ``interruptions`` is how many there
-    were before this one; ``earlier`` what they ran on, where it isn't ``machine``.
+    ``started`` is the beginning of the first; ``seconds`` leaves out the time between them, and
+    what one did after its last checkpoint; ``earlier`` is what they ran on, where it isn't
+    ``machine``.
     """
 
     def __init__(self, machine: Machine) -> None:

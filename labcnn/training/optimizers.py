@@ -68,11 +68,8 @@ class Muon(Optimizer):
     would have: what normalisation follows doesn't see their scale, and the rate means the same in
     every layer.
 
-    Parameters
-    ----------
-    groups : each with ``params``, ``lr``, ``momentum`` in (0, 1), ``nesterov``, and
-        ``orthogonal``: whether it is of convolutions that are trained so; others get the plain step
-        of momentum.
+    A group has ``params``, ``lr``, ``momentum`` in (0, 1), ``nesterov`` and ``orthogonal``; without
+    the last, its weights get the plain step of momentum.
     """
 
     def __init__(self, groups: Any) -> None:
@@ -97,12 +94,10 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrix: Tensor, iterations: int = 3) -> Tensor:
-    """About U Vᵀ of the matrix U S Vᵀ, by Newton and Schulz's iteration.
+    """About U Vᵀ of the matrix U S Vᵀ, by Newton and Schulz's iteration, in bfloat16 or float64.
 
-    In bfloat16, which is exact enough for it; a float64 matrix stays float64.
-
-    Five terms with the coefficients of Jordan et al. 2024: they bring singular values near 1 (0.7
-    to 1.2) in few iterations instead of to 1 in many.
+    The coefficients of Jordan et al. 2024 bring singular values near 1 (0.7 to 1.2) in few
+    iterations instead of to 1 in many.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix if matrix.dtype == torch.float64 else matrix.bfloat16()

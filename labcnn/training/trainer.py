@@ -19,21 +19,26 @@ from labcnn.errors import Interrupted, RunError, explain_system_errors
 from labcnn.files import remove_leftovers, write_arrays, write_text
 from labcnn.models import ConvNet, model_size, whiten
 from labcnn.recipe import Recipe
-from labcnn.request import RunRequest
+from labcnn.request import RunRequest, publish, require_equal, start_run, working_folder
 from labcnn.runs import (
     CHECKPOINT,
     NUMERICS,
     PREDICTIONS,
     RESULT,
-    ModelSize,
     RunFolder,
     RunResult,
     Timing,
     require_whole,
 )
-from labcnn.training.checkpoint import Checkpoint, random_state, set_random_state
-from labcnn.training.evaluate import Evaluation, evaluate, judge
-from labcnn.training.experiment import publish, require_equal, start_run, working_folder
+from labcnn.training.checkpoint import (
+    PROBE_SIZE,
+    Checkpoint,
+    Journal,
+    gradient_norms,
+    random_state,
+    set_random_state,
+)
+from labcnn.training.evaluate import Evaluation, evaluate, judge, save_model
 from labcnn.training.hardware import (
     Clock,
     Hardware,
@@ -45,18 +50,13 @@ from labcnn.training.hardware import (
     inspect_code,
     make_provenance,
 )
-from labcnn.training.journal import Journal
 from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
-from labcnn.training.predict import save_model
-from labcnn.training.probes import gradient_norms
 from labcnn.variants import BUILT_IN
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
 STEPS_PER_LOOK = 50
 #: Training images of each class on which each epoch's net is evaluated as validation images are.
 EVALUATED_PER_CLASS = 10
-#: Images of the batch on which the layers' gradients are measured.
-PROBE_SIZE = 128
 FINISHED = {
     "en": "This run is finished: here is its saved result. overwrite=True trains it anew.",
     "zh": "这次运行早已完成，以下是保存的结果；overwrite = True 则重新训练。",
@@ -81,15 +81,7 @@ class Trainer:
     ``resume``, then ``run_epoch`` until ``stopped`` says why training is over, then ``finish``:
     that is what :meth:`train` does. After each of them, and every 40 seconds within an epoch, a
     checkpoint has everything that decides the run's future; a new Trainer goes on from it to the
-    same bits.
-
-    Parameters
-    ----------
-    request : what to train.
-    data : the request's data set.
-    hardware : what computes.
-    folder : gets the run's files.
-    watcher : shows how far it is, if there is one.
+    same bits. ``folder`` gets the run's files.
     """
 
     def __init__(
@@ -266,7 +258,7 @@ class Trainer:
                 seconds_per_epoch=seconds / len(history),
                 images_per_second=harmonic_mean(row["images_per_second"] for row in history),
             ),
-            model=ModelSize(**size._asdict()),
+            model=size,
             provenance=make_provenance(self.data.fingerprint, self.code, self.clock),
         )
 
@@ -364,18 +356,14 @@ def fit(
 ) -> RunResult:
     """Train what ``request`` asks for and save it; of a finished run, return the saved result.
 
-    Parameters
-    ----------
-    request : what to train.
-    data : the request's data set, if it is loaded already.
-    watcher : shows how far the run is.
+    ``data`` is the request's, if it is loaded already.
 
     Raises
     ------
     ParameterError, DataError, RunError
         Before any training: the device, the data or the experiment doesn't fit the request, or
-        another process trains the same run. During it: the disk is full or can't be written, or
-        memory is used up; what is done up to then is kept, and the same request goes on from there.
+        another process trains the same run. During it: disk or memory is used up; what is done up
+        to then is kept, and the same request goes on from there.
     Interrupted
         By Ctrl-C, or the notebook's stop button.
     """
@@ -425,11 +413,7 @@ def require_data(recipe: Recipe, data: ImageData) -> None:
 def load_finished(request: RunRequest) -> RunResult:
     """The result of a finished run; prints that it wasn't trained now.
 
-    Raises
-    ------
-    RunError
-        The finished run has another recipe: names the first field that differs. Or one of its files
-        is damaged.
+    A :class:`RunError` if it has another recipe, or one of its files is damaged.
     """
     result = request.folder.result()
     require_equal(request.experiment_name, result.recipe.shared, request.recipe.shared)

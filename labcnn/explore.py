@@ -1,10 +1,6 @@
-"""Looking inside small nets: their layers' activations and gradients, what normalisation keeps.
-
-And the short trainings of explore.ipynb, after which there is something to see.
-"""
+"""Looking inside small nets: what explore.ipynb measures, and its short trainings."""
 
 import copy
-import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from typing import Annotated, Any
@@ -19,16 +15,13 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from labcnn.data import ImageData, load_dataset
 from labcnn.data.batches import Batches, channel_statistics
-from labcnn.files import project_root
 from labcnn.models import ConvNet, DoubleConv
 from labcnn.recipe import Dataset, defaults, validate
-from labcnn.training.checkpoint import keep_random_state
+from labcnn.training.checkpoint import PROBE_SIZE, keep_random_state, stage_of
 from labcnn.training.evaluate import evaluate
 from labcnn.training.hardware import Hardware, choose_hardware
 from labcnn.variants import Variant
 
-#: Images of the batch on which activations and gradients are measured.
-PROBE_SIZE = 128
 MOMENTUM = 0.9
 SMOOTHED_STEPS = 20
 #: The modes of evaluation, by the names that benchmarks/dropout_norm.json has.
@@ -60,50 +53,11 @@ def activation_scales(model: nn.Module, x: Tensor) -> pd.DataFrame:
     model = copy.deepcopy(model).train()
     for name, module in model.named_modules():
         if isinstance(module, DoubleConv):
-            module.register_forward_hook(partial(note, _stage(name)))
+            module.register_forward_hook(partial(note, stage_of(name)))
     with keep_random_state(x.device), torch.no_grad():
         torch.manual_seed(0)
         model(x)
     return pd.DataFrame(rows)
-
-
-def gradient_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[dict[str, Any]]:
-    """Euclidean norms of each convolution's and the head's weights and their gradients.
-
-    Works in the weights' own type, on a copy in training mode: neither the model's statistics nor
-    the random state of the training moves.
-
-    Parameters
-    ----------
-    x, y : the probe batch, N x 3 x H x W and N.
-    epoch : written into the rows; 0 is before training.
-
-    Returns
-    -------
-    list
-        A row per layer from the stem to the head, with :data:`labcnn.runs.GRADIENT_COLUMNS`.
-    """
-    model = copy.deepcopy(model).train()
-    with keep_random_state(x.device), torch.enable_grad():
-        torch.manual_seed(0)
-        F.cross_entropy(model(x), y).backward()
-    return [
-        {
-            "epoch": epoch,
-            "layer": name,
-            "stage": _stage(name),
-            "gradient_norm": module.weight.grad.norm().item(),
-            "weight_norm": module.weight.detach().norm().item(),
-        }
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.grad is not None
-    ]
-
-
-def _stage(name: str) -> int:
-    """0 for the stem, 1 to 4 for the stages, 5 for the head, from a layer's name."""
-    top, *rest = name.split(".")
-    return {"stem": 0, "head": 5}[top] if top != "stages" else int(rest[0]) + 1
 
 
 def reestimate_norm(
@@ -153,24 +107,6 @@ def add_stage_dropout(model: ConvNet, rate: float) -> ConvNet:
         assert isinstance(stage, nn.Sequential)
         stage.append(nn.Dropout(rate))
     return model
-
-
-def read_dropout_study() -> pd.DataFrame:
-    """The study of benchmarks/dropout_norm.md, on Tiny ImageNet.
-
-    A row per ``place`` of dropout, ``seed``, ``epoch`` and ``mode`` of evaluation, with its
-    ``accuracy``, 0-1.
-    """
-    path = project_root() / "benchmarks" / "dropout_norm.json"
-    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    rows = [
-        {"place": place, "seed": int(seed), "epoch": row["epoch"], "mode": mode, "accuracy": value}
-        for (place, seed), history in ((key.rsplit(", ", 1), rows) for key, rows in runs.items())
-        for row in history
-        for mode, value in row.items()
-        if mode != "epoch"
-    ]
-    return pd.DataFrame(rows)
 
 
 class Trials(BaseModel):

@@ -1,0 +1,45 @@
+"""What the cells of train.ipynb show of a run, in both languages."""
+
+import subprocess
+import sys
+from typing import Any
+
+from labcnn.request import RunRequest
+from labcnn.training.trainer import fit
+from labreport import one_run, words
+
+SMALL = {"variant": "short_norm", "dataset": "shapes", "width": 4, "threads": 1}
+
+
+def request(**given: Any) -> RunRequest:
+    return RunRequest.from_parameters(SMALL | given)
+
+
+def test_demo_data_is_named_and_a_run_without_a_best_epoch_says_so(small_data) -> None:
+    wild = request(variant="short_baseline", learning_rate=100.0, batch_size=2, epochs=1)
+    assert fit(wild, small_data).best_epoch is None
+    table = one_run.tabulate_result(wild).data
+    assert "发散：共 1 轮，最佳为第 — 轮" in table and table.count("\n| ") == 5
+    assert "演示数据" in one_run.describe_request(wild).data
+    english = one_run.tabulate_result(wild.model_copy(update={"language": "en"})).data
+    assert "diverged" in english and "best epoch none of 1" in english
+    real = one_run.describe_request(request(dataset="tiny-imagenet-200", language="en")).data
+    assert "Demo data" not in real and "| parameter | value |" in real
+
+
+def test_both_languages_say_the_same_things() -> None:
+    chinese, english = words.ONE_RUN["zh"], words.ONE_RUN["en"]
+    assert list(chinese) == list(english)
+
+
+def test_what_trains_needs_no_package_of_the_report_and_a_report_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "report = ('seaborn', 'statsmodels', 'jinja2', 'panflute', 'typst', 'docx', 'brotli')\n"
+        "sys.modules |= dict.fromkeys(report)  # as if they weren't installed\n"
+        "from labreport import one_run, style\n"
+        "style.add_font()\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
