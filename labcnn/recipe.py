@@ -196,6 +196,13 @@ class Recipe(BaseModel):
         """What runs of one experiment have in common: all but variant and seed."""
         return self.model_dump(exclude={"variant", "seed"})
 
+    def image_size(self, epoch: int) -> int:
+        """Height and width of the images in an epoch, 1 to ``epochs``; grows by multiples of 8."""
+        first, last = self.first_size, self.last_size
+        if epoch == self.epochs or first == last:
+            return last
+        return first + round((last - first) * (epoch - 1) / (self.epochs - 1) / 8) * 8
+
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that change when any field does."""

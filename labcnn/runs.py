@@ -5,9 +5,10 @@ Known to training and sweeps (which write) and to the report (which reads); need
 
 import csv
 import glob
+import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ NUMERICS = 2
 RESULT, HISTORY, GRADIENTS = "result.json", "history.csv", "gradients.csv"
 PREDICTIONS, MODEL, NOTEBOOK = "predictions.npz", "model.safetensors", "train.ipynb"
 CHECKPOINT, TENSORBOARD, EXPERIMENT = "checkpoint.pt", "tensorboard", "experiment.json"
-FAILURE = "failure.json"
+FAILURE, CLASS_NAMES = "failure.json", "classes.json"
 
 HISTORY_COLUMNS = (
     "epoch", "train_loss", "train_accuracy", "train_eval_loss", "train_eval_accuracy",
@@ -321,6 +322,21 @@ def find_runs(
     found = {path.parent for name in having for path in logs.glob(f"{chosen}/*/seed*/{name}")}
     folders = (path for path in found if path.name.removeprefix("seed").isdecimal())
     return sorted(map(RunFolder, folders), key=lambda run: (run.experiment, run.variant, run.seed))
+
+
+def write_class_names(experiment: Path, names: Sequence[str]) -> None:
+    """Keep the names of the classes beside an experiment's runs: words, which no images need."""
+    text = json.dumps(list(names), indent=0, ensure_ascii=False)
+    write_text(experiment / CLASS_NAMES, text + "\n")
+
+
+def read_class_names(experiment: Path, count: int) -> tuple[str, ...]:
+    """The names of the ``count`` classes of an experiment; none where they aren't kept whole."""
+    with suppress(OSError, ValueError):
+        names = json.loads((experiment / CLASS_NAMES).read_bytes())
+        if isinstance(names, list) and len(names) == count and all(type(n) is str for n in names):
+            return tuple(names)
+    return ()
 
 
 def learn_variant(name: str, logs: Path) -> None:

@@ -26,17 +26,19 @@ class Absence(Enum):
 class ClassImages:
     """The data set's images by class; where they can't be shown, ``data`` is None.
 
-    ``absence`` then says why.
+    ``absence`` then says why. ``names`` are the classes' as they are kept with the logs.
     """
 
     data: ImageData | None = None
     absence: Absence | None = None
+    names: tuple[str, ...] = ()
 
     def name(self, label: int) -> str:
-        """A class's first name, as ``goldfish``; without the data its number, counted from 1."""
-        if self.data is None:
+        """A class's first name, as ``goldfish``; where none is known its number, from 1."""
+        names = self.names if self.data is None else self.data.class_names
+        if not names:
             return words.CLASS.format(number=label + 1)
-        return " ".join(self.data.class_names[label].split(",")[0].split())
+        return " ".join(names[label].split(",")[0].split())
 
     @property
     def samples(self) -> list[int]:
@@ -71,15 +73,15 @@ def find_images(study: Study, wanted: bool = True) -> ClassImages:
     wanted : False leaves them out, for a report that is made public.
     """
     if not wanted:
-        return NO_IMAGES
+        return ClassImages(None, Absence.NOT_WANTED, study.class_names)
     recipe = study.recipe
     try:
         data = load_dataset(recipe.dataset, recipe.fraction)
     except DataError:
-        return ClassImages(absence=Absence.NOT_PREPARED)
+        return ClassImages(None, Absence.NOT_PREPARED, study.class_names)
     run = next(iter(study.results.values()))
     labels = study.test_labels(run.recipe.variant, run.recipe.seed)
     same = data.fingerprint == run.provenance.data_fingerprint
     if not same or not np.array_equal(data.test.labels, labels):
-        return ClassImages(absence=Absence.OTHER_DATA)
+        return ClassImages(None, Absence.OTHER_DATA, study.class_names)
     return ClassImages(data)

@@ -21,12 +21,15 @@ class Point:
 def training_flops(study: Study, variant: str) -> float:
     """FLOPs of a variant's training, its mean over seeds: images x epochs x three forward passes.
 
-    Evaluations aren't counted. Of growing images a forward pass is counted at its mean size.
+    Each epoch's at the size that its images had. Evaluations aren't counted.
     """
     recipe, runs = study.recipe, study.runs(variant)
-    sizes = (recipe.first_size**2 + recipe.last_size**2) / 2 / recipe.last_size**2
-    each = [PASSES * run.model.flops * sizes * run.train.count * run.epochs_run for run in runs]
-    return sum(each) / len(each)
+    each = [
+        PASSES * run.model.flops * run.train.count * recipe.image_size(epoch) ** 2
+        for run in runs
+        for epoch in range(1, run.epochs_run + 1)
+    ]
+    return sum(each) / len(runs) / recipe.last_size**2
 
 
 def find_points(study: Study) -> list[Point]:

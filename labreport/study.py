@@ -26,6 +26,7 @@ from labcnn.runs import (
     RunResult,
     find_runs,
     load_runs,
+    read_class_names,
 )
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, get_variant
 
@@ -112,6 +113,12 @@ class Study:
     def chance(self) -> float:
         """Accuracy of guessing."""
         return 1 / next(iter(self.results.values())).classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes' names as they are kept with the logs; empty where they aren't."""
+        folder = self.table["folder"].iloc[0].path.parents[1]
+        return read_class_names(folder, next(iter(self.results.values())).classes)
 
     @property
     def data_origin(self) -> Origin:

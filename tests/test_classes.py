@@ -9,6 +9,7 @@ import tiny_folder
 from fake_runs import Fake, write_runs
 
 from labcnn.data import ImageData, load_dataset, tiny_imagenet
+from labcnn.runs import write_class_names
 from labreport import style
 from labreport.class_images import find_images
 from labreport.classes import count_classes
@@ -154,3 +155,18 @@ def test_figures_with_images_are_drawn_and_referred_to(
     drawn = [np.asarray(image.get_array()) for image in mistakes.figure.axes[0].images]
     assert np.array_equal(drawn[0], data.test.images[5])  # the surest of the two errors
     assert len(drawn) == 2
+
+
+def test_the_names_of_the_classes_are_kept_with_the_logs(
+    data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without the data names the classes too; a list of another length is no help."""
+    study = write_study(tmp_path / "logs", TRUE, PREDICTED, data.fingerprint)
+    with_data = tabulate_confusions(Facts(study, [], None, find_images(study)))
+    monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "none"))
+    experiment = study.table["folder"].iloc[0].path.parents[1]
+    write_class_names(experiment, data.class_names)
+    kept = tabulate_confusions(Facts(study, [], None, find_images(study)))
+    assert kept.rows == with_data.rows
+    write_class_names(experiment, data.class_names[:-1])
+    assert find_images(study).name(0) == "类别 1"

@@ -153,12 +153,12 @@ def drawn() -> dict[str, Any]:
 
 def least_right() -> int:
     """How many of 10,000 images of 200 classes a net must get right to have learned."""
-    label = np.zeros(10_000, np.int16)
+    label = np.repeat(np.arange(200), 50).astype(np.int16)
     metrics = SplitMetrics(loss=1.0, accuracy=0.5, count=len(label))
     for right in range(len(label)):
-        predicted = (np.arange(len(label)) >= right).astype(np.int16)
+        predicted = np.where(np.arange(len(label)) < right, label, (label + 1) % 200)
         found = Evaluation(metrics, label, predicted, label, label)
-        if judge(False, found, 200)[0] == "ok":
+        if judge(False, found)[0] == "ok":
             return right
     raise AssertionError
 

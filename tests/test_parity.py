@@ -13,7 +13,7 @@ from labcnn.data.batches import Batches
 from labcnn.models import ConvNet, DoubleConv, whiten
 from labcnn.training.evaluate import mean_log_probability, views_of
 from labcnn.training.hardware import choose_hardware
-from labcnn.training.optimizers import Muon, image_size, make_optimizer, orthogonal
+from labcnn.training.optimizers import Muon, make_optimizer, orthogonal
 from labcnn.training.trainer import fit
 
 
@@ -151,8 +151,8 @@ def test_views_average_probabilities():
 
 def test_sizes_grow_from_the_first_to_the_last():
     recipe = request(first_size=32, last_size=48, epochs=3).recipe
-    assert [image_size(recipe, epoch) for epoch in (1, 2, 3)] == [32, 40, 48]
-    assert image_size(request(first_size=32, last_size=50, epochs=1).recipe, 1) == 50
+    assert [recipe.image_size(epoch) for epoch in (1, 2, 3)] == [32, 40, 48]
+    assert request(first_size=32, last_size=50, epochs=1).recipe.image_size(1) == 50
     still = request(first_size=20, last_size=20, epochs=3).recipe
-    assert [image_size(still, epoch) for epoch in (1, 2, 3)] == [20, 20, 20]
-    assert {image_size(request(epochs=9).recipe, epoch) for epoch in range(1, 10)} == {64}
+    assert [still.image_size(epoch) for epoch in (1, 2, 3)] == [20, 20, 20]
+    assert {request(epochs=9).recipe.image_size(epoch) for epoch in range(1, 10)} == {64}

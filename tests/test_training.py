@@ -190,12 +190,15 @@ def answers(correct):
 def test_chance_is_judged_by_an_exact_test():
     """Always one class gives exactly 50 right; a p-value below every float isn't said to be 0."""
     for correct, status in ((50, "no_learning"), (100, "ok")):
-        found, _, p_value = judge(False, answers(correct), 200)
+        found, _, p_value = judge(False, answers(correct))
         assert found == status
-        assert judge(True, answers(correct), 200)[0] == "diverged"
+        assert judge(True, answers(correct))[0] == "diverged"
         below = (math.comb(10_000, k) * 0.005**k * 0.995 ** (10_000 - k) for k in range(correct))
         assert p_value == pytest.approx(1 - sum(below), rel=1e-3, abs=1e-9)
-    assert "9000 of 10000 test images right, p < 2e-308" in judge(False, answers(9000), 200)[1]
+    # Of classes that aren't alike, always the largest is what a blind answer gets.
+    uneven = answers(0)._replace(label=np.repeat([0, 1], [9000, 1000]))
+    assert judge(False, uneven._replace(predicted=np.zeros(10_000)))[0] == "no_learning"
+    assert "9000 of 10000 test images right, p < 2e-308" in judge(False, answers(9000))[1]
 
 
 def test_a_finished_run_is_trained_again_only_by_overwrite(small_data, capsys):

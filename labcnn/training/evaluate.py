@@ -86,16 +86,17 @@ def evaluate(
     )
 
 
-def judge(diverged: bool, test: Evaluation, classes: int) -> tuple[Status, str, float]:
+def judge(diverged: bool, test: Evaluation) -> tuple[Status, str, float]:
     """A run's status, the reason in words, and the p-value of its test accuracy against chance.
 
     ``diverged`` if a loss wasn't finite, else ``no_learning`` or ``ok`` by the exact one-sided
-    binomial test of the number of correct test images against the rate 1 / ``classes``, that of any
-    constant or blind answer on a balanced test set.
+    binomial test of the number of correct test images against what the best constant answer gets:
+    the share of the most frequent class, 1 / C on a balanced test set.
     """
     count = test.metrics.count
+    chance = int(np.bincount(test.label).max()) / count
     correct = int((test.label == test.predicted).sum())
-    p_value = float(binomtest(correct, count, 1 / classes, alternative="greater").pvalue)
+    p_value = float(binomtest(correct, count, chance, alternative="greater").pvalue)
     p = f"p = {p_value:.3g}" if p_value else f"p < {sys.float_info.min:.0e}"
     reason = f"{correct} of {count} test images right, {p} against chance"
     if diverged:

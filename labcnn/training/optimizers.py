@@ -191,11 +191,3 @@ class BestEpoch:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-
-
-def image_size(recipe: Recipe, epoch: int) -> int:
-    """Height and width of the images in an epoch, 1 to ``epochs``; grows by multiples of 8."""
-    first, last = recipe.first_size, recipe.last_size
-    if epoch == recipe.epochs or first == last:
-        return last
-    return first + round((last - first) * (epoch - 1) / (recipe.epochs - 1) / 8) * 8

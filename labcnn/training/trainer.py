@@ -29,6 +29,7 @@ from labcnn.runs import (
     RunResult,
     Timing,
     require_whole,
+    write_class_names,
 )
 from labcnn.training.checkpoint import (
     PROBE_SIZE,
@@ -50,7 +51,7 @@ from labcnn.training.hardware import (
     inspect_code,
     make_provenance,
 )
-from labcnn.training.optimizers import BestEpoch, Decay, image_size, make_optimizer
+from labcnn.training.optimizers import BestEpoch, Decay, make_optimizer
 from labcnn.variants import BUILT_IN
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
@@ -164,7 +165,7 @@ class Trainer:
         isn't finite.
         """
         recipe, totals = self.recipe, self.totals
-        size = image_size(recipe, self.epoch)
+        size = recipe.image_size(self.epoch)
         self.model.train()
         batches: Iterable[tuple[Tensor, Tensor]] = self.batches["train"].shuffled(
             recipe.batch_size, recipe.seed, self.epoch, recipe.augment, size, start=totals.steps
@@ -226,6 +227,7 @@ class Trainer:
         }
         write_arrays(self.folder.path / PREDICTIONS, arrays, compressed=True)
         result = self._describe_result(evaluations, self.stopped)
+        write_class_names(self.folder.path.parents[1], self.data.class_names)
         write_text(self.folder.path / RESULT, result.model_dump_json(indent=2) + "\n")
         self.checkpoint.remove()
         return result
@@ -235,7 +237,7 @@ class Trainer:
     ) -> RunResult:
         """What ``result.json`` says; written last, it proves the run whole."""
         recipe, history, classes = self.recipe, self.journal.history, self.data.classes
-        status, reason, p_value = judge(stopped == "diverged", evaluations["test"], classes)
+        status, reason, p_value = judge(stopped == "diverged", evaluations["test"])
         seconds = sum(row["seconds"] for row in history)
         size = model_size(recipe.variant, recipe.width, classes, recipe.last_size)
         return RunResult(
