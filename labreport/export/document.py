@@ -13,7 +13,7 @@ import panflute as pf
 
 from labreport.export import ExportError
 from labreport.export.cells import read_cells
-from labreport.export.pandoc import Pictures, find, plain, printable
+from labreport.export.pandoc import BOX, Pictures, find, plain, printable
 
 #: What a notebook says of itself; ``author`` and ``date`` are the file's.
 META = ("title", "subtitle", "author", "date", "notice")
@@ -154,7 +154,8 @@ class Labels:
 
 
 def _unwrap(element: Any, _: Any) -> Any:
-    return list(element.content) if isinstance(element, pf.Div) else None
+    is_box = BOX in getattr(element, "classes", [])
+    return list(element.content) if isinstance(element, pf.Div) and not is_box else None
 
 
 def _pop_title(tree: pf.Doc) -> str:

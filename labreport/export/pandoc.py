@@ -62,6 +62,9 @@ _DEEPEST, _LONGEST_ADDRESS = 150, 2000
 _LONGEST_WORD = 40
 _PLUS = re.compile(r"(?<=[a-z])\+")
 
+#: The class of a ``Div`` that is shown in a frame; its attribute ``title`` stands above.
+BOX = "box"
+
 #: Each form of a picture by its media type, for each picture by its name in the tree.
 Pictures = dict[str, dict[str, bytes]]
 
@@ -186,7 +189,12 @@ class Passages:
         if hasattr(element, "identifier"):
             known = _LABEL.fullmatch(element.identifier)
             element.identifier = element.identifier if known else ""
+            title = _box_title(element)
             element.classes, element.attributes = [], {}
+            if title is not None:
+                title = printable(title.replace(_AT, "@"))
+                title = without_paths(title) if from_output else title
+                element.classes, element.attributes = [BOX], {"title": title}
         if hasattr(element, "text"):
             at = "@" if isinstance(element, pf.Str) else "\\@"
             parts = [printable(part) for part in element.text.split(_AT)]
@@ -278,6 +286,27 @@ def write_bytes(tree: pf.Doc, target: str, *options: str) -> bytes:
     source = io.StringIO()
     pf.dump(tree, source)
     return _run(source.getvalue(), "-f", "json", "-t", target, "-o", "-", *options)
+
+
+def frame_boxes(tree: pf.Doc, frame: Callable[[str, list[pf.Block]], list[pf.Block]]) -> None:
+    """Replace each box by what ``frame`` makes of its title, ``""`` for none, and its blocks."""
+
+    def rule(element: Any, _: Any) -> Any:
+        title = _box_title(element)
+        if title is None:
+            return None
+        content = list(element.content)
+        # Pandoc takes the words of a box of one paragraph for a line of a list.
+        content = [pf.Para(*b.content) if isinstance(b, pf.Plain) else b for b in content]
+        return frame(title, content)
+
+    tree.walk(rule)
+
+
+def _box_title(element: Any) -> str | None:
+    """The title of a box; None for what is none."""
+    is_box = isinstance(element, pf.Div) and BOX in element.classes
+    return element.attributes.get("title", "") if is_box else None
 
 
 def find(tree: Any, kind: Any) -> list[Any]:

@@ -28,7 +28,7 @@ from docx.text.run import Run
 
 from labreport.export.document import Document, Heading, count_sections
 from labreport.export.fonts import text_width
-from labreport.export.pandoc import TEMPLATES, find, plain, write_bytes
+from labreport.export.pandoc import TEMPLATES, find, frame_boxes, plain, write_bytes
 from labreport.export.pictures import draw
 
 #: What Word shows; the others become PNG.
@@ -36,6 +36,7 @@ _SHOWN = ("image/png", "image/jpeg", "image/gif")
 #: Rows of the longest table that isn't split over two pages, without its head.
 WHOLE = 20
 CONTENTS_DEPTH = 2
+BOX_STYLE = "Box"
 #: In widths of a digit: the text of an A4 page at 9 pt, and the room at both sides of a cell.
 PAGE_WIDTH, PADDING = 99, 2.4
 #: A cell as short as this stays on one line.
@@ -69,6 +70,7 @@ def to_docx(document: Document) -> bytes:
         _set_widths(table)
     if document.columns > 1:
         tree.walk(_let_break)
+    frame_boxes(tree, _frame)
     front = _title_block(document)
     tree.content = [*front, *tree.content]
 
@@ -161,6 +163,22 @@ def share_width(rows: list[list[str]], count: int) -> list[float]:
     return [(m + scale * lack) / PAGE_WIDTH for m, lack in zip(least, lacking, strict=True)]
 
 
+def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
+    """A box as a table of one cell: Word breaks a frame of paragraphs where their indents differ.
+
+    Its style comes from the templates.
+    """
+    above = [pf.Div(pf.Para(pf.Str(title)), attributes={"custom-style": "Box Title"})]
+    cell = pf.TableCell(*(above if title else []), *content)
+    return [
+        pf.Table(
+            pf.TableBody(pf.TableRow(cell)),
+            colspec=[("AlignDefault", 1.0)],
+            attributes={"custom-style": BOX_STYLE},
+        )
+    ]
+
+
 def _title_block(document: Document) -> list[pf.Div]:
     paragraphs = {"Title": document.meta["title"], "Subtitle": document.meta["subtitle"]}
     paragraphs = {style: text for style, text in paragraphs.items() if text}
@@ -232,6 +250,9 @@ def _finish_tables(word: Word) -> None:
     """Centre tables, set their text as tables', and keep one whole that fits on a page."""
     for element in word.element.body.iter(qn("w:tbl")):
         Table(element, word).alignment = WD_TABLE_ALIGNMENT.CENTER
+        if element.tblPr.style == BOX_STYLE:
+            _finish_box(element)
+            continue
         *upper, last = element.tr_lst
         whole = len(upper) <= WHOLE
         for row in [*upper, last]:
@@ -241,6 +262,15 @@ def _finish_tables(word: Word) -> None:
                 if paragraph.style == "Compact":  # pandoc's style for lists too
                     paragraph.style = "TableText"
                     paragraph.pPr.keepNext_val = True if whole and row is not last else None
+
+
+def _finish_box(box: Any) -> None:
+    """Keep a box on one page, and end its cell in a paragraph, without which Word repairs it."""
+    (row,) = box.tr_lst
+    row.get_or_add_trPr().append(_element("w:cantSplit"))
+    (cell,) = row.tc_lst
+    if cell[-1].tag != qn("w:p"):
+        cell.add_p().style = "SectionEnd"
 
 
 def _finish_runs(word: Word) -> None:

@@ -11,7 +11,14 @@ import panflute as pf
 
 from labreport.export.document import Document
 from labreport.export.fonts import fonts, text_width
-from labreport.export.pandoc import BREAK, TEMPLATES, break_words, plain, write_text
+from labreport.export.pandoc import (
+    BREAK,
+    TEMPLATES,
+    break_words,
+    frame_boxes,
+    plain,
+    write_text,
+)
 from labreport.export.pictures import PICTURES
 
 _FONT = "FONT-GOES-HERE"  # what it holds is known once the rest of the page is
@@ -23,6 +30,7 @@ def to_html(document: Document) -> bytes:
     from jinja2 import Environment, FileSystemLoader
 
     tree = document.with_targets({name: name for name in document.pictures}).walk(_adapt)
+    frame_boxes(tree, _frame)
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     filled = page.get_template("report.html").render(
         meta=document.meta,
@@ -39,6 +47,15 @@ def to_html(document: Document) -> bytes:
     return _PICTURE.sub(
         lambda m: f'<img src="{_data_uri(document.pictures[m[1]])}"', filled
     ).encode()
+
+
+def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
+    if not title:
+        return [pf.Div(*content, classes=["box"])]
+    above = pf.Div(pf.Plain(pf.Str(title)), classes=["box-title"])
+    return [
+        pf.Div(above, *content, classes=["box"], attributes={"role": "group", "aria-label": title})
+    ]
 
 
 def _write(tree: pf.Doc) -> str:

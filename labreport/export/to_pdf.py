@@ -10,7 +10,15 @@ import panflute as pf
 from labreport.export import ExportError
 from labreport.export.document import Document
 from labreport.export.fonts import font_folders, fonts
-from labreport.export.pandoc import BREAK, TEMPLATES, break_words, find, plain, write_text
+from labreport.export.pandoc import (
+    BREAK,
+    TEMPLATES,
+    break_words,
+    find,
+    frame_boxes,
+    plain,
+    write_text,
+)
 from labreport.export.pictures import PICTURES
 from labreport.export.shorten import break_line
 
@@ -20,6 +28,8 @@ REPLACEMENTS = 8
 LISTING_WIDTH = {1: 80, 2: 36}
 #: Letters of a cell that may be taller than a page, and of the longest words for a picture.
 TALL, LONGEST = 1000, 2000
+#: Noncharacters around a box's title and after its content, and what they become.
+_CALL = {"\ufdd2": "#framed[", "\ufdd3": "][", "\ufdd4": "]"}
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 _NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 
@@ -83,12 +93,20 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
         "alternatives": {image.url: plain(image)[:LONGEST] for image in find(tree, pf.Image)},
     }
     break_words(tree)
+    frame_boxes(tree, _frame)
     body = write_text(tree, "typst").replace(BREAK, "#box();")  # which leaves no trace in the text
+    for mark, call in _CALL.items():
+        body = body.replace(mark, call)
     style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
     return {
         "report.json": json.dumps(given, ensure_ascii=False),
         "report.typ": f"{style}\n{body}",
     }
+
+
+def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
+    opening, middle, closing = _CALL
+    return [pf.Para(pf.Str(f"{opening}{title}{middle}")), *content, pf.Para(pf.Str(closing))]
 
 
 def _find_missing(error: Exception) -> list[str]:
