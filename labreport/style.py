@@ -39,6 +39,8 @@ SWITCH_MARKERS = {
 #: Of a depth or a switch that isn't named above.
 OTHER_COLOUR, OTHER_DEPTH_MARKER, OTHER_SWITCH_MARKER = "#6CB0E6", "^", "X"
 GREY = "#666666"
+#: What matplotlib calls the regular font where it stands for letters that the bold one lacks.
+OTHER_LETTERS = "Report Sans, other letters"
 #: A logarithmic axis from a to less than this times a has round steps, not powers.
 SHORT_STRETCH = 8
 TUNED: dict[str, Any] = {
@@ -66,11 +68,20 @@ def use() -> None:
     from cycler import cycler
     from matplotlib import font_manager
 
-    sans = fonts()["sans"]
-    if sans.family not in font_manager.get_font_names():
-        font_manager.fontManager.addfont(sans.path)
+    manager = font_manager.fontManager
+    sans, bold = fonts()["sans"], fonts()["bold"]
+    known = {entry.fname for entry in manager.ttflist}
+    for font in (sans, bold):
+        if str(font.path) not in known:
+            manager.addfont(font.path)
+    if OTHER_LETTERS not in manager.get_font_names():
+        manager.ttflist += [
+            font_manager.FontEntry(fname=str(sans.path), name=OTHER_LETTERS, weight=weight)
+            for weight in ("normal", "bold")
+        ]
+    families = [sans.family, OTHER_LETTERS]
     # The font goes through set_theme: it resets font.family, so an earlier rcParams would be lost.
-    sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=sans.family, rc=_RC)
+    sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=families, rc=_RC)
     import matplotlib as mpl
 
     styles = cycler(color=list(PALETTE)) + cycler(linestyle=list(LINES))
@@ -88,7 +99,9 @@ _RC: dict[str, object] = {
     "mathtext.fontset": "stix",
     "axes.unicode_minus": True,
     "axes.titlesize": 9.5,
-    "axes.titleweight": "normal",  # the font has one weight
+    "axes.titleweight": "bold",
+    "figure.titleweight": "bold",
+    "figure.titlesize": 9.5,
     "axes.labelsize": 9,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,

@@ -1,11 +1,14 @@
+import ctypes
 import datetime
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import nbformat.v4 as v4
 import pypdfium2
+import pypdfium2.raw as c
 import pytest
 from report_notebook import HOSTILE, META, code, export, notebook
 
@@ -92,3 +95,26 @@ def test_the_command_line_writes_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nbconvert", "--to", "report-pdf", str(file)]
     subprocess.run(command, check=True, capture_output=True)
     assert META["title"] in pages(file.with_suffix(".pdf").read_bytes())[0]
+
+
+def letters(page: pypdfium2.PdfPage) -> Iterator[tuple[str, str]]:
+    """Each visible letter with its font; it must be embedded, and filled, not outlined."""
+    text = page.get_textpage()
+    for k in range(text.count_chars()):
+        letter, shape = chr(c.FPDFText_GetUnicode(text.raw, k)), c.FPDFText_GetTextObject(text, k)
+        if not letter.isspace():
+            assert c.FPDFTextObj_GetTextRenderMode(shape) == c.FPDF_TEXTRENDERMODE_FILL
+            assert c.FPDFFont_GetIsEmbedded(c.FPDFTextObj_GetFont(shape)) == 1
+            name = ctypes.create_string_buffer(100)
+            c.FPDFText_GetFontInfo(text, k, name, 100, None)
+            yield letter, name.value.decode().partition("+")[2]
+
+
+def test_what_is_bold_has_bold_strokes(content: bytes) -> None:
+    with pypdfium2.PdfDocument(content) as pdf:
+        shown = list(letters(pdf[0]))
+    text = "".join(letter for letter, _ in shown)
+    for words in (META["title"], "1实验要求", "2.1曲线", "网络准确率", "43.02", "成立"):
+        start = text.index(words)
+        assert {font for _, font in shown[start : start + len(words)]} == {"NotoSansSC-Bold"}
+    assert shown[text.index("换行")][1] == "NotoSerifSC-Regular"
