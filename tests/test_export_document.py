@@ -254,3 +254,14 @@ def test_a_box_is_framed_in_every_format() -> None:
         place = pdf[0].get_textpage().get_charbox(words.index("甲"))
     assert "要点 #1 <b>" in words
     assert any(s[0] < place[0] and s[1] < place[1] and s[3] > place[3] for s in shapes)
+
+
+def test_a_number_stays_on_one_line_with_what_belongs_to_it() -> None:
+    whole = ["[+1.2, +3.4] 个百分点", "p = 0.012", "5.5 个百分点", "0.53 ± 0.02 s"]
+    given = v4.new_notebook(cells=[markdown("；".join(whole) + "。**n = 3**，第 2 段")])
+    shown = parse_html(export("html", given))
+    spans = [text(e) for e in shown.iter("span") if e.get("class") == "together"]
+    assert spans == [*whole, "n = 3", "2 段"]
+    word = docx.Document(io.BytesIO(export("docx", given))).paragraphs[-1].text
+    spaced = "；".join(whole).replace(" ", "\u00a0")
+    assert word.split(" ") == [f"{spaced}。n\u00a0=\u00a03，第", "2\u00a0段"]

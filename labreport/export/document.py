@@ -13,7 +13,7 @@ import panflute as pf
 
 from labreport.export import ExportError
 from labreport.export.cells import read_cells
-from labreport.export.pandoc import BOX, Pictures, find, plain, printable
+from labreport.export.pandoc import BOX, Pictures, find, join_numbers, plain, printable
 
 #: What a notebook says of itself; ``author`` and ``date`` are the file's.
 META = ("title", "subtitle", "author", "date", "notice")
@@ -111,6 +111,7 @@ def read_document(
     _number_headings(tree, labels)
     _number_captions(tree, labels)
     _link_references(tree, labels)
+    join_numbers(tree)
     return Document(
         meta,
         lines,

@@ -9,8 +9,9 @@ import json
 import re
 import subprocess
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -60,10 +61,22 @@ _LABELS = re.compile(r"\\(tag\*?|label|eqref|ref)\s*\{([^{}]*)\}")
 _DEEPEST, _LONGEST_ADDRESS = 150, 2000
 #: Letters of a word that is still narrower than a column of text.
 _LONGEST_WORD = 40
+_LONG = re.compile(rf"[^\s\u2e80-\ufdcf\ufe10-\uffff]{{{_LONGEST_WORD + 1},}}")
 _PLUS = re.compile(r"(?<=[a-z])\+")
 
 #: The class of a ``Div`` that is shown in a frame; its attribute ``title`` stands above.
 BOX = "box"
+#: The class of a ``Span`` that stays on one line, and what is in one: an interval, a relation, a
+#: deviation, a number with its unit.
+TOGETHER = "together"
+_NUMBER = r"[+\-\u2212\u2013]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?: ?[%‰])?"
+_UNIT = r"(?: (?:个?百分点|[\u4e00-\u9fff]|[A-Za-zµ]{1,3}\b))?"
+_NUMBERS = re.compile(
+    rf"((?:\b[A-Za-z\u0391-\u03c9]{{1,4}}|\|[^|\s]{{1,9}}\|) ?[=<>≈≤≥] {_NUMBER}{_UNIT}"
+    rf"|\[{_NUMBER}, {_NUMBER}\]{_UNIT}"
+    rf"|(?<![\w.]){_NUMBER} ± {_NUMBER}{_UNIT}"
+    rf"|(?<![\w.]){_NUMBER} (?:个?百分点|[\u4e00-\u9fff]|[A-Za-zµ]{{1,3}}\b))"
+)
 
 #: Each form of a picture by its media type, for each picture by its name in the tree.
 Pictures = dict[str, dict[str, bytes]]
@@ -268,10 +281,11 @@ def break_words(tree: Any) -> None:
     def rule(element: Any, _: Any) -> Any:
         if isinstance(element, pf.Str):
             element.text = _PLUS.sub(f"+{BREAK}", element.text)
-        if not isinstance(element, pf.Str | pf.Code) or len(element.text) <= _LONGEST_WORD:
+            element.text = _LONG.sub(lambda m: BREAK.join(part.findall(m[0])), element.text)
+        if not isinstance(element, pf.Code) or not _LONG.search(element.text):
             return None
         parts = part.findall(element.text)
-        return [each for part in parts for each in (type(element)(part), pf.Str(BREAK))]
+        return [each for part in parts for each in (pf.Code(part), pf.Str(BREAK))]
 
     tree.walk(rule)
 
@@ -286,6 +300,36 @@ def write_bytes(tree: pf.Doc, target: str, *options: str) -> bytes:
     source = io.StringIO()
     pf.dump(tree, source)
     return _run(source.getvalue(), "-f", "json", "-t", target, "-o", "-", *options)
+
+
+def join_numbers(tree: pf.Doc) -> None:
+    """Put what a line shouldn't break, ``[+1.2, +3.4]`` or ``n = 3``, into spans of the class
+    :data:`TOGETHER`.
+    """
+
+    def rule(element: Any, _: Any) -> None:
+        if isinstance(element, pf.Para | pf.Plain | pf.Header | pf.Emph | pf.Strong | pf.Link):
+            joined: list[pf.Inline] = []
+            for is_text, run in groupby(element.content, _is_text):
+                inlines = list(run)
+                joined += _join(plain(*inlines)) if is_text else inlines
+            element.content = joined
+
+    tree.walk(rule)
+
+
+def _is_text(inline: pf.Inline) -> bool:
+    return isinstance(inline, pf.Str | pf.Space)
+
+
+def _join(words: str) -> Iterator[pf.Inline]:
+    for k, part in enumerate(_NUMBERS.split(words)):
+        pieces = [each for word in part.split(" ") for each in (pf.Space(), pf.Str(word))][1:]
+        inlines = [piece for piece in pieces if isinstance(piece, pf.Space) or piece.text]
+        if k % 2:
+            yield pf.Span(*inlines, classes=[TOGETHER])
+        else:
+            yield from inlines
 
 
 def frame_boxes(tree: pf.Doc, frame: Callable[[str, list[pf.Block]], list[pf.Block]]) -> None:

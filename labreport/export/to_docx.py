@@ -28,7 +28,7 @@ from docx.text.run import Run
 
 from labreport.export.document import Document, Heading, count_sections
 from labreport.export.fonts import text_width
-from labreport.export.pandoc import TEMPLATES, find, frame_boxes, plain, write_bytes
+from labreport.export.pandoc import TEMPLATES, TOGETHER, find, frame_boxes, plain, write_bytes
 from labreport.export.pictures import draw
 
 #: What Word shows; the others become PNG.
@@ -70,6 +70,9 @@ def to_docx(document: Document) -> bytes:
         _set_widths(table)
     if document.columns > 1:
         tree.walk(_let_break)
+    for span in find(tree, pf.Span):
+        if TOGETHER in span.classes:
+            span.content = [pf.Str(plain(span).replace(" ", "\u00a0"))]
     frame_boxes(tree, _frame)
     front = _title_block(document)
     tree.content = [*front, *tree.content]
