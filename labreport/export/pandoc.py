@@ -308,7 +308,8 @@ def join_numbers(tree: pf.Doc) -> None:
     """
 
     def rule(element: Any, _: Any) -> None:
-        if isinstance(element, pf.Para | pf.Plain | pf.Header | pf.Emph | pf.Strong | pf.Link):
+        in_heading = isinstance(element.parent, pf.Header)  # whose number has no unit
+        if isinstance(element, pf.Para | pf.Plain | pf.Emph | pf.Strong) and not in_heading:
             joined: list[pf.Inline] = []
             for is_text, run in groupby(element.content, _is_text):
                 inlines = list(run)
