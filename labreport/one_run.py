@@ -151,7 +151,7 @@ def plot_curves(request: RunRequest) -> Figure:
 def draw_curves(history: pd.DataFrame, best: int | None, language: str) -> Figure:
     """The curves of a history; ``best`` is the epoch that is marked."""
     text = words.ONE_RUN[language]
-    with plt.rc_context({"font.family": style.add_font()}):
+    with plt.rc_context({"font.family": style.add_fonts()}):
         figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
         for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
             for split, line in LINES.items():
@@ -197,7 +197,7 @@ def plot_confusions(request: RunRequest, data: ImageData, count: int = 10) -> Fi
     np.add.at(matrix, (found["test_label"], found["test_predicted"]), 1)
     pairs = find_confusions(matrix, count)
     names, text = data.class_names, words.ONE_RUN[request.language]
-    with plt.rc_context({"font.family": style.add_font()}):
+    with plt.rc_context({"font.family": style.add_fonts()}):
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
         left.imshow(matrix / matrix.sum(1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
         left.set(xlabel=text["predicted class"], ylabel=text["right class"])
@@ -227,7 +227,7 @@ def _plot_images(
     rows = -(-len(images) // columns)
     lines = max(name.count("\n") for name in names)
     size = 7, 0.4 + (0.8 + 0.11 * lines) * rows
-    with plt.rc_context({"font.family": style.add_font()}):
+    with plt.rc_context({"font.family": style.add_fonts()}):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for ax in axes.flat:
             ax.axis("off")

@@ -64,6 +64,8 @@ GRADIENTS: dict[str, Any] = {
     "x": "block", "y": "norm", "hue": "model", "style": "model", "dashes": False, "markers": True,
     "estimator": "median", "errorbar": None,
 }  # fmt: skip
+#: What matplotlib calls the regular font where it stands for letters that the bold one lacks.
+OTHER_LETTERS = "Report Sans, other letters"
 #: A logarithmic axis from a to less than this times a has round steps, not powers.
 SHORT_STRETCH = 8
 TUNED: dict[str, Any] = {
@@ -91,8 +93,8 @@ def use() -> None:
     from cycler import cycler
 
     # The font goes through set_theme: it resets font.family, so an earlier rcParams would be lost.
-    font = add_font()
-    sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=font, rc=_RC)
+    families = add_fonts()
+    sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=families, rc=_RC)
     import matplotlib as mpl
 
     # An experiment's first report has empty panels: they say so themselves.
@@ -102,14 +104,25 @@ def use() -> None:
     _display_formats()
 
 
-def add_font() -> str:
-    """Let matplotlib know the figures' font, which has Chinese letters too; its family."""
+def add_fonts() -> list[str]:
+    """Let matplotlib know the figures' fonts, which have Chinese letters too; their families.
+
+    The second stands in for letters that the bold one lacks.
+    """
     from matplotlib import font_manager
 
-    sans = fonts()["sans"]
-    if sans.family not in font_manager.get_font_names():
-        font_manager.fontManager.addfont(sans.path)
-    return sans.family
+    manager = font_manager.fontManager
+    sans, bold = fonts()["sans"], fonts()["bold"]
+    known = {entry.fname for entry in manager.ttflist}
+    for font in (sans, bold):
+        if str(font.path) not in known:
+            manager.addfont(font.path)
+    if OTHER_LETTERS not in manager.get_font_names():
+        manager.ttflist += [
+            font_manager.FontEntry(fname=str(sans.path), name=OTHER_LETTERS, weight=weight)
+            for weight in ("normal", "bold")
+        ]
+    return [sans.family, OTHER_LETTERS]
 
 
 _RC: dict[str, object] = {
@@ -122,7 +135,9 @@ _RC: dict[str, object] = {
     "mathtext.fontset": "stix",
     "axes.unicode_minus": True,
     "axes.titlesize": 9.5,
-    "axes.titleweight": "normal",  # the font has one weight
+    "axes.titleweight": "bold",
+    "figure.titleweight": "bold",
+    "figure.titlesize": 9.5,
     "axes.labelsize": 9,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,

@@ -19,7 +19,7 @@ META = {
     "title": "卷积网络的消融实验",
     "author": "张三 <script>alert(1)</script>",
     "date": "2025-06-01",
-    "notice": "演示数据 #panic()",
+    "notice": "演示数据：不是结果 #panic()",
 }
 LINES = [["课程", ""], ["姓名", META["author"]], ["日期", META["date"]]]
 HOSTILE = (

@@ -229,3 +229,39 @@ def test_export_report_writes_whole_files_and_the_same_again(tmp_path: Path) -> 
         export_report(source, target)
     assert [file.read_bytes() for file in files] == before
     assert str(tmp_path).encode() not in b"".join(before)
+
+
+def test_a_box_is_framed_in_every_format() -> None:
+    box = '::: {.box title="要点 #1 <b>"}\n1. 甲\n2. 乙\n\n| a |\n|---|\n| b |\n:::\n\n后文'
+    given = v4.new_notebook(cells=[markdown(box), markdown("::: {.other title=x}\n\n无框\n\n:::")])
+    shown = parse_html(export("html", given))
+    (frame,) = [div for div in shown.iter("div") if div.get("class") == "box"]
+    assert text(frame).split()[:4] == ["要点", "#1", "<b>", "甲"]
+    assert [text(p) for p in shown.findall(".//main/p")] == ["后文", "无框"]
+
+    made = docx.Document(io.BytesIO(export("docx", given)))
+    (table,) = made.tables
+    assert table.style is not None
+    assert table.style.name == "Box"
+    cell = table.cell(0, 0)
+    assert [p.text for p in cell.paragraphs] == ["要点 #1 <b>", "甲", "乙", ""]
+    assert len(cell.tables) == 1  # and a paragraph after it, or Word would mend the file
+    assert [p.text for p in made.paragraphs if p.text] == ["my-notebook", "后文", "无框"]
+
+    with pypdfium2.PdfDocument(export("pdf", given)) as pdf:
+        shapes = [o.get_bounds() for o in pdf[0].get_objects() if o.type == 2]
+        words = pdf[0].get_textpage().get_text_range()
+        place = pdf[0].get_textpage().get_charbox(words.index("甲"))
+    assert "要点 #1 <b>" in words
+    assert any(s[0] < place[0] and s[1] < place[1] and s[3] > place[3] for s in shapes)
+
+
+def test_a_number_stays_on_one_line_with_what_belongs_to_it() -> None:
+    whole = ["[+1.2, +3.4] 个百分点", "p = 0.012", "5.5 个百分点", "0.53 ± 0.02 s"]
+    given = v4.new_notebook(cells=[markdown("；".join(whole) + "。**n = 3**，第 2 段")])
+    shown = parse_html(export("html", given))
+    spans = [text(e) for e in shown.iter("span") if e.get("class") == "together"]
+    assert spans == [*whole, "n = 3", "2 段"]
+    word = docx.Document(io.BytesIO(export("docx", given))).paragraphs[-1].text
+    spaced = "；".join(whole).replace(" ", "\u00a0")
+    assert word.split(" ") == [f"{spaced}。n\u00a0=\u00a03，第", "2\u00a0段"]

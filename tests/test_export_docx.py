@@ -11,6 +11,7 @@ import nbformat.v4 as v4
 import pytest
 from docx.document import Document as Word
 from docx.oxml.ns import qn
+from docx.shared import Pt
 from report_notebook import HOSTILE, META, code, export, notebook, picture
 
 from labreport.export.fonts import fonts
@@ -63,14 +64,21 @@ def test_headings_are_numbered_by_their_styles_and_listed_in_the_contents(docume
         assert style.pPr.numPr.ilvl.val == level - 1
     first = document.styles["Heading 1"].element
     assert first.pPr.keepNext_val
-    assert first.rPr.rFonts.get(qn("w:eastAsia")) == "黑体"
+    assert first.rPr.rFonts.get(qn("w:eastAsia")) == "微软雅黑"  # 黑体 has no bold weight
+    assert document.styles["Heading 1"].font.bold
     default = document.styles.element.find(f".//{qn('w:rPrDefault')}//{qn('w:rFonts')}")
     assert default.get(qn("w:eastAsia")) == "宋体"
     assert texts(document, "TOC1")[:2] == ["1 实验要求", "2 实验分析"]
     assert texts(document, "TOC2") == ["2.1 曲线"]
-    (contents,) = document.element.body.iter(qn("w:sdt"))
-    kinds = [field.get(qn("w:fldCharType")) for field in contents.iter(qn("w:fldChar"))]
-    assert kinds == ["begin", "separate", "end"]
+    fields = [field.text.split() for field in document.element.body.iter(qn("w:instrText"))]
+    assert [field[0] for field in fields] == ["PAGEREF"] * 9
+    marks = {
+        mark.get(qn("w:name"))
+        for heading in document.element.body.iter(qn("w:p"))
+        if (heading.style or "").startswith("Heading")
+        for mark in heading.iter(qn("w:bookmarkStart"))
+    }
+    assert {field[1] for field in fields} == marks
 
 
 def test_typed_numbers_stay_where_word_would_count_otherwise() -> None:
@@ -112,7 +120,14 @@ def test_figure_table_and_formula(document: Word, content: bytes) -> None:
     assert table.rows[0]._tr.find(f".//{qn('w:tblHeader')}") is not None
     (bold,) = [run for run in table.cell(2, 1).paragraphs[0].runs if run.bold]
     assert bold.text == "43.02"
-    assert bold._r.rPr.rFonts.get(qn("w:eastAsia")) == "黑体"
+    assert bold._r.rPr.rFonts.get(qn("w:eastAsia")) == "微软雅黑"
+    # No row is split; lines are equally high in all cells, whatever script stands in them.
+    assert [row._tr.trPr.find(qn("w:cantSplit")).get(qn("w:val")) for row in table.rows] == [
+        "1"
+    ] * 3
+    lines = [paragraph for row in table.rows for paragraph in row.cells[0].paragraphs]
+    assert {paragraph._p.style for paragraph in lines} == {"TableText"}
+    assert document.styles["Table Text"].paragraph_format.line_spacing == Pt(13.5)
     assert document.element.body.findall(f".//{qn('m:oMath')}")
 
 
@@ -134,11 +149,15 @@ def test_tables_fit_the_page_and_stay_whole_where_they_can() -> None:
         assert second > 2 * first > 4 * third
 
 
-def test_notice_and_page_numbers_are_on_every_page(document: Word) -> None:
+def test_the_notice_is_on_the_first_page_and_its_first_word_below_the_others(
+    document: Word,
+) -> None:
     (section,) = document.sections
-    assert section.header.paragraphs[0].text == META["notice"]
-    assert not section.different_first_page_header_footer
-    assert words(section.footer._element) == "1 / 1"
+    assert section.different_first_page_header_footer
+    assert section.first_page_header.paragraphs[0].text == META["notice"]
+    assert section.header.paragraphs[0].text == META["title"]
+    assert words(section.footer._element) == "演示数据\u30001 / 1"
+    assert words(section.first_page_footer._element) == "1 / 1"
     fields = [f.get(qn("w:instr")).strip() for f in section.footer._element.iter(qn("w:fldSimple"))]
     assert fields == ["PAGE", "NUMPAGES"]
 
@@ -157,7 +176,7 @@ def test_two_columns_make_room_for_wide_figures() -> None:
     columns = [s._sectPr.find(qn("w:cols")).get(qn("w:num")) for s in made.sections]
     assert columns == ["1", "2", "1", "2"]  # title and contents, text, figure and table, text
     assert made.element.body[-1].tag == qn("w:sectPr")
-    assert all(s.header.paragraphs[0].text == META["notice"] for s in made.sections)
+    assert all(s.header.paragraphs[0].text == META["title"] for s in made.sections)
     wide = [block.style for block in made.sections[2].iter_inner_content()]
     names = [style.name for style in wide if style is not None]
     assert names == ["Captioned Figure", "Image Caption", "Table Caption", "Table", "Section End"]
@@ -171,7 +190,7 @@ def test_hostile_words_stay_text(document: Word) -> None:
     evil = {"title": "a</w:t><w:t>b & $style", "notice": "<w:p/> ${x}\x07", "author": "]]>&"}
     made = word(export("docx", v4.new_notebook(metadata={"labcnn": evil})))
     assert texts(made, "Title") == [evil["title"]]
-    assert made.sections[0].header.paragraphs[0].text == "<w:p/> ${x}"
+    assert made.sections[0].first_page_header.paragraphs[0].text == "<w:p/> ${x}"
     assert made.core_properties.author == evil["author"]
 
 
@@ -208,7 +227,9 @@ def test_libreoffice_opens_it(content: bytes, tmp_path: Path, program: Any) -> N
         assert words in text
     assert "见表 1与图 1 所示" in text.replace("表 1 与", "表 1与")
     pages = text.split("\f")[:-1]
-    assert all(META["notice"] in page for page in pages)
+    assert META["notice"] in pages[0]
+    contents = re.findall(r"^ ?(\d|2\.1) .*\.{9}\.*(\d)", pages[0], re.M)
+    assert contents[-1] == ("8", str(len(pages)))  # the page of its last section
     for number, page in enumerate(pages, 1):
         assert f"{number}/{len(pages)}" in page.replace(" ", "")
     assert "<script>alert(1)</script>" in text.replace("\n", "")

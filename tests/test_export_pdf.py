@@ -1,13 +1,17 @@
+import ctypes
 import datetime
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import nbformat.v4 as v4
 import pypdfium2
+import pypdfium2.raw as c
 import pytest
-from report_notebook import HOSTILE, META, code, export, notebook
+from report_notebook import HOSTILE, META, code, export, notebook, picture
 
 from labreport.export import ExportError
 
@@ -22,7 +26,7 @@ def content() -> bytes:
     return export("pdf", notebook(v4.new_markdown_cell("长文。\n\n" * 60)))
 
 
-def test_all_words_are_there_and_the_notice_on_every_page(content: bytes) -> None:
+def test_all_words_are_there_and_the_notice_on_top_of_the_first_page(content: bytes) -> None:
     text = "\n".join(pages(content))
     for words in (META["title"], META["author"], "1 实验要求", "2.1 曲线", "图 1", "表 1"):
         assert words in text
@@ -32,8 +36,12 @@ def test_all_words_are_there_and_the_notice_on_every_page(content: bytes) -> Non
         assert piece in text.replace("\n", "")
     for absent in ("secret", "never", "课程", "学号"):
         assert absent not in text
-    assert len(pages(content)) > 1
-    assert all(META["notice"] in page for page in pages(content))
+    first, *others = pages(content)
+    assert META["notice"] in first
+    assert len(others) > 1
+    assert all("演示数据" in page and "不是结果" not in page for page in others)
+    assert "目录" not in first
+    assert first.count("2.1 曲线") == 1  # a short report has no list of contents
 
 
 @pytest.mark.system
@@ -92,3 +100,54 @@ def test_the_command_line_writes_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nbconvert", "--to", "report-pdf", str(file)]
     subprocess.run(command, check=True, capture_output=True)
     assert META["title"] in pages(file.with_suffix(".pdf").read_bytes())[0]
+
+
+def letters(page: pypdfium2.PdfPage) -> Iterator[tuple[str, str]]:
+    """Each visible letter with its font; it must be embedded, and filled, not outlined."""
+    text = page.get_textpage()
+    for k in range(text.count_chars()):
+        letter, shape = chr(c.FPDFText_GetUnicode(text.raw, k)), c.FPDFText_GetTextObject(text, k)
+        if not letter.isspace():
+            assert c.FPDFTextObj_GetTextRenderMode(shape) == c.FPDF_TEXTRENDERMODE_FILL
+            assert c.FPDFFont_GetIsEmbedded(c.FPDFTextObj_GetFont(shape)) == 1
+            name = ctypes.create_string_buffer(100)
+            c.FPDFText_GetFontInfo(text, k, name, 100, None)
+            yield letter, name.value.decode().partition("+")[2]
+
+
+def test_what_is_bold_has_bold_strokes(content: bytes) -> None:
+    with pypdfium2.PdfDocument(content) as pdf:
+        shown = list(letters(pdf[0]))
+    text = "".join(letter for letter, _ in shown)
+    for words in (META["title"], "1实验要求", "2.1曲线", "网络准确率", "43.02", "成立"):
+        start = text.index(words)
+        assert {font for _, font in shown[start : start + len(words)]} == {"NotoSansSC-Bold"}
+    assert shown[text.index("换行")][1] == "NotoSerifSC-Regular"
+
+
+def test_a_figure_leaves_no_page_empty_and_stays_in_its_section() -> None:
+    """It fits on the first page when a little smaller, or else the text after it goes there."""
+    found = []
+    for lines, after in ((0, 1), (3, 12)):
+        figure = code("#| label: fig-a\n#| fig-cap: 曲线\nx", picture())
+        before = ["一段相当长的文字。" * 16] * 6 + ["短。"] * lines
+        texts = [*before, None, *before[:1] * after, "## 下一节"]
+        cells = [v4.new_markdown_cell(text) if text else figure for text in texts]
+        given = v4.new_notebook(cells=cells, metadata={"labcnn": {"title": "标题"}})
+        with pypdfium2.PdfDocument(export("pdf", given)) as pdf:
+            text = pdf[0].get_textpage()
+            places = [text.get_charbox(k) for k in range(text.count_chars())]
+            lowest = min(bottom for _, bottom, _, _ in places if bottom > 72)
+            shown = [page.get_textpage().get_text_range() for page in pdf]
+        assert lowest < 72 + 140  # points; the margin is 71
+        found.append(next(k for k, page in enumerate(shown) if "图 1" in page))
+        assert "下一节" not in shown[0]
+    assert found == [0, 1]
+
+
+def test_a_long_line_of_code_is_broken_between_words() -> None:
+    line = "make report " + " ".join(f"NAME{k}=value-{k}" for k in range(9)) + " " + "x" * 90
+    given = v4.new_notebook(cells=[v4.new_markdown_cell(f"```\n{line}\n```")])
+    *broken, last = pages(export("pdf", given))[0].split("make", 1)[1].split("\n")[:4]
+    assert all(re.search(r"(value-\d|↩)$", each.strip()) for each in broken), broken
+    assert last.strip() == "x" * len(last.strip())

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 
 from labreport import style
 
-# Released by notofonts/noto-cjk at f8d1575 (SubsetOTF/SC), SIL Open Font License 1.1.
+# Released by notofonts/noto-cjk at f8d1575 (SubsetOTF/SC), SIL Open Font License 1.1; the bold
+# weight is cut from the same release by labreport/export/bold/cut_font.py.
 FONT_HASHES = {
     "sans": "faa6c9df652116dde789d351359f3d7e5d2285a2b2a1f04a2d7244df706d5ea9",
+    "bold": "47a5ce7958262172b294217eb3ee117c0e4a424cf9176b3b72d7b9d54679be6b",
     "serif": "e8f396decc1f0963a016a989c3d8852e863d1350996f573860a80767c83a1cd3",
 }
 
@@ -47,7 +49,8 @@ def complaints(title: str, caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_no_empty_boxes_in_figures(caplog: pytest.LogCaptureFixture) -> None:
     style.use()
-    for title in ("学习率衰减 −0.5 × 10³ ± σ", "损失 $L=\\ln 200$，归一化"):
+    # The last word of the first is not among the letters of the bold font.
+    for title in ("学习率衰减 −0.5 × 10³ ± σ 㐀", "损失 $L=\\ln 200$，归一化"):
         assert complaints(title, caplog) == []
     mpl.rcParams["font.family"] = ["DejaVu Sans"]
     for title in ("学习率", "学习率 $x$"):  # would it notice them?

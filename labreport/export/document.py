@@ -13,7 +13,7 @@ import panflute as pf
 
 from labreport.export import ExportError
 from labreport.export.cells import read_cells
-from labreport.export.pandoc import Pictures, find, plain, printable
+from labreport.export.pandoc import BOX, Pictures, find, join_numbers, plain, printable
 
 #: What a notebook says of itself; ``author`` and ``date`` are the file's.
 META = ("title", "subtitle", "author", "date", "notice")
@@ -111,6 +111,7 @@ def read_document(
     _number_headings(tree, labels)
     _number_captions(tree, labels)
     _link_references(tree, labels)
+    join_numbers(tree)
     return Document(
         meta,
         lines,
@@ -154,7 +155,8 @@ class Labels:
 
 
 def _unwrap(element: Any, _: Any) -> Any:
-    return list(element.content) if isinstance(element, pf.Div) else None
+    is_box = BOX in getattr(element, "classes", [])
+    return list(element.content) if isinstance(element, pf.Div) and not is_box else None
 
 
 def _pop_title(tree: pf.Doc) -> str:

@@ -23,23 +23,25 @@ class Font:
 
 @cache
 def fonts() -> dict[str, Font]:
-    """The report's fonts, ``sans`` (黑体) and ``serif`` (宋体).
+    """The report's fonts, ``sans`` (黑体), ``serif`` (宋体) and ``bold`` (黑体 again).
 
     Returns
     -------
     Noto Sans SC and Noto Serif SC of the package ``pylopdf-fonts-zh-cn`` (SIL Open Font License
-    1.1), else the same design under the names by which operating systems install it.
+    1.1), else the same design under the names by which operating systems install it; with them
+    the bold weight of Noto Sans SC, whose common letters come along in ``bold/``.
 
     Raises
     ------
     ExportError
         When neither is there.
     """
+    bold = {"bold": Font("Noto Sans SC", Path(__file__).parent / "bold" / "NotoSansSC-Bold.otf")}
     try:
         import pylopdf_fonts_zh_cn as package
     except ImportError:
-        return {kind: _find_installed(names) for kind, names in _INSTALLED.items()}
-    return {
+        return {kind: _find_installed(names) for kind, names in _INSTALLED.items()} | bold
+    return bold | {
         "sans": Font("Noto Sans SC", package.sans_path()),
         "serif": Font("Noto Serif SC", package.serif_path()),
     }

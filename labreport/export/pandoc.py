@@ -9,8 +9,9 @@ import json
 import re
 import subprocess
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -60,7 +61,22 @@ _LABELS = re.compile(r"\\(tag\*?|label|eqref|ref)\s*\{([^{}]*)\}")
 _DEEPEST, _LONGEST_ADDRESS = 150, 2000
 #: Letters of a word that is still narrower than a column of text.
 _LONGEST_WORD = 40
+_LONG = re.compile(rf"[^\s\u2e80-\ufdcf\ufe10-\uffff]{{{_LONGEST_WORD + 1},}}")
 _PLUS = re.compile(r"(?<=[a-z])\+")
+
+#: The class of a ``Div`` that is shown in a frame; its attribute ``title`` stands above.
+BOX = "box"
+#: The class of a ``Span`` that stays on one line, and what is in one: an interval, a relation, a
+#: deviation, a number with its unit.
+TOGETHER = "together"
+_NUMBER = r"[+\-\u2212\u2013]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?: ?[%‰])?"
+_UNIT = r"(?: (?:个?百分点|[\u4e00-\u9fff]|[A-Za-zµ]{1,3}\b))?"
+_NUMBERS = re.compile(
+    rf"((?:\b[A-Za-z\u0391-\u03c9]{{1,4}}|\|[^|\s]{{1,9}}\|) ?[=<>≈≤≥] {_NUMBER}{_UNIT}"
+    rf"|\[{_NUMBER}, {_NUMBER}\]{_UNIT}"
+    rf"|(?<![\w.]){_NUMBER} ± {_NUMBER}{_UNIT}"
+    rf"|(?<![\w.]){_NUMBER} (?:个?百分点|[\u4e00-\u9fff]|[A-Za-zµ]{{1,3}}\b))"
+)
 
 #: Each form of a picture by its media type, for each picture by its name in the tree.
 Pictures = dict[str, dict[str, bytes]]
@@ -186,7 +202,12 @@ class Passages:
         if hasattr(element, "identifier"):
             known = _LABEL.fullmatch(element.identifier)
             element.identifier = element.identifier if known else ""
+            title = _box_title(element)
             element.classes, element.attributes = [], {}
+            if title is not None:
+                title = printable(title.replace(_AT, "@"))
+                title = without_paths(title) if from_output else title
+                element.classes, element.attributes = [BOX], {"title": title}
         if hasattr(element, "text"):
             at = "@" if isinstance(element, pf.Str) else "\\@"
             parts = [printable(part) for part in element.text.split(_AT)]
@@ -260,10 +281,11 @@ def break_words(tree: Any) -> None:
     def rule(element: Any, _: Any) -> Any:
         if isinstance(element, pf.Str):
             element.text = _PLUS.sub(f"+{BREAK}", element.text)
-        if not isinstance(element, pf.Str | pf.Code) or len(element.text) <= _LONGEST_WORD:
+            element.text = _LONG.sub(lambda m: BREAK.join(part.findall(m[0])), element.text)
+        if not isinstance(element, pf.Code) or not _LONG.search(element.text):
             return None
         parts = part.findall(element.text)
-        return [each for part in parts for each in (type(element)(part), pf.Str(BREAK))]
+        return [each for part in parts for each in (pf.Code(part), pf.Str(BREAK))]
 
     tree.walk(rule)
 
@@ -278,6 +300,58 @@ def write_bytes(tree: pf.Doc, target: str, *options: str) -> bytes:
     source = io.StringIO()
     pf.dump(tree, source)
     return _run(source.getvalue(), "-f", "json", "-t", target, "-o", "-", *options)
+
+
+def join_numbers(tree: pf.Doc) -> None:
+    """Put what a line shouldn't break, ``[+1.2, +3.4]`` or ``n = 3``, into spans of the class
+    :data:`TOGETHER`.
+    """
+
+    def rule(element: Any, _: Any) -> None:
+        in_heading = isinstance(element.parent, pf.Header)  # whose number has no unit
+        if isinstance(element, pf.Para | pf.Plain | pf.Emph | pf.Strong) and not in_heading:
+            joined: list[pf.Inline] = []
+            for is_text, run in groupby(element.content, _is_text):
+                inlines = list(run)
+                joined += _join(plain(*inlines)) if is_text else inlines
+            element.content = joined
+
+    tree.walk(rule)
+
+
+def _is_text(inline: pf.Inline) -> bool:
+    return isinstance(inline, pf.Str | pf.Space)
+
+
+def _join(words: str) -> Iterator[pf.Inline]:
+    for k, part in enumerate(_NUMBERS.split(words)):
+        pieces = [each for word in part.split(" ") for each in (pf.Space(), pf.Str(word))][1:]
+        inlines = [piece for piece in pieces if isinstance(piece, pf.Space) or piece.text]
+        if k % 2:
+            yield pf.Span(*inlines, classes=[TOGETHER])
+        else:
+            yield from inlines
+
+
+def frame_boxes(tree: pf.Doc, frame: Callable[[str, list[pf.Block]], list[pf.Block]]) -> None:
+    """Replace each box by what ``frame`` makes of its title, ``""`` for none, and its blocks."""
+
+    def rule(element: Any, _: Any) -> Any:
+        title = _box_title(element)
+        if title is None:
+            return None
+        content = list(element.content)
+        # Pandoc takes the words of a box of one paragraph for a line of a list.
+        content = [pf.Para(*b.content) if isinstance(b, pf.Plain) else b for b in content]
+        return frame(title, content)
+
+    tree.walk(rule)
+
+
+def _box_title(element: Any) -> str | None:
+    """The title of a box; None for what is none."""
+    is_box = isinstance(element, pf.Div) and BOX in element.classes
+    return element.attributes.get("title", "") if is_box else None
 
 
 def find(tree: Any, kind: Any) -> list[Any]:

@@ -8,6 +8,9 @@ ROWS, ALL_ROWS, WIDTH = 500, 10_000, 80
 #: Rows of one table in HTML, and outputs of one cell.
 TABLE_ROWS, OUTPUTS = 200, 200
 
+#: How far the rest of a broken line is indented, and what stands where a word is broken.
+INDENT, BROKEN = 4, "↩"
+
 #: What HTML repeats for each line or paragraph, and what those are called.
 _REPEATED = {"tr": "行", "li": "项", "p": "段", "div": "段", "br": "行"}
 
@@ -80,16 +83,23 @@ def _fitting(lines: Iterable[str], room: int) -> int:
 
 
 def break_line(line: str, width: int) -> list[str]:
-    """A line as pieces of ``width`` digits at most; a Chinese character is two."""
+    """A line as pieces of ``width`` digits at most; a Chinese character is two.
+
+    It is broken at spaces, and goes on indented; a word that is longer is marked where it breaks.
+    """
     from labreport.export.fonts import text_width
 
-    if text_width(line) <= width:
-        return [line]
-    pieces, room = [""], width
-    for letter in line:
-        room -= text_width(letter)
-        if room < 0:
-            pieces.append("")
-            room = width - text_width(letter)
-        pieces[-1] += letter
-    return pieces
+    pieces = []
+    while text_width(line) > width:
+        end, room = 0, width - 1
+        while (room := room - text_width(line[end])) >= 0:
+            end += 1
+        indent = len(line) - len(line.lstrip(" "))
+        space = line.rfind(" ", indent + 1, end + 2)
+        if space > indent + INDENT:
+            pieces.append(line[:space])
+            line = " " * INDENT + line[space:].lstrip(" ")
+        else:
+            pieces.append(line[:end] + BROKEN)
+            line = " " * INDENT + line[end:]
+    return [*pieces, line]

@@ -22,13 +22,14 @@ from docx.enum.text import WD_ALIGN_PARAGRAPH
 from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
 from docx.section import Section
-from docx.shared import Mm, Pt
+from docx.shared import Mm, Pt, RGBColor
 from docx.table import Table, _Row
+from docx.text.paragraph import Paragraph
 from docx.text.run import Run
 
 from labreport.export.document import Document, Heading, count_sections
 from labreport.export.fonts import text_width
-from labreport.export.pandoc import TEMPLATES, find, plain, write_bytes
+from labreport.export.pandoc import TEMPLATES, TOGETHER, find, frame_boxes, plain, write_bytes
 from labreport.export.pictures import draw
 
 #: What Word shows; the others become PNG.
@@ -36,6 +37,8 @@ _SHOWN = ("image/png", "image/jpeg", "image/gif")
 #: Rows of the longest table that isn't split over two pages, without its head.
 WHOLE = 20
 CONTENTS_DEPTH = 2
+BOX_STYLE = "Box"
+ALARM = RGBColor(0x9A, 0x1B, 0x1B)
 #: In widths of a digit: the text of an A4 page at 9 pt, and the room at both sides of a cell.
 PAGE_WIDTH, PADDING = 99, 2.4
 #: A cell as short as this stays on one line.
@@ -69,16 +72,23 @@ def to_docx(document: Document) -> bytes:
         _set_widths(table)
     if document.columns > 1:
         tree.walk(_let_break)
+    for span in find(tree, pf.Span):
+        if TOGETHER in span.classes:
+            span.content = [pf.Str(plain(span).replace(" ", "\u00a0"))]
+    frame_boxes(tree, _frame)
     front = _title_block(document)
     tree.content = [*front, *tree.content]
 
     word = _write(tree)
     _set_styles(word, numbered=numbered, ragged=document.columns > 1)
     _insert_fields(word)
+    _mark_headings(word)
     _finish_tables(word)
+    _finish_listings(word)
     _finish_runs(word)
     if len(document.headings) > 6:
         _insert_contents(word, document.headings, at=len(front))
+    _set_mode(word)
     _set_page(word)
     if document.columns > 1:
         _split_sections(word, document.columns)
@@ -161,6 +171,22 @@ def share_width(rows: list[list[str]], count: int) -> list[float]:
     return [(m + scale * lack) / PAGE_WIDTH for m, lack in zip(least, lacking, strict=True)]
 
 
+def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
+    """A box as a table of one cell: Word breaks a frame of paragraphs where their indents differ.
+
+    Its style comes from the templates.
+    """
+    above = [pf.Div(pf.Para(pf.Str(title)), attributes={"custom-style": "Box Title"})]
+    cell = pf.TableCell(*(above if title else []), *content)
+    return [
+        pf.Table(
+            pf.TableBody(pf.TableRow(cell)),
+            colspec=[("AlignDefault", 1.0)],
+            attributes={"custom-style": BOX_STYLE},
+        )
+    ]
+
+
 def _title_block(document: Document) -> list[pf.Div]:
     paragraphs = {"Title": document.meta["title"], "Subtitle": document.meta["subtitle"]}
     paragraphs = {style: text for style, text in paragraphs.items() if text}
@@ -224,6 +250,19 @@ def _insert_fields(word: Word) -> None:
             link.getparent().replace(link, reference)
 
 
+def _mark_headings(word: Word) -> None:
+    """Put each heading's bookmark around its words: pandoc's reach from it to the next heading,
+    and LibreOffice loses one that begins behind a table.
+    """
+    body = word.element.body
+    ends = {end.get(qn("w:id")): end for end in body.iter(qn("w:bookmarkEnd"))}
+    for start in list(body.iterchildren(qn("w:bookmarkStart"))):
+        heading = start.getnext()
+        if heading.tag == qn("w:p") and (heading.style or "").startswith("Heading"):
+            heading.insert(1, start)  # the first are its properties
+            heading.append(ends[start.get(qn("w:id"))])
+
+
 def _run(text: str) -> Any:
     return _element("w:r", text=text)
 
@@ -232,49 +271,84 @@ def _finish_tables(word: Word) -> None:
     """Centre tables, set their text as tables', and keep one whole that fits on a page."""
     for element in word.element.body.iter(qn("w:tbl")):
         Table(element, word).alignment = WD_TABLE_ALIGNMENT.CENTER
+        if (below := element.getnext()).tag == qn("w:p"):
+            Paragraph(below, word).paragraph_format.space_before = Pt(8)
+        if element.tblPr.style == BOX_STYLE:
+            _finish_box(element)
+            continue
         *upper, last = element.tr_lst
         whole = len(upper) <= WHOLE
         for row in [*upper, last]:
-            if any(len(cell.text) > TALL for cell in _Row(row, Table(element, word)).cells):
-                row.get_or_add_trPr().append(_element("w:cantSplit", val="0"))
+            tall = any(len(cell.text) > TALL for cell in _Row(row, Table(element, word)).cells)
+            row.get_or_add_trPr().append(_element("w:cantSplit", val="0" if tall else "1"))
             for paragraph in row.iter(qn("w:p")):
                 if paragraph.style == "Compact":  # pandoc's style for lists too
-                    paragraph.style = "TableText"
+                    is_text = not any(paragraph.iter(qn("w:drawing"), qn("m:oMath")))
+                    paragraph.style = "TableText" if is_text else "TableTextTall"
                     paragraph.pPr.keepNext_val = True if whole and row is not last else None
 
 
+def _finish_listings(word: Word) -> None:
+    """Indent what of a listing of one line goes on in the next."""
+    for paragraph in word.paragraphs:
+        if paragraph._p.style == "SourceCode" and not list(paragraph._p.iter(qn("w:br"))):
+            layout = paragraph.paragraph_format
+            layout.left_indent, layout.first_line_indent = Pt(18), Pt(-18)
+
+
+def _finish_box(box: Any) -> None:
+    """Keep a box on one page, and end its cell in a paragraph, without which Word repairs it."""
+    (row,) = box.tr_lst
+    row.get_or_add_trPr().append(_element("w:cantSplit"))
+    (cell,) = row.tc_lst
+    if cell[-1].tag != qn("w:p"):
+        cell.add_p().style = "SectionEnd"
+
+
 def _finish_runs(word: Word) -> None:
-    """Make bold Chinese 黑体; remove a picture's data, which pandoc repeats as its description."""
+    """Make bold Chinese 微软雅黑, which has a bold weight; remove a picture's data, which pandoc
+    repeats as its description.
+    """
     for run in word.element.body.iter(qn("w:r")):
         if Run(run, word).bold:
-            run.rPr.get_or_add_rFonts().set(qn("w:eastAsia"), "黑体")
+            run.rPr.get_or_add_rFonts().set(qn("w:eastAsia"), "微软雅黑")
     for picture in word.element.body.iter(qn("pic:cNvPr")):
         picture.set("descr", "")
 
 
 def _insert_contents(word: Word, headings: list[Heading], at: int) -> None:
-    """Insert 目录: links without page numbers, which no program but Word would know."""
-    title = word.add_paragraph("目录", "TOC Heading")
-    lines = []
+    """Insert 目录: links, each with a field for its page.
+
+    A field for the whole list would be Word's own way, but other programs show that one as it was
+    saved, and no page is known here.
+    """
+    lines = [word.add_paragraph("目录", "TOC Heading")]
     for heading in (heading for heading in headings if heading.level <= CONTENTS_DEPTH):
         line = word.add_paragraph(style=f"toc {heading.level}")
-        line._p.append(_element("w:hyperlink", _run(heading.words), anchor=heading.identifier))
+        page = [
+            _element("w:fldChar", fldCharType="begin", dirty="1"),
+            _element("w:instrText", text=f" PAGEREF {heading.identifier} \\h "),
+            _element("w:fldChar", fldCharType="separate"),
+            _element("w:fldChar", fldCharType="end"),
+        ]
+        parts = [_element("w:r", part) for part in [_element("w:tab"), *page]]
+        link = _element("w:hyperlink", _run(heading.words), *parts, anchor=heading.identifier)
+        line._p.append(link)
         lines.append(line)
-    field = [
-        _element("w:fldChar", fldCharType="begin"),
-        _element("w:instrText", text=f'TOC \\o "1-{CONTENTS_DEPTH}" \\n \\h \\z \\u'),
-        _element("w:fldChar", fldCharType="separate"),
-        _element("w:fldChar", fldCharType="end"),
-    ]
-    *opening, closing = (_element("w:r", part) for part in field)
-    for part in reversed(opening):
-        lines[0]._p.insert(1, part)
-    lines[-1]._p.append(closing)
     lines[-1].paragraph_format.space_after = Pt(12)
-    gallery = _element("w:docPartGallery", val="Table of Contents")
-    kind = _element("w:docPartObj", gallery, _element("w:docPartUnique"))
-    content = _element("w:sdtContent", *(line._p for line in [title, *lines]))
-    word.element.body.insert(at, _element("w:sdt", _element("w:sdtPr", kind), content))
+    for line in reversed(lines):
+        word.element.body.insert(at, line._p)
+
+
+def _set_mode(word: Word) -> None:
+    """Say that the file is of Word 2013 or later, or Word opens it in its mode for old files."""
+    mode = {
+        "name": "compatibilityMode",
+        "uri": "http://schemas.microsoft.com/office/word",
+        "val": "15",
+    }
+    compat = _element("w:compat", _element("w:compatSetting", **mode))
+    word.settings.element.find(qn("w:rsids")).addprevious(compat)
 
 
 def _set_page(word: Word) -> None:
@@ -312,17 +386,20 @@ def _split_sections(word: Word, columns: int) -> None:
 
 
 def _set_header(word: Word, meta: dict[str, str]) -> None:
-    """Put the notice on top of every page, else the title from the second on; number pages."""
+    """Number the pages; put the notice on top of the first, and its first word below the others,
+    which have the title on top.
+    """
     section = word.sections[0]  # the following ones go on with its header and footer
-    section.different_first_page_header_footer = not meta["notice"]
-    header = section.header.paragraphs[0]
-    header.text = meta["notice"] or meta["title"]
-    header.style = "Notice" if meta["notice"] else "Header"
-    footers = [section.footer]
-    if not meta["notice"]:
-        footers.append(section.first_page_footer)
-    for footer in footers:
+    section.different_first_page_header_footer = True
+    section.header.paragraphs[0].text = meta["title"]
+    first = section.first_page_header.paragraphs[0]
+    if meta["notice"]:
+        first.text, first.style = meta["notice"], "Notice"
+    word_below = meta["notice"].partition("：")[0]
+    for footer, below in ((section.footer, word_below), (section.first_page_footer, "")):
         paragraph = footer.paragraphs[0]
+        if below:
+            paragraph.add_run(f"{below}\u3000").font.color.rgb = ALARM
         paragraph._p.append(_element("w:fldSimple", _run("1"), instr=" PAGE "))
         paragraph.add_run(" / ")
         paragraph._p.append(_element("w:fldSimple", _run("1"), instr=" NUMPAGES "))

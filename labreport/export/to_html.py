@@ -11,10 +11,20 @@ import panflute as pf
 
 from labreport.export.document import Document
 from labreport.export.fonts import fonts, text_width
-from labreport.export.pandoc import BREAK, TEMPLATES, break_words, plain, write_text
+from labreport.export.pandoc import (
+    BREAK,
+    TEMPLATES,
+    break_words,
+    find,
+    frame_boxes,
+    plain,
+    write_text,
+)
 from labreport.export.pictures import PICTURES
 
-_FONT = "FONT-GOES-HERE"  # what it holds is known once the rest of the page is
+#: In place of the fonts until the rest of the page is known, for they hold its letters only.
+_FACES = {"sans": "REGULAR-GOES-HERE", "bold": "BOLD-GOES-HERE"}
+_WEIGHTS = {"sans": 400, "bold": 700}
 _PICTURE = re.compile(r'<img src="(image-\d+)"')
 
 
@@ -23,6 +33,7 @@ def to_html(document: Document) -> bytes:
     from jinja2 import Environment, FileSystemLoader
 
     tree = document.with_targets({name: name for name in document.pictures}).walk(_adapt)
+    frame_boxes(tree, _frame)
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     filled = page.get_template("report.html").render(
         meta=document.meta,
@@ -32,13 +43,24 @@ def to_html(document: Document) -> bytes:
         headings=[heading for heading in document.headings if heading.level <= 2],
         body=_write(tree),
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        font=_FONT,
+        faces={_WEIGHTS[kind]: place for kind, place in _FACES.items()},
     )
-    letters = _subset_font(html.unescape(filled))
-    filled = filled.replace(_FONT, base64.b64encode(letters).decode(), 1)
+    words = {"sans": html.unescape(filled), "bold": _bold_words(document, tree)}
+    for kind, place in _FACES.items():
+        letters = base64.b64encode(_subset_font(kind, words[kind])).decode()
+        filled = filled.replace(place, letters, 1)
     return _PICTURE.sub(
         lambda m: f'<img src="{_data_uri(document.pictures[m[1]])}"', filled
     ).encode()
+
+
+def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
+    if not title:
+        return [pf.Div(*content, classes=["box"])]
+    above = pf.Div(pf.Plain(pf.Str(title)), classes=["box-title"])
+    return [
+        pf.Div(above, *content, classes=["box"], attributes={"role": "group", "aria-label": title})
+    ]
 
 
 def _write(tree: pf.Doc) -> str:
@@ -76,15 +98,22 @@ def _align_by_class(table: pf.Table) -> None:
     table.colspec = [("AlignDefault", width) for _, width in table.colspec]
 
 
-def _subset_font(words: str) -> bytes:
-    """The report's font cut down to the characters of ``words``, as WOFF2."""
+def _bold_words(document: Document, tree: pf.Doc) -> str:
+    """All that the style sheet sets bold."""
+    bold = find(tree, pf.Header | pf.Strong | pf.TableHead)
+    titles = [div for div in find(tree, pf.Div) if "box-title" in div.classes]
+    return document.meta["title"] + document.meta["notice"] + "目录" + plain(*bold, *titles)
+
+
+def _subset_font(kind: str, words: str) -> bytes:
+    """One of the report's fonts cut down to the characters of ``words``, as WOFF2."""
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
     chosen = subset.Options(
         flavor="woff2", hinting=False, layout_features=["kern", "locl", "ccmp", "halt"]
     )
-    with TTFont(fonts()["sans"].path, fontNumber=0, lazy=True, recalcTimestamp=False) as font:
+    with TTFont(fonts()[kind].path, fontNumber=0, lazy=True, recalcTimestamp=False) as font:
         cutter = subset.Subsetter(chosen)
         cutter.populate(text=words + "".join(map(chr, range(32, 127))))
         cutter.subset(font)

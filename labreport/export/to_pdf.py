@@ -2,15 +2,26 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import panflute as pf
 
 from labreport.export import ExportError
 from labreport.export.document import Document
 from labreport.export.fonts import font_folders, fonts
-from labreport.export.pandoc import BREAK, TEMPLATES, break_words, find, plain, write_text
+from labreport.export.pandoc import (
+    BREAK,
+    TEMPLATES,
+    TOGETHER,
+    break_words,
+    find,
+    frame_boxes,
+    plain,
+    write_text,
+)
 from labreport.export.pictures import PICTURES
 from labreport.export.shorten import break_line
 
@@ -20,6 +31,27 @@ REPLACEMENTS = 8
 LISTING_WIDTH = {1: 80, 2: 36}
 #: Letters of a cell that may be taller than a page, and of the longest words for a picture.
 TALL, LONGEST = 1000, 2000
+#: Noncharacters around a box's title and after its content, and around what stays on one line;
+#: what they become.
+_CALL = {"\ufdd2": "#framed[", "\ufdd3": "][", "\ufdd4": "]", "\ufdd5": "#box[", "\ufdd6": "];"}
+#: Points of a page's text height that may stay empty, its lower edge, the space above a figure.
+EMPTY, BOTTOM, SPACING = 139.0, 771.0, 24.0
+#: How small a figure may be made to fit, and how often the report is laid out to find a place.
+SMALLEST, ARRANGEMENTS = 0.75, 8
+#: Points of the shorter part of a table over two pages.
+PART = 90.0
+_WHERE = """(
+  marks: query(<mark>).map(it => (
+    it.value + (page: it.location().page(), y: it.location().position().y.pt())
+  )),
+  landings: query(<landing>).map(it => {
+    let place = it.location().position()
+    (it.value, (place.page, place.y.pt()))
+  }) + query(heading).filter(it => it.has("label")).map(it => {
+    let place = it.location().position()
+    (str(it.label), (place.page, place.y.pt()))
+  }),
+)"""
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 _NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 
@@ -42,14 +74,18 @@ def to_pdf(document: Document) -> bytes:
         for _ in range(1 if document.ours else REPLACEMENTS):
             for name, text in texts.items():
                 (folder / name).write_text(text, encoding="utf-8")
+            compiler = typst.Compiler(
+                folder / "report.typ",
+                root=folder,
+                font_paths=font_folders(),
+                ignore_system_fonts=True,
+            )
             try:
-                return typst.compile(
-                    folder / "report.typ",
-                    font_paths=font_folders(),
-                    ignore_system_fonts=True,
-                    pdf_standards=["a-2b"],
-                    timestamp=timestamp,
-                )
+                if document.ours and document.columns == 1:
+                    arrange(compiler, folder / "modes.json")
+                content = compiler.compile(pdf_standards=["a-2b"], timestamp=timestamp)
+                assert isinstance(content, bytes)
+                return content
             except typst.TypstError as error:
                 message, missing = _explain(error), _find_missing(error)
             if not missing:
@@ -58,6 +94,56 @@ def to_pdf(document: Document) -> bytes:
                 number = f"〔{' '.join(f'U+{ord(c):04X}' for c in words)}〕"
                 texts = {name: text.replace(words, number) for name, text in texts.items()}
     raise ExportError(message)
+
+
+def arrange(compiler: Any, modes: Path) -> None:
+    """Choose how figures, tables and boxes are placed, so that no page is left much emptier than
+    :data:`EMPTY`: each stands where the text has it, unless that leaves a page so empty.
+
+    Parameters
+    ----------
+    compiler : Typst's, for the report.
+    modes : the file that the report reads them from.
+    """
+    chosen: dict[str, str | float] = {}
+    tried: set[tuple[str, str | float]] = set()
+    for _ in range(ARRANGEMENTS):
+        modes.write_text(json.dumps(chosen), encoding="utf-8")
+        found = json.loads(compiler.eval(_WHERE))
+        choices = _improve(found["marks"], dict(found["landings"]), chosen)
+        fresh = (choice for choice in choices if choice not in tried)
+        if (choice := next(fresh, None)) is None:
+            return
+        tried.add(choice)
+        chosen |= [choice]
+
+
+def _improve(
+    marks: list[dict[str, Any]],
+    landings: dict[str, list[float]],
+    chosen: dict[str, str | float],
+) -> Iterator[tuple[str, str | float]]:
+    """What may be tried for the first page that is left empty, or for what comes before another."""
+    waiting: dict[str, dict[str, Any]] = {}  # the last that was put off, by its kind
+    for mark in marks:
+        name, kind, gap = mark["name"], mark["kind"], BOTTOM - mark["y"]
+        page, place = landings.get(name, [mark["page"], mark["y"]])
+        earlier = waiting.get(kind)
+        if earlier and [page, place] < landings[earlier["name"]]:
+            yield name, "later"
+        if chosen.get(name) == "later":
+            waiting[kind] = mark
+        elif page > mark["page"] and gap > EMPTY:
+            if kind == "image":
+                smaller = (gap - mark["rest"] - SPACING) / mark["height"]
+                if smaller > SMALLEST and name not in chosen:
+                    yield name, min(1.0, smaller)
+            for put_off in [mark, *waiting.values()]:  # a heading waits for those
+                is_long = min(gap, put_off.get("height", 0) - gap) > PART
+                if put_off["kind"] == "box" or (put_off["kind"] == "table" and is_long):
+                    yield put_off["name"], "split"
+            if kind in {"image", "table"}:
+                yield name, "later"
 
 
 def _write_sources(document: Document, folder: Path) -> dict[str, str]:
@@ -83,12 +169,25 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
         "alternatives": {image.url: plain(image)[:LONGEST] for image in find(tree, pf.Image)},
     }
     break_words(tree)
+    frame_boxes(tree, _frame)
+    for span in find(tree, pf.Span):
+        if TOGETHER in span.classes:
+            *_, opening, closing = _CALL
+            span.content = [pf.Str(opening), *span.content, pf.Str(closing)]
     body = write_text(tree, "typst").replace(BREAK, "#box();")  # which leaves no trace in the text
+    for mark, call in _CALL.items():
+        body = body.replace(mark, call)
     style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
     return {
+        "modes.json": "{}",
         "report.json": json.dumps(given, ensure_ascii=False),
         "report.typ": f"{style}\n{body}",
     }
+
+
+def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
+    opening, middle, closing, *_ = _CALL
+    return [pf.Para(pf.Str(f"{opening}{title}{middle}")), *content, pf.Para(pf.Str(closing))]
 
 
 def _find_missing(error: Exception) -> list[str]:
