@@ -204,8 +204,9 @@ def model_size(
 
     By torch's own counter, on the meta device.
     """
-    model = ConvNet(get_variant(variant_name), width, classes).to("meta").eval()
-    image = torch.empty(1, IMAGE_SHAPE[2], size, size, device="meta")
+    with torch.device("meta"):
+        model = ConvNet(get_variant(variant_name), width, classes).eval()
+        image = torch.empty(1, IMAGE_SHAPE[2], size, size)
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         model(image)

@@ -86,6 +86,7 @@ def test_a_character_without_glyph_is_an_error_that_names_it(character: str, nam
     assert f"〔U+{ord(character):04X}〕" in pages(theirs)[0]
 
 
+@pytest.mark.system
 def test_the_command_line_writes_it(tmp_path: Path) -> None:
     file = tmp_path / "我的 报告.ipynb"
     nbformat.write(notebook(), file)

@@ -1,5 +1,5 @@
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,31 +71,47 @@ def _texts(figure: Figure) -> list[str]:
     return [t.get_text() for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text()]
 
 
-def test_figures_draw_every_character_and_say_what_is_missing_and_what_diverged(
-    whole: Study, broken: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A missing glyph warns (an error here) or, beside formulas, is only logged."""
+@pytest.fixture
+def draw(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Figure]]:
+    """A function that plots and saves a figure; nothing may be said of letters and fonts.
+
+    A missing glyph warns (an error here) or, beside formulas, is only logged.
+    """
+
+    def draw(plot: Callable[[Study], Figure], study: Study, ending: str) -> Figure:
+        figure, path = plot(study), tmp_path / f"figure.{ending}"
+        figure.savefig(path)
+        assert path.stat().st_size > 5_000
+        return figure
+
     with caplog.at_level(logging.INFO):
-        for study, ending in ((whole, "svg"), (broken, "png")):
-            for name, plot in FIGURES.items():
-                figure = plot(study)
-                figure.savefig(tmp_path / f"{name}.{ending}")
-                assert (tmp_path / f"{name}.{ending}").stat().st_size > 5_000
-                if study is broken and name in WITH_NOTES:
-                    texts = _texts(figure)
-                    assert any("未完成" in text for text in texts), name
-                    assert name == "gaps" or any("发散" in text for text in texts), name
+        yield draw
     logged = [r.getMessage() for r in caplog.records if r.name.startswith("matplotlib.mathtext")]
     logged += [r.getMessage() for r in caplog.records if "findfont" in r.getMessage()]
     assert logged == []
-    for draw in (
+
+
+def test_figures_draw_every_character(whole: Study, draw: Callable[..., Figure]) -> None:
+    for plot in FIGURES.values():
+        draw(plot, whole, "svg")
+
+
+def test_figures_say_what_is_missing_and_what_diverged(
+    broken: Study, draw: Callable[..., Figure]
+) -> None:
+    for name, plot in FIGURES.items():
+        texts = _texts(draw(plot, broken, "png"))
+        if name in WITH_NOTES:
+            assert any("未完成" in text for text in texts), name
+            assert name == "gaps" or any("发散" in text for text in texts), name
+    for plot_some in (
         curves.plot_training,
         curves.plot_learning_rate,
         comparison.plot_section,
         curves.plot_gradients,
         curves.plot_gradient_ratio,
     ):
-        assert "未完成" in _texts(draw(broken, ["mid_all", "long_all"]))
+        assert "未完成" in _texts(plot_some(broken, ["mid_all", "long_all"]))
     assert "没有可以比较的运行" in _texts(forest.plot_claims([]))
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models.resnet import BasicBlock
 
 from labcnn.models import ConvNet, DoubleConv, model_size
 from labcnn.variants import VARIANTS, get_variant
@@ -97,6 +96,8 @@ def test_seeds_decide_the_initial_weights_of_he_fan_in():
 
 @pytest.mark.parametrize(("before", "after"), [(16, 16), (16, 32)])
 def test_residual_norm_block_equals_torchvisions_basic_block(before, after):
+    from torchvision.models.resnet import BasicBlock  # it loads as much as torch itself
+
     torch.manual_seed(0)
     mine = DoubleConv(before, after, norm=True, residual=True)
     down = None
