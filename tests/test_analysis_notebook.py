@@ -65,27 +65,37 @@ def _rows(notebook: nbformat.NotebookNode) -> list[str]:
     return [re.split(r"(?<!\\)\|", line)[1].strip() for line in lines[2:]]
 
 
-@pytest.mark.system
-def test_the_report_of_all_runs(tmp_path: Path) -> None:
-    folder = tmp_path / "完整 的 实验"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    """The executed notebook of all variants, of two seeds, and of a tuned run."""
+    folder = tmp_path_factory.mktemp("完整 的 实验")
     write_runs(folder / "logs", seeds=(0, 1), images=300, parameters={"epochs": 3})
     write_runs(folder / "logs", ["short_all"], images=300, parameters={"protocol": "tuned"})
     given = {"author": "张三", "student_number": 7, "log_links": "logs"}
-    notebook = _run(folder, experiment="shapes-3ep", **given)
-    assert "fig-seeds" in _check(notebook)
-    assert _rows(notebook)[13:] == ["Shortbaseline+all（tuned）"]
-    (front,) = _outputs(notebook, DOCUMENT)
+    return _run(folder, experiment="shapes-3ep", **given)
+
+
+@pytest.mark.system
+def test_the_report_of_all_runs(whole: nbformat.NotebookNode) -> None:
+    assert "fig-seeds" in _check(whole)
+    assert _rows(whole)[13:] == ["Shortbaseline+all（tuned）"]
+    (front,) = _outputs(whole, DOCUMENT)
     assert front["lines"] == [["姓名", "张三"], ["学号", "7"]]
     assert "演示数据" in front["notice"]
-    links = "\n".join(_outputs(notebook, "text/markdown"))
+    links = "\n".join(_outputs(whole, "text/markdown"))
     assert "(logs/shapes-3ep/mid_all/seed1/history.csv)" in links
     assert "(logs/shapes-tuned/short_all/seed0/result.json)" in links
-    sources = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    sources = [c.source for c in whole.cells if c.cell_type == "markdown"]
     found = [line.lstrip("# ") for s in sources for line in s.splitlines() if line.startswith("#")]
     assert found == list(HEADINGS)
-    # Every figure is SVG, with a text for who can't see it.
-    for name in _labels(notebook):
-        cell = _cell(notebook, name)
+
+
+@pytest.mark.system
+def test_every_figure_is_svg_with_a_text_for_who_cannot_see_it(
+    whole: nbformat.NotebookNode,
+) -> None:
+    for name in _labels(whole):
+        cell = _cell(whole, name)
         (output,) = cell.outputs
         options = dict(re.findall(r"^#\| (\S+): (.+)$", cell.source, re.M))
         assert options[f"{name[:3]}-cap"]
@@ -98,26 +108,36 @@ def test_the_report_of_all_runs(tmp_path: Path) -> None:
             assert "text/markdown" in output["data"], name
 
 
-@pytest.mark.system
-def test_the_report_of_an_unfinished_experiment_says_what_is_missing_and_failed(
-    tmp_path: Path,
-) -> None:
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    """The executed notebook where a run is missing and one diverged."""
+    folder = tmp_path_factory.mktemp("unfinished")
     there = [v for v in REPORT_VARIANTS if v not in {"mid_all", "short_residual"}]
     fakes: list[str | Fake] = [*there, Fake("short_residual", status="diverged")]
-    write_runs(tmp_path / "logs", fakes, images=300, parameters={"epochs": 3})
-    notebook = _run(tmp_path)
-    assert "fig-seeds" not in _check(notebook)
-    assert len(_rows(notebook)) == 13
-    first, *others = _outputs(notebook, "text/markdown")
+    write_runs(folder / "logs", fakes, images=300, parameters={"epochs": 3})
+    return _run(folder)
+
+
+@pytest.mark.system
+def test_the_report_of_an_unfinished_experiment_says_what_is_missing_and_failed(
+    unfinished: nbformat.NotebookNode,
+) -> None:
+    assert "fig-seeds" not in _check(unfinished)
+    assert len(_rows(unfinished)) == 13
+    first, *others = _outputs(unfinished, "text/markdown")
     assert "**未完成**" in first
     assert "mid+全部" in first
     assert "发散" in "\n".join(others)
 
 
 @pytest.mark.system
-def test_a_wrong_parameter_and_no_runs_are_one_readable_line(tmp_path: Path) -> None:
+def test_a_wrong_parameter_is_one_readable_line(tmp_path: Path) -> None:
     with pytest.raises(papermill.PapermillExecutionError, match=r"experimnet.*experiment"):
         _run(tmp_path, experimnet="shapes")
+
+
+@pytest.mark.system
+def test_no_runs_are_one_readable_line(tmp_path: Path) -> None:
     with pytest.raises(papermill.PapermillExecutionError) as error:
         _run(tmp_path)
     assert error.value.ename == "ReportError"

@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 from PIL import Image
 from typer.core import TyperGroup
@@ -170,7 +171,7 @@ def reader(home: Path) -> Reader:
 
 
 @pytest.mark.system
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_tutorial_ends_in_a_report_of_its_own_networks(reader: Reader) -> None:
     logs, said = reader.home / "report" / "logs" / EXPERIMENT, "".join(reader.printed[:TUTORIAL])
     trained = {path.parent.parent.name for path in logs.glob("*/seed0/result.json")}
@@ -191,7 +192,7 @@ MADE = {
 
 
 @pytest.mark.system
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("block", range(TUTORIAL, len(BLOCKS)))
 def test_every_command_of_the_other_pages_runs(reader: Reader, block: int) -> None:
     printed, command = reader.read(block), " ".join(BLOCKS[block].split()[:2])
@@ -203,10 +204,9 @@ def test_every_command_of_the_other_pages_runs(reader: Reader, block: int) -> No
         assert not (reader.home / BLOCKS[block].split()[-1]).exists()
 
 
-@pytest.mark.system
-@pytest.mark.timeout(600)
-def test_every_cell_of_the_pages_runs(reader: Reader) -> None:
-    """In one notebook, with those of train.ipynb."""
+@pytest.fixture(scope="module")
+def executed(reader: Reader) -> NotebookNode:
+    """The cells of the pages, in one notebook with those of train.ipynb, as executed."""
     inner = [each for name in PAGES for each in blocks(page(name))]
     cells = [
         new_code_cell(shrink(block))
@@ -222,7 +222,17 @@ def test_every_cell_of_the_pages_runs(reader: Reader) -> None:
     parameters = {"variant": "short_gelu", "dataset": "shapes", "seed": 1, "threads": 1, **SMALL}
     text = str(parameters).replace("'", '"')
     run(home, sys.executable, "-m", "labsweep.execute", "cells.ipynb", "done.ipynb", text)
-    assert (home / "report" / "logs" / EXPERIMENT / "short_gelu" / "seed1").exists()
+    return nbformat.read(home / "done.ipynb", as_version=4)
+
+
+@pytest.mark.system
+@pytest.mark.timeout(900)
+def test_every_cell_of_the_pages_runs(executed: NotebookNode, reader: Reader) -> None:
+    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    assert [o for cell in cells for o in cell.outputs if o.output_type == "error"] == []
+    logs = reader.home / "report" / "logs" / EXPERIMENT
+    assert (logs / "short_gelu" / "seed1" / "result.json").exists()
 
 
 def test_both_languages_have_the_same_blocks(subtests: pytest.Subtests) -> None:

@@ -136,19 +136,21 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("kind", FORMATS)
 def test_broken_pictures_are_named_and_the_rest_is_exported(
-    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests
 ) -> None:
     (tmp_path / "secret.png").write_bytes(base64.b64decode(PNG))
     (tmp_path / "notebooks").mkdir()
-    words = shown(kind, *BROKEN, folder=tmp_path / "notebooks")
-    lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == len(BROKEN)
-    for number, line in enumerate(lines, 2):
-        assert line.startswith(f"cell {number}: ") and "picture is broken" in line
-        assert f"单元格{number}：图片" in words
-    assert "末尾" in words
+    for kind in FORMATS:
+        with subtests.test(kind):
+            caplog.clear()
+            words = shown(kind, *BROKEN, folder=tmp_path / "notebooks")
+            lines = [record.getMessage() for record in caplog.records]
+            assert len(lines) == len(BROKEN)
+            for number, line in enumerate(lines, 2):
+                assert line.startswith(f"cell {number}: ") and "picture is broken" in line
+                assert f"单元格{number}：图片" in words
+            assert "末尾" in words
 
 
 def test_a_picture_is_shown_by_what_it_is_in_the_form_that_can_be_drawn() -> None:
@@ -162,27 +164,38 @@ def test_a_picture_is_shown_by_what_it_is_in_the_form_that_can_be_drawn() -> Non
         assert any(name.endswith(".png") for name in z.namelist())
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_no_output_is_dropped_silently(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_output_is_dropped_silently(
+    caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests
+) -> None:
     widget = "application/vnd.jupyter.widget-view+json"
-    words = shown(
-        kind,
-        printed("a warning", "stderr"),
-        code("", {"application/json": {"key": [1, None]}}),
-        code("", {"application/vnd.x+json": {}, "text/plain": "in words"}),
-        code("", {widget: {"model_id": "x"}, "text/plain": "IntSlider(value=3)"}),
-        code("", {"text/html": "<script>bad()</script>", "text/plain": "instead"}),
-        code("", {"application/x-unknown": "abc"}),
-        code("", {"text/html": "<div></div>"}),
-    )
-    for present in ("awarning", '"key":[1,null]', "inwords", "IntSlider", "instead", "末尾"):
-        assert present in words
-    assert "单元格7：有输出无法显示：application/x-unknown" in words
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines == [
-        "cell 7: an output can't be shown: application/x-unknown",
-        "cell 8: an output can't be shown: text/html",
-    ]
+    for kind in FORMATS:
+        with subtests.test(kind):
+            caplog.clear()
+            words = shown(
+                kind,
+                printed("a warning", "stderr"),
+                code("", {"application/json": {"key": [1, None]}}),
+                code("", {"application/vnd.x+json": {}, "text/plain": "in words"}),
+                code("", {widget: {"model_id": "x"}, "text/plain": "IntSlider(value=3)"}),
+                code("", {"text/html": "<script>bad()</script>", "text/plain": "instead"}),
+                code("", {"application/x-unknown": "abc"}),
+                code("", {"text/html": "<div></div>"}),
+            )
+            for present in (
+                "awarning",
+                '"key":[1,null]',
+                "inwords",
+                "IntSlider",
+                "instead",
+                "末尾",
+            ):
+                assert present in words
+            assert "单元格7：有输出无法显示：application/x-unknown" in words
+            lines = [record.getMessage() for record in caplog.records]
+            assert lines == [
+                "cell 7: an output can't be shown: application/x-unknown",
+                "cell 8: an output can't be shown: text/html",
+            ]
 
 
 def formulas(*sources: str) -> list[str]:
@@ -209,30 +222,38 @@ def test_formulas_are_set_as_jupyter_sets_them() -> None:
     assert r"\begin{align}a\end{align}" in listing and "$" not in listing
 
 
-@pytest.mark.parametrize("kind", FORMATS)
 def test_a_formula_that_cannot_be_set_is_shown_as_its_source(
-    kind: str, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests
 ) -> None:
-    words = shown(kind, markdown(r"$\unknown{x}$ $\frac{1$"))
-    assert r"$\unknown{x}$〔单元格2：公式无法排版" in words and r"$\frac{1$" in words
-    assert "cell 2: a formula can't be set; its source is shown" in caplog.text
+    for kind in FORMATS:
+        with subtests.test(kind):
+            caplog.clear()
+            words = shown(kind, markdown(r"$\unknown{x}$ $\frac{1$"))
+            assert r"$\unknown{x}$〔单元格2：公式无法排版" in words and r"$\frac{1$" in words
+            assert "cell 2: a formula can't be set; its source is shown" in caplog.text
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_failed_and_never_run_notebooks_say_so(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_and_never_run_notebooks_say_so(
+    caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests
+) -> None:
     failed = v4.new_code_cell("1/0", execution_count=7)
     failed.outputs = [v4.new_output("error", ename="ZeroDivisionError", evalue="by \x1b[1mzero")]
-    assert "单元格2[7]：运行出错：ZeroDivisionError:byzero" in shown(kind, failed)
-    assert "cell 2 [7]: it failed: ZeroDivisionError: by zero" in caplog.messages
-    content = export(kind, notebook(v4.new_code_cell("1")))
-    assert "the notebook was never run, so it has no outputs: run it first" in caplog.messages
-    if kind == "html":
-        assert "尚未运行" in text(parse_html(content).find(".//aside"))
-    elif kind == "pdf":
-        assert "尚未运行" in words_of(kind, content)
-    else:
-        header = docx.Document(io.BytesIO(content)).sections[0].header
-        assert "尚未运行" in header.paragraphs[0].text
+    for kind in FORMATS:
+        with subtests.test(kind):
+            caplog.clear()
+            assert "单元格2[7]：运行出错：ZeroDivisionError:byzero" in shown(kind, failed)
+            assert "cell 2 [7]: it failed: ZeroDivisionError: by zero" in caplog.messages
+            content = export(kind, notebook(v4.new_code_cell("1")))
+            assert (
+                "the notebook was never run, so it has no outputs: run it first" in caplog.messages
+            )
+            if kind == "html":
+                assert "尚未运行" in text(parse_html(content).find(".//aside"))
+            elif kind == "pdf":
+                assert "尚未运行" in words_of(kind, content)
+            else:
+                header = docx.Document(io.BytesIO(content)).sections[0].header
+                assert "尚未运行" in header.paragraphs[0].text
 
 
 WHOLE = json.dumps(notebook(printed("printed")))
@@ -340,23 +361,25 @@ def test_columns_that_tabs_keep_apart_stay_below_each_other() -> None:
     assert ["轮      准确率   秒", "1       99.5%   0.1"] in listings
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_control_characters_are_left_out(kind: str) -> None:
+def test_control_characters_are_left_out(subtests: pytest.Subtests) -> None:
     """Of outputs, text, tables and the title block."""
     odd = "a\ud800b\x00c\x1b[2K\x1b[1Ad\x1b]0;title\x07e\x1b]8;;http://x\x1b\\f\x9b31mg\ufffeh"
     cells = printed(odd), markdown(odd), code("", {"text/html": f"<p>{odd}</p>"})
-    words = shown(kind, *cells)
-    assert "a?bcdefgh" in words and "末尾" in words
-    assert "末尾" in shown(kind, *cells, labcnn={"subtitle": odd})
+    for kind in FORMATS:
+        with subtests.test(kind):
+            words = shown(kind, *cells)
+            assert "a?bcdefgh" in words and "末尾" in words
+            assert "末尾" in shown(kind, *cells, labcnn={"subtitle": odd})
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_escaped_words_are_shown_as_they_are(kind: str) -> None:
+def test_escaped_words_are_shown_as_they_are(subtests: pytest.Subtests) -> None:
     """In a report, whose unknown references are errors."""
     name = "@fig-nope \\@ $x$ <b>1</b> #let"
     prose = Prose(f"设备 {escape(name)} `a\\@b`")
-    words = shown(kind, code("", {"text/markdown": prose.text}), labcnn={"title": "x"})
-    assert "".join(name.split()) + "a\\@b" in words
+    for kind in FORMATS:
+        with subtests.test(kind):
+            words = shown(kind, code("", {"text/markdown": prose.text}), labcnn={"title": "x"})
+            assert "".join(name.split()) + "a\\@b" in words
 
 
 @pytest.fixture
