@@ -189,8 +189,9 @@ def model_size(
     variant_name: str, width: int = 32, classes: int = 200, size: int = IMAGE_SHAPE[0]
 ) -> ModelSize:
     """Count a variant's parameters, and its FLOPs on an image of ``size`` x ``size`` pixels."""
-    model = ConvNet(get_variant(variant_name), width, classes).to("meta").eval()
-    image = torch.empty(1, IMAGE_SHAPE[2], size, size, device="meta")
+    with torch.device("meta"):
+        model = ConvNet(get_variant(variant_name), width, classes).eval()
+        image = torch.empty(1, IMAGE_SHAPE[2], size, size)
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         model(image)

@@ -51,15 +51,20 @@ def test_a_row_that_fails_is_a_row_and_the_others_stay():
     assert "not measured" in measures.table([rows[1].record()])
 
 
+OURS = {"kind": "ours", "variant": "short_norm", "threads": 1, "dataset": "shapes"}
+
+
 @pytest.mark.system
 def test_contestants_take_turns_in_processes_of_their_own():
-    """One that ends says why."""
-    made = {"kind": "ours", "variant": "short_norm", "threads": 1, "dataset": "shapes"}
-    rounds = turns.interleaved({"a": made, "b": made | {"cached": True}}, 2, 0.1)
+    rounds = turns.interleaved({"a": OURS, "b": OURS | {"cached": True}}, 2, 0.1)
     assert len(rounds) == 2
     assert all(math.isfinite(each[name]) and each[name] > 0 for each in rounds for name in "ab")
+
+
+@pytest.mark.system
+def test_a_contestant_that_ends_says_why():
     with pytest.raises(RuntimeError, match=r"contestant ours has ended: .*'short_of' is unknown"):
-        turns.interleaved({"a": made | {"variant": "short_of"}}, 1, 0.1)
+        turns.interleaved({"a": OURS | {"variant": "short_of"}}, 1, 0.1)
 
 
 def test_the_fastest_of_a_kind_counts_in_each_round():

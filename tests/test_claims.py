@@ -303,6 +303,7 @@ def test_the_experiment_is_the_newest_or_the_named_one(tmp_path: Path) -> None:
     assert load_study(tmp_path).experiment == "shapes-tuned"
 
 
+@pytest.mark.system
 def test_a_report_needs_no_torch() -> None:
     code = (
         "import sys, importlib, pkgutil, labreport as a\n"

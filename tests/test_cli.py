@@ -48,32 +48,33 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     assert {"data", "variants", "doctor", "plan", "sweep", "runs", "report"} <= commands
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["sweep", "varient=short_all"], "varient='short_all'; did you mean 'variant'"),
-        (["sweep", "seeds=1"], "seeds='1': write it as --seeds"),
-        (["report", "epochs=2", "--experiment", "mine"], "one of them"),
-        (["report", "--formats", "exe"], "formats='exe' must be one or more of html, pdf, docx"),
-        (["report", "--formats", ""], "formats='' must be"),
-        (["runs", "nope"], "experiment='nope' has no run in"),
-    ],
+#: Arguments, and what the line about them names.
+WRONG = (
+    (["sweep", "varient=short_all"], "varient='short_all'; did you mean 'variant'"),
+    (["sweep", "seeds=1"], "seeds='1': write it as --seeds"),
+    (["report", "epochs=2", "--experiment", "mine"], "one of them"),
+    (["report", "--formats", "exe"], "formats='exe' must be one or more of html, pdf, docx"),
+    (["report", "--formats", ""], "formats='' must be"),
+    (["runs", "nope"], "experiment='nope' has no run in"),
 )
+
+
 def test_an_error_is_one_line_and_code_2(
     tmp_path: Path,
-    arguments: list[str],
-    named: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    subtests: pytest.Subtests,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["labcnn", *arguments, "--logs", str(tmp_path / "logs")])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("labcnn: ")
-    assert named in line
-    assert not (tmp_path / "logs").exists()
+    logs = ["--logs", str(tmp_path / "logs")]
+    for arguments, named in WRONG:
+        with subtests.test(" ".join(arguments)):
+            monkeypatch.setattr(sys, "argv", ["labcnn", *arguments, *logs])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert ended.value.code == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith("labcnn: ") and named in line
+            assert not (tmp_path / "logs").exists()
 
 
 def test_variants_prints_all_with_their_sizes() -> None:

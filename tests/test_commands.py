@@ -47,18 +47,15 @@ def test_compare_gives_each_difference_from_the_first(logs: Path, tmp_path: Path
     assert f"{apart:+.2f} [{row['from']:+.2f}, {row.to:+.2f}]" in said
 
 
-@pytest.mark.parametrize(
-    ("variants", "said"),
-    [
+def test_what_cannot_be_compared_is_named(logs: Path) -> None:
+    for variants, said in (
         (["short_norm"], "variants='short_norm': give two or more different ones"),
         (["short_norm", "long_all"], "no finished run of"),
         (["short_norm", "shrot_all"], "did you mean 'short_all'?"),
-    ],
-)
-def test_what_cannot_be_compared_is_named(variants: list[str], said: str, logs: Path) -> None:
-    with pytest.raises(LabError) as error:
-        compare(*variants, logs=logs)
-    assert said in str(error.value)
+    ):
+        with pytest.raises(LabError) as error:
+            compare(*variants, logs=logs)
+        assert said in str(error.value)
 
 
 def test_a_notebook_shows_the_comparison_of_any_two_variants(tmp_path: Path) -> None:

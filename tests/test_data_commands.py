@@ -89,6 +89,7 @@ def says(*arguments: str | Path) -> str:
     return line.removeprefix("labcnn: ")
 
 
+@pytest.mark.system
 def test_what_may_not_be_read_in_a_source_is_named(tiny: Path, tmp_path: Path) -> None:
     """A folder isn't called one without wnids.txt, nor an archive damaged."""
     archive = zipped(tiny, tmp_path / "tiny.zip")
@@ -107,6 +108,7 @@ def test_what_may_not_be_read_in_a_source_is_named(tiny: Path, tmp_path: Path) -
         place.chmod(before)
 
 
+@pytest.mark.system
 def test_a_data_folder_that_may_not_be_written_or_read_is_one_line(
     tiny: Path, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 from PIL import Image
 from typer.core import TyperGroup
@@ -79,6 +80,11 @@ def blocks(text: str) -> list[tuple[str, str]]:
     return [(kind, re.sub(f"^{indent}", "", inner, flags=re.M)) for indent, kind, inner in found]
 
 
+#: The blocks of commands, page after page; those of the tutorial come first.
+BLOCKS = [block for name in PAGES for kind, block in blocks(page(name)) if kind == "bash"]
+TUTORIAL = len([kind for kind, _ in blocks(page(PAGES[0])) if kind == "bash"])
+
+
 def commands(text: str) -> Iterator[list[str]]:
     """The commands of a page as words, without comments and variables before them.
 
@@ -130,7 +136,7 @@ def run(home: Path, *command: str) -> str:
         "PYTHONPATH": str(home),
         "LABCNN_DATA": str(data_folder()),
     }
-    del environment["LABCNN_LOGS"]
+    environment.pop("LABCNN_LOGS", None)
     done = subprocess.run(
         command, cwd=home, env=environment, capture_output=True, encoding="utf-8", timeout=280
     )
@@ -138,64 +144,110 @@ def run(home: Path, *command: str) -> str:
     return done.stdout
 
 
+class Reader:
+    """Somebody who runs the commands of the pages one after the other."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.printed: list[str] = []
+
+    def read(self, block: int) -> str:
+        """What a block's commands print; those before it are run first, unless they have been."""
+        for each in BLOCKS[len(self.printed) : block + 1]:
+            self.printed.append(run(self.home, "bash", "-e", "-c", shrink(each)))
+        return self.printed[block]
+
+
+@pytest.fixture(scope="module")
+def reader(home: Path) -> Reader:
+    """They have read the tutorial: its networks are trained, its report is made."""
+    for name, block in re.findall(
+        r"^```python\n# (\w+\.py)\n(.*?)^```$", page("tutorial"), re.M | re.S
+    ):
+        (home / name).write_text(block, encoding="utf-8")
+    reader = Reader(home)
+    reader.read(TUTORIAL - 1)
+    return reader
+
+
 @pytest.mark.system
 @pytest.mark.timeout(900)
-def test_every_command_and_every_cell_of_the_pages_runs(home: Path) -> None:
-    """The commands one after the other, as a reader would; then the cells, in one notebook."""
-    cells, printed = [], ""
-    for kind, block in [each for name in PAGES for each in blocks(page(name))]:
-        name = re.match(r"# (\w+\.py)\n", block)
-        if kind == "bash":
-            printed += run(home, "bash", "-e", "-c", shrink(block))
-        elif kind == "python" and name:
-            (home / name[1]).write_text(block, encoding="utf-8")
-        elif kind == "python":
-            cells.append(new_code_cell(shrink(block)))
-    assert re.search(r"^short_gelu +1 .*\[.*\].*\[.*\]$", printed, re.M)  # of `labcnn compare`
-    assert printed.count("%") >= 5  # of `labcnn predict`
-    report = (home / "report" / "report.html").read_text(encoding="utf-8")
-    for words in (
-        "自定义模型",
-        "short_gelu",
-        "deep_norm",
-        "short_norm+residual",
-        "李明",
-        "机器学习",
-    ):
+def test_the_tutorial_ends_in_a_report_of_its_own_networks(reader: Reader) -> None:
+    logs, said = reader.home / "report" / "logs" / EXPERIMENT, "".join(reader.printed[:TUTORIAL])
+    trained = {path.parent.parent.name for path in logs.glob("*/seed0/result.json")}
+    own = {"short_norm+residual", "short_gelu", "deep_norm"}
+    assert trained == {"short_baseline", "short_norm", *own}
+    assert (reader.home / "first.ipynb").exists() and (reader.home / "compared.png").exists()
+    assert re.search(r"^short_gelu +1 .*\[.*\].*\[.*\]$", said, re.M)  # of `labcnn compare`
+    report = (reader.home / "report" / "report.html").read_text(encoding="utf-8")
+    for words in ("自定义模型", *own, "李明", "机器学习"):
         assert words in report
-    for made in (
-        "compared.png",
-        "first.ipynb",
-        "net.onnx",
-        "tables/runs.csv",
-        "tables/histories.csv",
-    ):
-        assert (home / made).exists()
-    assert not (home / "report" / "logs" / EXPERIMENT / "short_baseline" / "seed0").exists()
 
+
+#: What the commands of these blocks, by their first line, leave in the checkout.
+MADE = {
+    "labcnn onnx": "net.onnx",
+    "labcnn export": "tables/runs.csv tables/histories.csv",
+}
+
+
+@pytest.mark.system
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("block", range(TUTORIAL, len(BLOCKS)))
+def test_every_command_of_the_other_pages_runs(reader: Reader, block: int) -> None:
+    printed, command = reader.read(block), " ".join(BLOCKS[block].split()[:2])
+    for made in MADE.get(command, "").split():
+        assert (reader.home / made).exists()
+    if command == "labcnn predict":
+        assert printed.count("%") == 3
+    if command == "labcnn delete":
+        assert not (reader.home / BLOCKS[block].split()[-1]).exists()
+
+
+@pytest.fixture(scope="module")
+def executed(reader: Reader) -> NotebookNode:
+    """The cells of the pages, in one notebook with those of train.ipynb, as executed."""
+    inner = [each for name in PAGES for each in blocks(page(name))]
+    cells = [
+        new_code_cell(shrink(block))
+        for kind, block in inner
+        if kind == "python" and not re.match(r"# \w+\.py\n", block)
+    ]
     register, *others = cells
     assert "register(" in register.source and others
+    home = reader.home
     notebook = nbformat.read(home / "notebooks" / "train.ipynb", as_version=4)
     notebook.cells = [register, *notebook.cells, *others]
     nbformat.write(notebook, home / "cells.ipynb")
     parameters = {"variant": "short_gelu", "dataset": "shapes", "seed": 1, "threads": 1, **SMALL}
     text = str(parameters).replace("'", '"')
     run(home, sys.executable, "-m", "labsweep.execute", "cells.ipynb", "done.ipynb", text)
-    assert (home / "report" / "logs" / EXPERIMENT / "short_gelu" / "seed1").exists()
+    return nbformat.read(home / "done.ipynb", as_version=4)
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_both_languages_have_the_same_blocks(name: str) -> None:
+@pytest.mark.system
+@pytest.mark.timeout(900)
+def test_every_cell_of_the_pages_runs(executed: NotebookNode, reader: Reader) -> None:
+    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    assert [o for cell in cells for o in cell.outputs if o.output_type == "error"] == []
+    logs = reader.home / "report" / "logs" / EXPERIMENT
+    assert (logs / "short_gelu" / "seed1" / "result.json").exists()
+
+
+def test_both_languages_have_the_same_blocks(subtests: pytest.Subtests) -> None:
     """Comments are translated, and so is what is no command."""
 
-    def code(language: str) -> list[tuple[str, str]]:
+    def code(name: str, language: str) -> list[tuple[str, str]]:
         return [
             (kind, "" if kind == "text" else re.sub(r" *# .*", "", block))
             for kind, block in blocks(page(name, language))
         ]
 
-    assert code("") == code(".zh-CN") != []
-    assert page(name).count("\n#") == page(name, ".zh-CN").count("\n#")
+    for name in PAGES:
+        with subtests.test(name):
+            assert code(name, "") == code(name, ".zh-CN") != []
+            assert page(name).count("\n#") == page(name, ".zh-CN").count("\n#")
 
 
 def test_what_does_not_run_here_is_listed() -> None:
@@ -239,12 +291,16 @@ def find_unknown(command: Sequence[str]) -> str:
         known = {each.name for each in entry_points(group="nbconvert.exporters")}
         return "" if given[:2] == ["nbconvert", "--to"] and given[2] in known else str(given)
     if program in ("pip", "tensorboard"):
-        module = ["pip", given[0]] if program == "pip" else ["tensorboard.main"]
-        asked = [sys.executable, "-m", *module, "--help"]
-        text = subprocess.run(asked, capture_output=True, encoding="utf-8").stdout
+        text = ask_for_help(*(["pip", given[0]] if program == "pip" else ["tensorboard.main"]))
         options = [word.partition("=")[0] for word in given if re.match("--?[a-z]", word)]
         return next((each for each in options if not re.search(rf"(?<![\w-]){each}\b", text)), "")
     return "" if program in FOREIGN else program
+
+
+@cache
+def ask_for_help(*module: str) -> str:
+    asked = [sys.executable, "-m", *module, "--help"]
+    return subprocess.run(asked, capture_output=True, encoding="utf-8").stdout
 
 
 def find_unknown_to_labcnn(given: list[str]) -> str:
@@ -288,17 +344,18 @@ def find_texts(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("given", "options"),
+    ("given", "user", "options"),
     [
-        ([], []),
-        (["PORT=8888"], ["--port=8888"]),
-        (["PORT=8888", "ADDRESS=0.0.0.0"], ["--port=8888", "--no-browser", "--ip=0.0.0.0"]),
+        ([], "1000", []),
+        (["PORT=8888", "ADDRESS=0.0.0.0"], "0",
+         ["--port=8888", "--no-browser", "--ip=0.0.0.0", "--allow-root"]),
     ],
-)
-@pytest.mark.parametrize("user", ["0", "1000"])
+)  # fmt: skip
 def test_lab_listens_where_it_is_told_and_root_is_allowed_to_root_only(
-    given: list[str], options: list[str], user: str, tmp_path: Path
+    given: list[str], user: str, options: list[str], tmp_path: Path
 ) -> None:
+    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+
     source = (ROOT / "Makefile").read_text(encoding="utf-8")
     (tmp_path / "Makefile").write_text(source, encoding="utf-8")
     installed = tmp_path / ".venv" / "bin"
@@ -318,7 +375,6 @@ def test_lab_listens_where_it_is_told_and_root_is_allowed_to_root_only(
     done = subprocess.run(
         ["make", "-s", "lab", *given], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    as_root = ["--allow-root"] if user == "0" else []
-    assert done.stdout.split() == ["lab", "notebooks", *options, *as_root], done.stderr
-    names = {option.partition("=")[0].removeprefix("--") for option in [*options, *as_root]}
+    assert done.stdout.split() == ["lab", "notebooks", *options], done.stderr
+    names = {option.partition("=")[0].removeprefix("--") for option in options}
     assert names <= {*LabApp.aliases, *LabApp.flags}

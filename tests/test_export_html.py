@@ -1,13 +1,8 @@
 import base64
 import io
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-import nbformat
-import nbformat.v4 as v4
 import pytest
 from fontTools.ttLib import TTFont
 from report_notebook import HOSTILE, META, export, notebook, parse_html, text
@@ -96,15 +91,3 @@ def test_every_letter_is_in_the_font_that_comes_along(page: Any, source: str) ->
     assert {"姓", "目", "验"} <= chinese
     assert {c for c in chinese if ord(c) not in covered} == set()
     assert len(covered) < 400
-
-
-def test_the_command_line_says_one_line_on_error(tmp_path: Path) -> None:
-    file = tmp_path / "坏 的.ipynb"
-    cells = [v4.new_markdown_cell("@tbl-missing")]
-    nbformat.write(v4.new_notebook(cells=cells, metadata={"labcnn": {"title": "x"}}), file)
-    command = [sys.executable, "-m", "nbconvert", "--to", "report-html", str(file)]
-    done = subprocess.run(command, capture_output=True, check=False, encoding="utf-8")
-    assert done.returncode != 0
-    assert "@tbl-missing refers to nothing" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert not file.with_suffix(".html").exists()

@@ -335,12 +335,13 @@ def test_cifar10_is_fetched_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "cifar10: prepared: 10 classes" in status and "tiny-imagenet-200: absent" in status
 
 
-def test_a_report_names_the_data_and_shows_the_original_beside_its_own_only(
-    tmp_path: Path, logs: Path
-) -> None:
-    """The whole analysis notebook, on runs of own pictures; tables and texts of the other sets."""
-    variants = ["short_baseline", "short_norm", "long_all"]
-    write_runs(logs, variants, parameters={"dataset": "own-我的图片"}, images=60)
+FEW = ["short_baseline", "short_norm", "long_all"]
+
+
+@pytest.mark.system
+def test_a_report_of_own_pictures_names_them_and_no_other_data(tmp_path: Path, logs: Path) -> None:
+    """The whole analysis notebook."""
+    write_runs(logs, FEW, parameters={"dataset": "own-我的图片"}, images=60)
     build_report(logs, "own-我的图片", tmp_path / "report", {"images": False}, ["html"])
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     said = "".join(html5lib.parse(page, namespaceHTMLElements=False).itertext())
@@ -350,6 +351,9 @@ def test_a_report_names_the_data_and_shows_the_original_beside_its_own_only(
     for foreign in ("ImageNet", "原报告", "原测试", "43.02"):
         assert foreign not in page
 
+
+def test_the_data_is_named_and_the_original_stands_beside_its_own_only(tmp_path: Path) -> None:
+    """In the tables, figures and texts of a report."""
     for dataset, fingerprint, name, beside in (
         ("tiny-imagenet-200", tiny_imagenet.OFFICIAL_FINGERPRINT, "Tiny ImageNet-200，", True),
         ("tiny-imagenet-200", "f00d", "tiny-imagenet-200（非官方数据）", False),
@@ -358,7 +362,7 @@ def test_a_report_names_the_data_and_shows_the_original_beside_its_own_only(
     ):
         folder = tmp_path / name
         of_it = {"dataset": dataset}
-        write_runs(folder, variants, images=200, parameters=of_it, fingerprint=fingerprint)
+        write_runs(folder, FEW, images=200, parameters=of_it, fingerprint=fingerprint)
         study = load_study(folder)
         facts = Facts(study, judge_claims(study))
         assert f"| 数据集 | {name}" in facts.text("2.1-parameters").text

@@ -10,23 +10,31 @@ import pytest
 from labcnn.files import project_root
 
 SCRIPT = project_root() / "benchmarks" / "kill_runs.py"
+#: Begins a script whose process has no threads, as its children are forks of it.
+BEGIN = f"""
+import sys
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+import kill_runs
+"""
+#: One kill of two of the cases.
+TWO = "kill_runs.CASES = kill_runs.CASES[{first}::4]\nkill_runs.main()"
+
+
+def run_script(text, *arguments, folder):
+    command = [sys.executable, "-c", BEGIN + text, *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.system
-def test_killed_at_drawn_moments_and_within_drawn_writes(tmp_path):
-    """The script itself, in a process without threads, as its children are forks of it.
-
-    One kill of each case: among them is everything that has a state of its own.
-    """
+@pytest.mark.parametrize(("first", "seed"), [(0, 10), (1, 2), (2, 1), (3, 0)])
+def test_killed_at_a_drawn_moment_and_within_a_drawn_write(tmp_path, first, seed):
+    """The script itself, on each of its cases once: all that has a state of its own is in one."""
     output = tmp_path / "record.json"
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--kills", "8", "--each", "1", "--seed", "5", "--output", output],
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    given = ["--kills", 2, "--each", 1, "--seed", seed, "--output", output]
+    run_script(TWO.format(first=first), *given, folder=tmp_path)
     record = json.loads(output.read_text(encoding="utf-8"))["fit"]
-    assert record["kills"] >= 8 and record["identical"] == record["runs"] >= 8
+    assert record["kills"] >= 2 and record["identical"] == record["runs"] >= 2
     mid_write = {place for place in record["places"] if ":" in place}
     assert mid_write and mid_write < record["places"].keys()
 
@@ -46,38 +54,30 @@ def test_the_script_sees_what_differs_and_what_is_left(tmp_path):
     assert len(kill_runs.leftovers(tmp_path)) == 3
 
 
+#: One run, killed in each stage of the writing of a file.
 WRITES = """
-import sys
 from pathlib import Path
-
-import pytest
-sys.path.insert(0, {benchmarks!r})
-import kill_runs
 from kill_runs import CASES, FOLDER, RENAMES, STAGES, Blow, Victim
 from small_data import small_data
-kill_runs.warm_up(small_data(noise=50), Path("warm").resolve())
-victim = Victim(CASES[0] | {{"epochs": 1}}, small_data(noise=50), Path("runs").resolve())
-blows = [Blow(file=name, stage=stage, nth=2 if name == "checkpoint.pt" else 1)
-         for name in ("checkpoint.pt", "history.csv", "predictions.npz", "result.json")
-         for stage in STAGES]
-renames = [Blow(file=FOLDER, stage=stage) for stage in RENAMES]
-overwriting = next(case for case in CASES if case.get("overwrite"))
-replacing = Victim(overwriting | {{"epochs": 1}}, small_data(noise=50), Path("over").resolve())
-for each, blows in ((victim, blows), (replacing, renames)):
-    outcome = each.suffer(iter(blows), "killed")
-    assert outcome.killed == [f"{{b.file}}: {{b.stage}}" for b in blows], outcome.killed
-    assert outcome.differences == [], outcome.differences
+data = small_data(noise=50)
+kill_runs.warm_up(data, Path("warm").resolve())
+case = CASES[0] if {file!r} != FOLDER else next(case for case in CASES if case.get("overwrite"))
+stages = STAGES if {file!r} != FOLDER else RENAMES
+nth = 2 if {file!r} == "checkpoint.pt" else 1
+blows = [Blow(file={file!r}, stage=stage, nth=nth) for stage in stages]
+outcome = Victim(case | {{"epochs": 1}}, data, Path("runs").resolve()).suffer(iter(blows), "killed")
+assert outcome.killed == [f"{{b.file}}: {{b.stage}}" for b in blows], outcome.killed
+assert outcome.differences == [], outcome.differences
 """
 
 
 @pytest.mark.system
-def test_killed_in_each_stage_of_each_files_writing(tmp_path):
-    """One run, sixteen times: half of the bytes, all of them, before and after the rename.
+@pytest.mark.parametrize(
+    "file", ["checkpoint.pt", "history.csv", "predictions.npz", "result.json", kill_runs.FOLDER]
+)
+def test_killed_in_each_stage_of_a_files_writing(tmp_path, file):
+    """Half of the bytes, all of them, before and after the rename.
 
-    Another, that overwrites an old one, around the rename of the new folder.
+    Of a run that overwrites an old one, around the rename of the new folder.
     """
-    script = WRITES.format(benchmarks=str(SCRIPT.parent))
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, encoding="utf-8"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(WRITES.format(file=file), folder=tmp_path)

@@ -12,6 +12,8 @@ from labcnn.errors import RunError
 from labcnn.runs import EXPERIMENT, HISTORY
 from labcnn.training.trainer import fit
 
+pytestmark = pytest.mark.system
+
 #: Processes that come with torch imported.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["labcnn.training.trainer"])

@@ -38,7 +38,7 @@ def test_what_trains_needs_no_package_of_the_report_and_a_report_no_torch() -> N
         "report = ('seaborn', 'statsmodels', 'jinja2', 'panflute', 'typst', 'docx', 'brotli')\n"
         "sys.modules |= dict.fromkeys(report)  # as if they weren't installed\n"
         "from labreport import one_run, style\n"
-        "style.add_font()\n"
+        "style.add_fonts()\n"
         "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")

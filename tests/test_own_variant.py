@@ -20,7 +20,7 @@ CHOSEN = ["--variants", "short_norm short_thrifty_v2", "--logs", "logs"]
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project with one row more, where this variant and one of the report's are trained."""
+    """The project with one row more: this variant and one of the report's, and their report."""
     folder = tmp_path_factory.mktemp("copy")
     for name in ("labcnn", "labsweep", "labreport", "notebooks", "workflow"):
         shutil.copytree(project_root() / name, folder / name)
@@ -29,6 +29,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert text.count(last) == 1
     rows.write_text(text.replace(last, ROW + last), encoding="utf-8")
     labcnn(folder, "sweep", *SMALL, *CHOSEN)
+    made = ["--formats", "html", "--output", "made", "--no-images"]
+    labcnn(folder, "report", *SMALL, *CHOSEN, *made)
     return folder
 
 
@@ -50,8 +52,6 @@ def test_a_variant_of_one_row_is_trained(copy: Path) -> None:
 
 
 def test_a_variant_of_one_row_is_in_the_report(copy: Path) -> None:
-    made = ["--formats", "html", "--output", "made", "--no-images"]
-    labcnn(copy, "report", *SMALL, *CHOSEN, *made)
     page = (copy / "made" / "report.html").read_text(encoding="utf-8")
     row = re.search(r"<tr[^>]*>\s*<td[^>]*>short\+<wbr>thrifty_v2</td>(.*?)</tr>", page, re.DOTALL)
     assert row and "自定义模型" in page

@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from training_requests import request
@@ -88,6 +87,8 @@ def test_onnx_gives_the_same_logits_for_other_numbers_of_images(small_data, tmp_
     fit(wanted, small_data)
     model = labcnn.load_model(wanted.folder)
     model.export_onnx(tmp_path / "net.onnx")
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     batches = Batches(small_data.test, model.mean, model.std, torch.device("cpu"))
     images, _ = batches.take(torch.arange(5), model.recipe.last_size)

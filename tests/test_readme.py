@@ -73,15 +73,16 @@ def test_the_results_are_those_of_the_runs() -> None:
         assert one == two
 
 
-@pytest.mark.parametrize("path", PAGES, ids=str)
-def test_links_resolve(path: Path) -> None:
-    links = re.findall(r"\]\(([^)]+)\)", text(ROOT / path))
-    assert links
-    for link in links:
-        name, _, heading = link.partition("#")
-        page = (ROOT / path).parent / name if name else ROOT / path
-        assert page.exists(), link
-        assert not heading or heading in anchors(page), link
+def test_links_resolve(subtests: pytest.Subtests) -> None:
+    for path in PAGES:
+        with subtests.test(str(path)):
+            links = re.findall(r"\]\(([^)]+)\)", text(ROOT / path))
+            assert links
+            for link in links:
+                name, _, heading = link.partition("#")
+                page = (ROOT / path).parent / name if name else ROOT / path
+                assert page.exists(), link
+                assert not heading or heading in anchors(page), link
 
 
 def anchors(path: Path) -> list[str]:
@@ -90,12 +91,13 @@ def anchors(path: Path) -> list[str]:
     return [re.sub(r"[^\w\- ]", "", each).replace(" ", "-").lower() for each in headings]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=str)
-def test_lines_are_short(path: Path) -> None:
+def test_lines_are_short(subtests: pytest.Subtests) -> None:
     """Except tables and code. A Chinese letter is two columns wide."""
-    prose = re.sub(r"^ *```.*?^ *```", "", text(ROOT / path), flags=re.DOTALL | re.MULTILINE)
-    lines = [line for line in prose.splitlines() if not line.startswith(("|", "!["))]
-    assert [line for line in lines if width(line) > 110] == []
+    for path in PAGES:
+        with subtests.test(str(path)):
+            prose = re.sub(r"^ *```.*?^ *```", "", text(ROOT / path), flags=re.S | re.M)
+            lines = [line for line in prose.splitlines() if not line.startswith(("|", "!["))]
+            assert [line for line in lines if width(line) > 110] == []
 
 
 def width(line: str) -> int:

@@ -24,30 +24,31 @@ def test_every_variant_gets_the_same_recipe():
         assert len({r.digest for r in made}) == len(VARIANTS)
 
 
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
-        ({"varient": "short_all"}, ["varient='short_all'", "did you mean 'variant'", "seed"]),
-        ({"protocol": "tuned", "momentum": 0.0}, ["momentum=0.0", "nesterov=True", "above 0"]),
-        ({"optimizer": "adamw", "nesterov": True}, ["nesterov=True", "optimizer='adamw'"]),
-        ({"optimizer": "muon", "weight_decay": 0.1}, ["weight_decay=0.1", "optimizer='muon'"]),
-        ({"experiment": "../a b"}, ["experiment='../a b'", r"match pattern '^[\w]"]),
-        ({"epochs": -3}, ["epochs=-3", "greater than or equal to 1"]),
-        ({"epochs": True}, ["epochs=True"]),
-        ({"epochs": 1000.0}, ["epochs=1000.0", "valid integer"]),
-        ({"learning_rate": float("nan")}, ["learning_rate=nan", "less than or equal to 100"]),
-        ({"overwrite": "maybe"}, ["overwrite='maybe'", "valid boolean"]),
-        ({"test_views": 3}, ["test_views=3", "1, 2 or 6"]),
-    ],
-)
-def test_a_bad_value_gets_one_line_with_the_value_and_what_is_valid(parameters, words, logs):
-    with pytest.raises(ParameterError) as error:
-        RunRequest.from_parameters({"variant": "short_all", **parameters})
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    assert not logs.exists()
+#: What is given beside the variant, and what the line must say.
+WRONG: list[tuple[dict[str, object], list[str]]] = [
+    ({"varient": "short_all"}, ["varient='short_all'", "did you mean 'variant'", "seed"]),
+    ({"protocol": "tuned", "momentum": 0.0}, ["momentum=0.0", "nesterov=True", "above 0"]),
+    ({"optimizer": "adamw", "nesterov": True}, ["nesterov=True", "optimizer='adamw'"]),
+    ({"optimizer": "muon", "weight_decay": 0.1}, ["weight_decay=0.1", "optimizer='muon'"]),
+    ({"experiment": "../a b"}, ["experiment='../a b'", r"match pattern '^[\w]"]),
+    ({"epochs": -3}, ["epochs=-3", "greater than or equal to 1"]),
+    ({"epochs": True}, ["epochs=True"]),
+    ({"epochs": 1000.0}, ["epochs=1000.0", "valid integer"]),
+    ({"learning_rate": float("nan")}, ["learning_rate=nan", "less than or equal to 100"]),
+    ({"overwrite": "maybe"}, ["overwrite='maybe'", "valid boolean"]),
+    ({"test_views": 3}, ["test_views=3", "1, 2 or 6"]),
+]
+
+
+def test_a_bad_value_gets_one_line_with_the_value_and_what_is_valid(logs, subtests):
+    for parameters, words in WRONG:
+        with subtests.test(str(parameters)):
+            with pytest.raises(ParameterError) as error:
+                RunRequest.from_parameters({"variant": "short_all", **parameters})
+            message = str(error.value)
+            assert "\n" not in message
+            assert [word for word in words if word not in message] == []
+            assert not logs.exists()
 
 
 def test_an_experiments_name_holds_what_differs_from_the_defaults():

@@ -30,15 +30,13 @@ def test_words_for_false_and_names_of_digits_are_read_as_they_are_meant() -> Non
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"images": "maybe"}, "images='maybe' isn't valid"),
-        ({"columns": 7}, "columns=7 isn't valid: Input should be 1 or 2"),
-        ({"logs": ["a"]}, r"logs=\['a'\] isn't valid"),
-    ],
-)
-def test_a_wrong_value_is_one_line(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ParameterError, match=said) as error:
-        ReportRequest.from_parameters(given)
-    assert "\n" not in str(error.value)
+def test_a_wrong_value_is_one_line() -> None:
+    wrong: dict[str, tuple[Any, str]] = {
+        "images": ("maybe", "images='maybe' isn't valid"),
+        "columns": (7, "columns=7 isn't valid: Input should be 1 or 2"),
+        "logs": (["a"], r"logs=\['a'\] isn't valid"),
+    }
+    for name, (value, said) in wrong.items():
+        with pytest.raises(ParameterError, match=said) as error:
+            ReportRequest.from_parameters({name: value})
+        assert "\n" not in str(error.value)

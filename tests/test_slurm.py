@@ -29,20 +29,26 @@ VARIANTS, SEEDS = "short_all", "0 1 2"
 SECONDS = 240
 
 
-@pytest.fixture
-def cluster(program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
-    with slurm_cluster(program) as running:
-        yield running
-    assert running.processes() == []
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("slurm")
 
 
-@pytest.fixture
-def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[Path], "subprocess.Popen[str]"]]:
+@pytest.fixture(scope="module")
+def cluster(program: Callable[[str], str]) -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+        with slurm_cluster(program) as running:
+            yield running
+        assert running.processes() == []
+
+
+@pytest.fixture(scope="module")
+def start(cluster: Cluster, folder: Path) -> Iterator[Callable[[Path], "subprocess.Popen[str]"]]:
     """A function that starts the sweep with its logs in a folder."""
     # The profile, but Snakemake asks Slurm at once how its jobs are: it waits 10 s more each time.
     ours = project_root() / "workflow" / "profiles" / "slurm" / "config.yaml"
-    profile = tmp_path / "profile" / ours.name
+    profile = folder / "profile" / ours.name
     profile.parent.mkdir()
     text, seconds = ours.read_text(encoding="utf-8"), "before-status-checks: "
     assert f"{seconds}5" in text
@@ -53,7 +59,7 @@ def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[Path], "subpro
     command += ["--variants", VARIANTS, "--seeds", SEEDS]
     started = []
 
-    with (tmp_path / "printed.txt").open("w", encoding="utf-8") as printed:
+    with (folder / "printed.txt").open("w", encoding="utf-8") as printed:
 
         def start(logs: Path) -> "subprocess.Popen[str]":
             process = subprocess.Popen(
@@ -143,48 +149,101 @@ def contents(run: Run) -> tuple[str, bytes, dict[str, tuple[str, bytes]]]:
     return timeless, (run.folder.path / GRADIENTS).read_bytes(), saved
 
 
-@pytest.mark.timeout(900)
-def test_a_killed_sweep_goes_on_and_its_jobs_that_lived_on_dont_clash(
-    cluster: Cluster, start: Callable[[Path], "subprocess.Popen[str]"], tmp_path: Path
-) -> None:
-    local, remote = sweep_in(tmp_path / "local"), sweep_in(tmp_path / "remote")
-    for run in local.runs:
-        fit(RunRequest.from_parameters(local.parameters_of(run.variant, run.seed)))
+@dataclass(frozen=True)
+class Killed:
+    """A sweep that was killed: one kernel stood still then, the other run was done."""
 
-    # One kernel stands still, so that it surely outlives the sweep; the other run ends.
-    driver = start(remote.logs)
-    one = wait_for("a run trains", lambda: stop_one(cluster, remote), SECONDS)
-    wait_for("the other one is done", lambda: finished(remote), SECONDS)
+    sweep: Sweep
+    standing: Training
+    #: The jobs' states after it, by number.
+    states: dict[int, str]
+    #: The results that were there.
+    written: dict[Run, tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def killed(
+    cluster: Cluster, start: Callable[[Path], "subprocess.Popen[str]"], folder: Path
+) -> Killed:
+    sweep = sweep_in(folder / "remote")
+    driver = start(sweep.logs)
+    standing = wait_for("a run trains", lambda: stop_one(cluster, sweep), SECONDS)
+    wait_for("the other one is done", lambda: finished(sweep), SECONDS)
     workflow = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
     driver.wait()
     assert psutil.wait_procs(workflow, timeout=30)[1] == []
     states = {job.number: job.state for job in cluster.jobs()}
-    assert states[one.job] == "RUNNING"
-    before = {run: written(run) for run in finished(remote)}
-    assert one.run not in before
+    return Killed(sweep, standing, states, {run: written(run) for run in finished(sweep)})
 
-    # The same command again: a second job for the run that is still trained waits.
-    driver = start(remote.logs)
-    second = wait_for("a second job waits", lambda: waiting(remote, one.run), SECONDS)
-    assert [each.kernel for each in trainings(cluster, remote)] == [one.kernel]
-    assert cluster.granted(one.job) == one.device
-    assert {one.device, cluster.granted(second)} == {"0", "1"}
-    one.kernel.resume()
-    assert driver.wait(SECONDS) == 0, (tmp_path / "printed.txt").read_text(encoding="utf-8")
 
-    # Nothing ran twice, and nothing that ran was broken off.
-    assert {run: written(run) for run in before} == before
-    results = [read_result(run.result) for run in remote.runs]
-    assert [result.provenance.interruptions for result in results] == [0] * len(remote.runs)
-    assert [contents(run) for run in remote.runs] == [contents(run) for run in local.runs]
+@dataclass(frozen=True)
+class Resumed:
+    """The same sweep, started again; in it a second job waits for the run that is trained still."""
 
-    # Each run was a Slurm job with its own GPU.
+    driver: "subprocess.Popen[str]"
+    second: int
+    trained: list[psutil.Process]
+    granted: tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def resumed(
+    killed: Killed, cluster: Cluster, start: Callable[[Path], "subprocess.Popen[str]"]
+) -> Resumed:
+    sweep, standing = killed.sweep, killed.standing
+    driver = start(sweep.logs)
+    second = wait_for("a second job waits", lambda: waiting(sweep, standing.run), SECONDS)
+    trained = [each.kernel for each in trainings(cluster, sweep)]
+    granted = cluster.granted(standing.job), cluster.granted(second)
+    return Resumed(driver, second, trained, granted)
+
+
+@pytest.fixture(scope="module")
+def done(killed: Killed, resumed: Resumed, folder: Path) -> Sweep:
+    """The sweep, after the kernel that stood still went on."""
+    killed.standing.kernel.resume()
+    code = resumed.driver.wait(SECONDS)
+    assert code == 0, (folder / "printed.txt").read_text(encoding="utf-8")
+    return killed.sweep
+
+
+@pytest.mark.timeout(900)
+def test_jobs_outlive_a_killed_sweep(killed: Killed) -> None:
+    assert killed.states[killed.standing.job] == "RUNNING"
+    assert killed.standing.run not in killed.written
+
+
+@pytest.mark.timeout(900)
+def test_the_same_sweep_again_waits_for_the_run_that_is_still_trained(
+    killed: Killed, resumed: Resumed
+) -> None:
+    """In a second job, on a GPU of its own."""
+    assert resumed.trained == [killed.standing.kernel]
+    assert resumed.granted[0] == killed.standing.device
+    assert {*resumed.granted} == {"0", "1"}
+
+
+@pytest.mark.timeout(900)
+def test_nothing_ran_twice_nothing_was_broken_off_and_the_bits_are_those_of_runs_without_slurm(
+    killed: Killed, done: Sweep, tmp_path: Path
+) -> None:
+    assert {run: written(run) for run in killed.written} == killed.written
+    results = [read_result(run.result) for run in done.runs]
+    assert [result.provenance.interruptions for result in results] == [0] * len(done.runs)
+    local = sweep_in(tmp_path)
+    for run in local.runs:
+        fit(RunRequest.from_parameters(local.parameters_of(run.variant, run.seed)))
+    assert [contents(run) for run in done.runs] == [contents(run) for run in local.runs]
+
+
+@pytest.mark.timeout(900)
+def test_each_run_was_a_slurm_job_with_its_own_gpu(cluster: Cluster, done: Sweep) -> None:
     jobs = cluster.jobs()
     assert {job.state for job in jobs} == {"COMPLETED"}
     assert {job.resources for job in jobs} == {"gres:gpu:1"}
     names = {job.comment.partition("_wildcards_")[2] for job in jobs}
-    assert names == {f"{run.variant}_{run.seed}" for run in remote.runs}
+    assert names == {f"{run.variant}_{run.seed}" for run in done.runs}
     steps = cluster.steps()
     assert sorted(step.job for step in steps) == [job.number for job in jobs]
     assert {step.device for step in steps} == {"0", "1"}

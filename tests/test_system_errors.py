@@ -13,6 +13,8 @@ from filelock import FileLock
 from labcnn.files import project_root
 from labcnn.runs import lock_path
 
+pytestmark = pytest.mark.system
+
 Start = Callable[[str], str]
 
 
@@ -70,7 +72,6 @@ def test_a_folder_that_cannot_be_written_is_named(read_only: Path, reader: list[
     assert done.returncode == 0 and "1 of 1 runs are due" in done.stdout
 
 
-@pytest.mark.system
 @pytest.mark.parametrize(
     ("size", "failed"), [("200k", ""), ("1200k", "checkpoint.pt: No space left on device")]
 )
@@ -91,7 +92,6 @@ def test_a_full_disk_is_named_by_a_sweep(
     assert failed in done.stdout
 
 
-@pytest.mark.system
 @pytest.mark.parametrize(
     ("limit", "named"),
     [
@@ -107,7 +107,6 @@ def test_a_limit_of_the_process_is_named(limit: str, named: str, tmp_path: Path)
     assert not logs.exists()
 
 
-@pytest.mark.system
 def test_a_notebook_by_hand_names_too_little_memory(tmp_path: Path) -> None:
     """Torch's import hangs or fails anywhere there."""
     notebook = project_root() / "notebooks" / "train.ipynb"
@@ -121,7 +120,6 @@ def test_a_notebook_by_hand_names_too_little_memory(tmp_path: Path) -> None:
     assert not (tmp_path / "logs").exists()
 
 
-@pytest.mark.system
 def test_a_limit_that_may_be_raised_is_raised(tmp_path: Path) -> None:
     limited = ["sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh"]
     given = ["fraction=0.04", "epochs=1", "width=4", "--variants", "short_norm"]

@@ -30,6 +30,7 @@ def outputs(path):
     return json.dumps([cell.get("outputs", []) for cell in cells], ensure_ascii=False)
 
 
+@pytest.mark.system
 def test_from_another_directory_with_spaces_and_chinese_characters(tmp_path, logs):
     home = tmp_path / "我的 实验"
     home.mkdir()
