@@ -134,7 +134,7 @@ lab: setup ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks $(call option,PORT,--port=) \
 		$(call option,ADDRESS,--no-browser --ip=) $(if $(filter 0,$(shell id -u)),--allow-root)
 
-clean: ## remove caches and the exported report; results, data and .venv stay
+clean: ## remove caches and what the report was exported from; reports, results, data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .snakemake build dist
-	rm -f report/report.* report/.report.sha256
+	rm -f report/*/report.ipynb report/*/.report.sha256
 	find labcnn labsweep labreport tests workflow -type d -name __pycache__ -prune -exec rm -rf {} +

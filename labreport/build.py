@@ -84,6 +84,16 @@ def build_report(
     return exports
 
 
+def reports_folder(experiment: str) -> Path:
+    """Where an experiment's report goes unless a folder is named: ``report/<experiment>``."""
+    folder = project_root() / "report" / experiment
+    if folder == project_root() / "report" / "logs":
+        raise ReportError(
+            f"experiment={experiment!r} is called as the folder of logs: give --output"
+        )
+    return folder
+
+
 def require_finished(logs: Path, experiment: str) -> None:
     """Raise a :class:`ReportError` if an experiment has no finished run."""
     if not find_runs(logs, experiment):

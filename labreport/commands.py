@@ -62,7 +62,9 @@ def report(
         int | None, typer.Option(help="Columns of the text on paper, 1 or 2. None: 1.")
     ] = None,
     logs: Logs = None,
-    output: Annotated[Path | None, typer.Option(help="Folder to write to. None: report.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write to. None: report/<experiment>.")
+    ] = None,
     *,
     lines: dict[str, str | None],
 ) -> None:
@@ -72,12 +74,13 @@ def report(
     that sweep that have no result are named, and the exit code is 1: the report is built without
     them.
     """
-    from labcnn.files import logs_folder, project_root
+    from labcnn.files import logs_folder
     from labreport.build import (
         FORMATS,
         REPORTED,
         build_report,
         list_stale,
+        reports_folder,
         require_finished,
     )
     from labreport.study import load_study, newest_experiment
@@ -113,7 +116,7 @@ def report(
     exported = build_report(
         results,
         experiment,
-        output or project_root() / "report",
+        output or reports_folder(experiment),
         texts | ({} if images else {"images": False}),
         wanted,
     )

@@ -35,15 +35,23 @@ class FallGain:
 
     Attributes
     ----------
-    epoch : the first at the lower rate; ``before`` and ``after`` are of the epoch before and of it.
+    epoch : the first at the lower rate; ``before`` and ``after`` are of the epoch before and of it,
+        and so are those of the evaluated training images.
     later_helped : whether the best epoch came after a further fall; None without a further fall.
     """
 
     variant: str
     epoch: int
+    later_helped: bool | None
     before: float
     after: float
-    later_helped: bool | None
+    train_before: float
+    train_after: float
+
+    @property
+    def memorised(self) -> bool:
+        """Whether the training images gained far more than those that training doesn't see."""
+        return self.train_after - self.train_before > 3 * (self.after - self.before)
 
 
 def measure_fall_gains(study: Study) -> list[FallGain]:
@@ -55,10 +63,14 @@ def measure_fall_gains(study: Study) -> list[FallGain]:
             rates = table["learning_rate"]
             falls = [int(epoch) for epoch in rates.index[rates < rates.shift()]]
             if falls:
-                before, after = (float(table["val_accuracy"][falls[0] - k]) for k in (1, 0))
+                around = [
+                    float(table[f"{split}_accuracy"][falls[0] - k])
+                    for split in ("val", "train_eval")
+                    for k in (1, 0)
+                ]
                 best = study.results[variant, seed].best_epoch or 0
                 later = best >= falls[1] if len(falls) > 1 else None
-                found.append(FallGain(variant, falls[0], before, after, later))
+                found.append(FallGain(variant, falls[0], later, *around))
                 break
     return found
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -57,6 +58,7 @@ FALLS: dict[str, Any] = {
     "y": "accuracy",
     "marker": "v",
     "color": "black",
+    "s": 36,
     "zorder": 3,
 }
 #: The same for gradients by layer.
@@ -184,7 +186,7 @@ def finish_curves(figure: Figure, *titles: str) -> None:
         axes.set(title=title, xlabel=words.EPOCH, ylabel="")
         percent_axis(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-        if not axes.lines:
+        if not any(np.size(line.get_xdata()) for line in axes.lines):
             write_note(axes, words.STATUS["missing"])
             axes.set(xticks=[], yticks=[])
     figure.axes[0].set_ylabel(words.ACCURACY)
@@ -195,6 +197,7 @@ def finish_gradients(figure: Figure, *titles: str) -> None:
     """Label the panels of gradient norms by double convolution, on a logarithmic axis."""
     for axes, title in zip(figure.axes, titles, strict=True):
         axes.set(title=title, xlabel=words.BLOCK, ylabel=words.GRADIENT_NORM, yscale="log")
+        plain_log_axis(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     _share_legend(figure)
 

@@ -179,7 +179,7 @@ def test_the_tutorial_ends_in_a_report_of_its_own_networks(reader: Reader) -> No
     assert trained == {"short_baseline", "short_norm", *own}
     assert (reader.home / "first.ipynb").exists() and (reader.home / "compared.png").exists()
     assert re.search(r"^short_gelu +1 .*\[.*\].*\[.*\]$", said, re.M)  # of `labcnn compare`
-    report = (reader.home / "report" / "report.html").read_text(encoding="utf-8")
+    report = (reader.home / "report" / EXPERIMENT / "report.html").read_text(encoding="utf-8")
     for words in ("自定义模型", *own, "李明", "机器学习"):
         assert words in report
 

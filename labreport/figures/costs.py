@@ -17,7 +17,7 @@ NAME = (0.17, 0.06)
 
 def plot_costs(study: Study) -> Figure:
     """A named point per variant; the line joins those that no other beats for less."""
-    figure, [[axes]] = style.new_figure(height=3.0)
+    figure, [[axes]] = style.new_figure(height=2.6)
     found = find_points(study)
     steps = np.array([(p.cost / 1e12, p.accuracy) for p in find_front(found)])
     axes.step(*steps.T, where="post", color=style.GREY, linewidth=0.9, linestyle="-", zorder=1)

@@ -30,7 +30,7 @@ def plot_network(width: int, size: int = IMAGE_SHAPE[0]) -> Figure:
     -----
     Solid boxes are in every variant; dashed ones only where a switch is on.
     """
-    figure = Figure(figsize=(WIDTH, 4.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     for axes, title in ((left, words.WHOLE_NETWORK), (right, words.ONE_BLOCK)):
         axes.set_axis_off()
@@ -109,7 +109,7 @@ def _draw_box(
             edgecolor=EDGES[kind], linewidth=0.8, linestyle="--" if kind == "option" else "-",
         )
     )  # fmt: skip
-    axes.text(x, y, text, ha="center", va="center", fontsize=7.5, linespacing=1.3)
+    axes.text(x, y, text, ha="center", va="center", fontsize=7, linespacing=1.25)
 
 
 def _draw_arrow(axes: Axes, x: float, start: float, end: float) -> None:
