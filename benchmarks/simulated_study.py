@@ -238,7 +238,7 @@ def is_true(world: World, part: Part, truth: float, outcome: Outcome) -> bool:
     return {
         Outcome.HOLDS: distance > SAME if part.above else distance < -SAME,
         Outcome.FAILS: distance < -SAME if part.above else distance > SAME,
-        Outcome.EQUIVALENT: margin is not None and abs(truth) < margin,
+        Outcome.EQUIVALENT: margin is not None and abs(truth) < margin - SAME,
     }.get(outcome, True)
 
 

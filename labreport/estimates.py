@@ -172,13 +172,14 @@ class Prior(NamedTuple):
     df: float
 
 
-def fit_prior(variances: np.ndarray, df: np.ndarray, total: float) -> Prior:
+def fit_prior(variances: np.ndarray, df: np.ndarray, total: float) -> Prior | None:
     """Empirical Bayes: a scaled inverse chi-squared law of the true variances of several pairs.
 
     Smyth 2004 (Statistical Applications in Genetics and Molecular Biology 3, 3), section 6.2: mean
     and variance of the logarithms tell scale and degrees of freedom. Where the logarithms vary no
     more than chance makes them, all have one variance: their mean. A dozen variants can't prove
-    that, so the degrees of freedom end at :data:`MOST`.
+    that, so the degrees of freedom end at :data:`MOST`. None where they would be less than 1: the
+    variances are so unlike that none says anything of another.
 
     Parameters
     ----------
@@ -191,7 +192,9 @@ def fit_prior(variances: np.ndarray, df: np.ndarray, total: float) -> Prior:
     most = min(MOST, total / 2)
     if excess <= special.polygamma(1, most / 2):
         return Prior(float(np.average(variances, weights=df)), most)
-    half = brentq(lambda x: special.polygamma(1, x) - excess, 1e-4, most / 2)
+    if excess > special.polygamma(1, 0.5):
+        return None
+    half = brentq(lambda x: special.polygamma(1, x) - excess, 0.5, most / 2)
     scale = logarithms.mean() + special.digamma(half) - math.log(half)
     return Prior(math.exp(scale), 2 * half)
 

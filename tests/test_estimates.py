@@ -95,11 +95,14 @@ def test_spread_is_moderated_as_in_limma() -> None:
     # 3.021733 = trigamma(d0/2) at d0/2 = 0.672443; s0^2 = exp(2.577216 + digamma(0.672443)
     # - log(0.672443)), where digamma = -1.300658: 5.33024.
     prior = estimates.fit_prior(np.exp([0.0, 1.0, 2.0, 5.0]), np.full(4, 2.0), 100)
+    assert prior
     assert prior.df / 2 == pytest.approx(0.672443, rel=1e-4)
     assert prior.variance == pytest.approx(5.33024, rel=1e-3)
     # Alike up to chance: the mean, with half the degrees of freedom of the runs behind it, or 8.
     for total, df in ((6, 3), (100, 8)):
         assert estimates.fit_prior(np.array([1.0, 1.5, 2.0]), np.full(3, 2.0), total) == (1.5, df)
+
+    assert estimates.fit_prior(np.array([1e-9, 1.0, 1e9]), np.full(3, 2.0), 6) is None
 
     # Posterior: (d0 s0^2 + d s^2) / (d0 + d) = (4 * 3 + 2 * 1) / 6 = 7/3, t(0.975, 6) = 2.446912.
     values, prior = np.array([1.0, 2.0, 3.0]), estimates.Prior(3.0, 4.0)
