@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import MultiStepLR
 
-from labcnn.data import ImageData, load_dataset
+from labcnn.data import ImageData, load_dataset, resolve_dataset
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.models import ConvNet, DoubleConv
 from labcnn.recipe import Dataset, defaults, validate
@@ -114,7 +114,7 @@ class Trials(BaseModel):
 
     Attributes
     ----------
-    dataset, fraction : the images, as for a run.
+    dataset, fraction : the images, as for a run; a folder of pictures too.
     size : their height and width.
     width, batch_size, epochs, seed : of every net and its training.
     threads : of the CPU.
@@ -134,7 +134,8 @@ class Trials(BaseModel):
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> "Trials":
         """Raise a :class:`ParameterError`, one line, if a value isn't valid."""
-        return validate(cls, parameters)
+        dataset = resolve_dataset(parameters["dataset"])
+        return validate(cls, {**parameters, "dataset": dataset})
 
     @cached_property
     def hardware(self) -> Hardware:

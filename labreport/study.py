@@ -86,6 +86,11 @@ class Study:
         """The report's variants that have a run, by mean test accuracy, the best first."""
         return sorted(self.present, key=lambda v: self.mean(v, "test_accuracy"), reverse=True)
 
+    def tied(self, variant: str) -> list[str]:
+        """Those that are exactly as accurate as a variant, with it: one training twice, say."""
+        mean = self.mean(variant, "test_accuracy")
+        return [v for v in self.present if self.mean(v, "test_accuracy") == mean]
+
     @property
     def rising(self) -> list[str]:
         """Variants all of whose runs were best in the last epoch that the cap allowed."""

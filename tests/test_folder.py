@@ -170,8 +170,12 @@ def test_it_is_decoded_again_only_when_a_file_has_changed(
     assert capfd.readouterr().err.count("left out") == 0
     (pets / "猫" / "图 001.png").unlink()
     (pets / "notes.txt").write_text("of the camera", encoding="utf-8")
+    inside = next(path for path in sorted(pets.iterdir()) if path.is_dir()) / "labels.csv"
+    inside.write_text("a,b", encoding="utf-8")  # beside the pictures of a class
     resolve_dataset(str(pets))
-    assert "left out, no pictures: notes.txt" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "left out, no pictures: " in said
+    assert "notes.txt" in said and "labels.csv" in said
     assert len({before, changed, load_dataset(name).fingerprint}) == 3
 
 

@@ -38,6 +38,8 @@ class File(NamedTuple):
     changed: int
 
 
+#: Endings of files that people keep beside pictures, and that are none.
+OTHERS = {".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".pdf", ".zip"}
 #: The files by split and class; the split is ``train`` where there is one folder for all.
 Found = dict[str, dict[str, list[File]]]
 
@@ -113,7 +115,10 @@ def _find_files(root: Path) -> tuple[Found, list[str]]:
         for path in sorted(each for each in place.iterdir() if not _is_ignored(each)):
             if path.is_dir():
                 label = unicodedata.normalize("NFC", path.name)
-                found[split].setdefault(label, []).extend(_walk(path, root))
+                files = list(_walk(path, root))
+                kept = [file for file in files if Path(file.name).suffix.lower() not in OTHERS]
+                found[split].setdefault(label, []).extend(kept)
+                strays += [root / file.name for file in files if file not in kept]
             else:
                 strays.append(path)
     names = [path.relative_to(root).as_posix() for path in strays]
