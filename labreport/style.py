@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from labcnn.variants import VARIANTS
 from labreport import words
+from labreport.export.drawings import hover_id
 from labreport.export.fonts import fonts
 
 #: For plots that name no colour: six that every kind of colour vision tells apart.
@@ -307,6 +309,16 @@ def write_note(axes: Axes, text: str) -> None:
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, bbox=box
     )
+
+
+def set_hover(artist: Artist, words: str | Sequence[str]) -> None:
+    """Let the pointer show words on an artist, in the report's HTML.
+
+    ``words`` are one text for all of it (a line, a bar), or one for each of its marks: the points
+    of a scatter plot or of a line with markers, the cells of a mesh. Where not all marks are drawn
+    (``markevery``, points outside of the canvas), none gets a text.
+    """
+    artist.set_gid(hover_id(words if isinstance(words, str) else list(words)))
 
 
 def start_at_zero(axes: Axes, room: float) -> None:

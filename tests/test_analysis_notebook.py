@@ -53,7 +53,7 @@ def _check(notebook: nbformat.NotebookNode) -> list[str]:
     labels = [*_labels(notebook), *brought]
     assert len(labels) == len(set(labels))
     said = [text for text in shown if not text.startswith(("|", "!"))]
-    references = re.findall(r"@([a-z]+-[a-z-]*[a-z])", "\n".join(said))
+    references = re.findall(r"@((?:fig|tbl)-[a-z-]*[a-z])", "\n".join(said))
     assert set(references) - set(labels) == set()
     # What has no sentence of its own: the headline, and what an appendix consists of.
     alone = {"fig-ranking", "tbl-more-parameters", "tbl-reproduction", "tbl-logs"}

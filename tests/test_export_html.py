@@ -1,11 +1,18 @@
 import base64
 import io
 import re
+from collections.abc import Callable
 from typing import Any
 
+import matplotlib as mpl
+import nbformat.v4 as v4
 import pytest
 from fontTools.ttLib import TTFont
-from report_notebook import HOSTILE, META, export, notebook, parse_html, text
+from report_notebook import HOSTILE, META, code, export, notebook, parse_html, text
+
+from labreport import style
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +29,14 @@ def test_nothing_comes_from_elsewhere(page: Any, source: str) -> None:
     for element in page.iter():
         if not isinstance(element.tag, str):
             continue
-        assert element.tag not in {"script", "iframe", "object", "embed", "base", "link", "svg"}
+        assert element.tag not in {"script", "iframe", "object", "embed", "base", "link"}
         for name, value in element.attrib.items():
             assert not str(name).startswith("on"), name
             if name in {"src", "srcset", "data", "poster", "action"}:
                 assert element.tag == "img"
                 assert value.startswith("data:image/")
             if name == "href":
-                assert element.tag == "a"
+                assert element.tag == "a" or re.match(r"#|data:image/", value)
     styles = "".join(text(style) for style in page.iter("style"))
     assert all(u.startswith('"data:') for u in re.findall(r"url\(\s*([^)]{0,9})", styles))
     assert "@import" not in styles
@@ -60,11 +67,7 @@ def test_headings_contents_and_every_link_inside_resolve(page: Any) -> None:
 
 def test_figure_table_and_formula(page: Any) -> None:
     (figure,) = page.iter("figure")
-    image = figure.find(".//img")
-    assert image.get("alt") == "学习曲线 L"
-    prefix, _, data = image.get("src").partition(",")
-    assert prefix == "data:image/svg+xml;base64"
-    assert b"<svg" in base64.b64decode(data)
+    assert figure.find(f".//{SVG}svg").get("aria-label") == "学习曲线 L"
     (table,) = page.iter("table")
     cells = [(text(td), td.get("class")) for td in table.iter("td")]
     assert cells == [
@@ -82,12 +85,67 @@ def test_hostile_words_are_shown_as_they_are_and_code_is_not(page: Any, source: 
 
 
 def test_every_letter_is_in_the_font_that_comes_along(page: Any, source: str) -> None:
-    data = re.search(r"data:font/woff2;base64,([^\"]+)", source)
-    assert data
-    font = TTFont(io.BytesIO(base64.b64decode(data[1])))
-    covered = set(font.getBestCmap())
+    faces = re.findall(r"font-weight: (\d+); src: url\(\"data:font/woff2;base64,([^\"]+)", source)
+    fonts = {weight: TTFont(io.BytesIO(base64.b64decode(data))) for weight, data in faces}
+    covered, bold = (set(fonts[weight].getBestCmap()) for weight in ("400", "700"))
+    assert {ord(c) for c in "实验要求成立网络目录消融"} <= bold
+    assert ord("换") not in bold
     chinese = {c for c in text(page.find("body")) if "\u3000" <= c <= "\uffef"}
     assert "课程"[0] not in chinese  # its line is empty, so left out
     assert {"姓", "目", "验"} <= chinese
     assert {c for c in chinese if ord(c) not in covered} == set()
     assert len(covered) < 400
+
+
+def drawing(change: Callable[[str], str] = str) -> Any:
+    """The page of a figure with words for the pointer; its SVG file is changed before."""
+    with mpl.rc_context():
+        style.use()
+        figure, ((axes, _),) = style.new_figure(1, 2)
+        style.set_hover(axes.scatter([1, 2], [3, 4]), ["甲：3", "乙 <4>"])
+        (line,) = axes.plot([1, 2, 3], [3, 2, 1], color="#004488")
+        style.set_hover(line, "整条线")
+        style.set_hover(axes.bar([1], [2]).patches[0], "2 %")
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    outputs = [code("", {"image/svg+xml": change(file.getvalue())}) for _ in range(2)]
+    return parse_html(export("html", v4.new_notebook(cells=outputs)))
+
+
+def test_the_pointer_is_told_values_and_figures_follow_the_theme() -> None:
+    page = drawing()
+    first, second = page.iter(f"{SVG}svg")
+    for shown in (first, second):
+        titles = {e: e.find(f"{SVG}title") for e in shown.iter()}
+        words = [(e.tag.removeprefix(SVG), text(t)) for e, t in titles.items() if t is not None]
+        assert words == [("use", "甲：3"), ("use", "乙 <4>"), ("g", "2 %"), ("g", "整条线")]
+    ids = [e.get("id") for e in page.iter() if e.get("id")]
+    assert len(ids) == len(set(ids))
+    targets = {e.get("href")[1:] for e in page.iter(f"{SVG}use")}
+    assert targets <= set(ids)
+    styles = "".join(text(element) for element in page.iter("style"))
+    assert "--c000000: #e3e6ea; --c004488: #" in styles  # ink, and a blue that is seen in the dark
+    assert "#ffffff" not in {e.get("style") for e in first.iter(f"{SVG}path")}  # no white ground
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "<script>alert(1)</script>",
+        "<foreignObject><iframe/></foreignObject>",
+        '<use href="http://evil.example/x#a"/>',
+        '<path style="fill: url(http://evil.example/x)"/>',
+        "<style>body { display: none }</style>",
+        '<a href="javascript:alert(1)"><path/></a>',
+    ],
+)
+def test_a_drawing_with_anything_else_stays_a_picture(harm: str) -> None:
+    page = drawing(lambda source: source.replace("</svg>", f"{harm}</svg>"))
+    assert not list(page.iter(f"{SVG}svg"))
+    assert [img.get("src")[:19] for img in page.iter("img")] == ["data:image/svg+xml;"] * 2
+
+
+def test_what_runs_on_events_is_left_out_of_a_drawing() -> None:
+    page = drawing(lambda source: source.replace("<path ", '<path onclick="alert(1)" ', 1))
+    assert list(page.iter(f"{SVG}svg"))
+    assert not [e for e in page.iter() if e.get("onclick")]

@@ -260,3 +260,11 @@ def test_the_report_says_whether_its_images_are_the_official_ones(tmp_path: Path
         facts = _read(tmp_path / place)
         assert f"| {kind}（指纹 {fingerprint[:16]}）" in facts.text("c-provenance").text
         assert ("不是官方数据" in facts.text("completeness").text) is (place == "other")
+
+
+def test_all_literature_is_cited_and_all_that_is_cited_is_listed() -> None:
+    texts = {path.name: path.read_text("utf-8") for path in (PACKAGE / "text").iterdir()}
+    listed = re.findall(r'^\("(\w+)", "', texts.pop("references.md.j2"), re.MULTILINE)
+    cited = {name for text in texts.values() for name in re.findall(r"@ref-([a-z]+\d{4})", text)}
+    assert cited == set(listed)
+    assert len(listed) == len(set(listed))

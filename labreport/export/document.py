@@ -21,7 +21,7 @@ META = ("title", "subtitle", "author", "date", "notice")
 METADATA_WORDS = {"course": "课程", "author": "姓名", "student_number": "学号", "date": "日期"}
 #: Letters of the longest heading; Word takes no longer title.
 LONGEST_HEADING = 250
-_REFERENCE = re.compile(r"@((?:fig|tbl|sec)-[A-Za-z0-9_-]*[A-Za-z0-9])")
+_REFERENCE = re.compile(r"@((?:fig|tbl|sec|ref)-[A-Za-z0-9_-]*[A-Za-z0-9])")
 _WORDS = {"fig": ("图", "figure"), "tbl": ("表", "table")}
 
 
@@ -110,6 +110,10 @@ def read_document(
     labels = Labels(strict=cells.ours)
     _number_headings(tree, labels)
     _number_captions(tree, labels)
+    for span in find(tree, pf.Span):
+        if span.identifier:  # a source of the literature: [[1]]{#ref-he2016}
+            count = f"ref-number-{len(labels.names)}"
+            span.identifier = labels.add(span.identifier, plain(span), count)
     _link_references(tree, labels)
     join_numbers(tree)
     return Document(

@@ -40,7 +40,7 @@ _FORMATS = {
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufdd0-\ufdef\ufe0e\ufe0f\ufeff\ufffe\uffff\ud800-\udfff]"
 )
-_LABEL = re.compile(r"(fig|tbl|sec)-[A-Za-z0-9_-]+")
+_LABEL = re.compile(r"(fig|tbl|sec|ref)-[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _DATA_URI = re.compile(r"(\]\(|\bsrc=[\"']?)data:(image/[a-z+]+);base64,([^)\"'>\s]*)")
 _NAME = r"[^\s/\\:*?\"'<>|(),;]+"
@@ -333,6 +333,17 @@ def _join(words: str) -> Iterator[pf.Inline]:
             yield from inlines
 
 
+def change_sources(tree: pf.Doc, change: Callable[[pf.Para], pf.Block]) -> None:
+    """Replace each paragraph that a source of the literature opens, ``[[1]]{#ref-he2016} …``."""
+
+    def rule(element: Any, _: Any) -> Any:
+        if isinstance(element, pf.Para) and isinstance(first := element.content[0], pf.Span):
+            return change(element) if first.identifier.startswith("ref-") else None
+        return None
+
+    tree.walk(rule)
+
+
 def frame_boxes(tree: pf.Doc, frame: Callable[[str, list[pf.Block]], list[pf.Block]]) -> None:
     """Replace each box by what ``frame`` makes of its title, ``""`` for none, and its blocks."""
 
@@ -452,7 +463,7 @@ def _close_up(inlines: list[pf.Inline]) -> list[pf.Inline]:
         before, after = plain(*inlines[:k][-1:]), plain(*inlines[k + 1 : k + 2])
         if isinstance(inline, pf.Space | pf.SoftBreak) and is_wide(before, -1):
             wide_after = isinstance(inline, pf.SoftBreak) and is_wide(after, 0)
-            if wide_after or re.match(r"@(fig|tbl|sec)-", after):
+            if wide_after or re.match(r"@(fig|tbl|sec|ref)-", after):
                 continue
         kept.append(inline)
     return kept

@@ -29,7 +29,15 @@ from docx.text.run import Run
 
 from labreport.export.document import Document, Heading, count_sections
 from labreport.export.fonts import text_width
-from labreport.export.pandoc import TEMPLATES, TOGETHER, find, frame_boxes, plain, write_bytes
+from labreport.export.pandoc import (
+    TEMPLATES,
+    TOGETHER,
+    change_sources,
+    find,
+    frame_boxes,
+    plain,
+    write_bytes,
+)
 from labreport.export.pictures import draw
 
 #: What Word shows; the others become PNG.
@@ -76,6 +84,8 @@ def to_docx(document: Document) -> bytes:
         if TOGETHER in span.classes:
             span.content = [pf.Str(plain(span).replace(" ", "\u00a0"))]
     frame_boxes(tree, _frame)
+    style = {"custom-style": "Bibliography"}
+    change_sources(tree, lambda source: pf.Div(source, attributes=style))
     front = _title_block(document)
     tree.content = [*front, *tree.content]
 

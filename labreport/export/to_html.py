@@ -5,16 +5,20 @@ import html
 import io
 import math
 import re
+from itertools import count
 from typing import Any
 
 import panflute as pf
 
 from labreport.export.document import Document
+from labreport.export.drawings import colours_in_the_dark, draw_inline
 from labreport.export.fonts import fonts, text_width
 from labreport.export.pandoc import (
     BREAK,
     TEMPLATES,
+    Pictures,
     break_words,
+    change_sources,
     find,
     frame_boxes,
     plain,
@@ -25,7 +29,9 @@ from labreport.export.pictures import PICTURES
 #: In place of the fonts until the rest of the page is known, for they hold its letters only.
 _FACES = {"sans": "REGULAR-GOES-HERE", "bold": "BOLD-GOES-HERE"}
 _WEIGHTS = {"sans": 400, "bold": 700}
-_PICTURE = re.compile(r'<img src="(image-\d+)"')
+_PICTURE = re.compile(r'<img src="(image-\d+)"(?: alt="([^"]*)")?([^>]*)>')
+#: In place of the drawings' colours, until those are known.
+_DARK = "/* DARK COLOURS */"
 
 
 def to_html(document: Document) -> bytes:
@@ -34,6 +40,7 @@ def to_html(document: Document) -> bytes:
 
     tree = document.with_targets({name: name for name in document.pictures}).walk(_adapt)
     frame_boxes(tree, _frame)
+    change_sources(tree, lambda source: pf.Div(source, classes=["source"]))
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     filled = page.get_template("report.html").render(
         meta=document.meta,
@@ -49,9 +56,8 @@ def to_html(document: Document) -> bytes:
     for kind, place in _FACES.items():
         letters = base64.b64encode(_subset_font(kind, words[kind])).decode()
         filled = filled.replace(place, letters, 1)
-    return _PICTURE.sub(
-        lambda m: f'<img src="{_data_uri(document.pictures[m[1]])}"', filled
-    ).encode()
+    shown = _show_pictures(filled, document.pictures)
+    return shown.replace(_DARK, colours_in_the_dark(shown), 1).encode()
 
 
 def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
@@ -66,6 +72,21 @@ def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
 def _write(tree: pf.Doc) -> str:
     options = ("--mathml", "--syntax-highlighting=none")
     return write_text(tree, "html5-task_lists", *options).replace(BREAK, "<wbr>")
+
+
+def _show_pictures(page: str, pictures: Pictures) -> str:
+    """The page with drawings among its elements, and the other pictures' data in it."""
+    number = count()
+
+    def show(match: re.Match[str]) -> str:
+        forms, words = pictures[match[1]], html.unescape(match[2] or "")
+        drawing = forms.get("image/svg+xml")
+        if drawing and (made := draw_inline(drawing, words, f"drawing{next(number)}")):
+            return made
+        alternative = f' alt="{html.escape(words)}"'
+        return f'<img src="{_data_uri(forms)}"{alternative}{match[3]}>'
+
+    return _PICTURE.sub(show, page)
 
 
 def _data_uri(forms: dict[str, bytes]) -> str:

@@ -17,6 +17,7 @@ from labreport.export.pandoc import (
     TEMPLATES,
     TOGETHER,
     break_words,
+    change_sources,
     find,
     frame_boxes,
     plain,
@@ -31,9 +32,11 @@ REPLACEMENTS = 8
 LISTING_WIDTH = {1: 80, 2: 36}
 #: Letters of a cell that may be taller than a page, and of the longest words for a picture.
 TALL, LONGEST = 1000, 2000
-#: Noncharacters around a box's title and after its content, and around what stays on one line;
-#: what they become.
-_CALL = {"\ufdd2": "#framed[", "\ufdd3": "][", "\ufdd4": "]", "\ufdd5": "#box[", "\ufdd6": "];"}
+#: Noncharacters around a box's title and after its content, around what stays on one line, and
+#: before a source of the literature; what they become.
+_CALL = {"\ufdd2": "#framed[", "\ufdd3": "][", "\ufdd4": "]", "\ufdd5": "#box[", "\ufdd6": "];"} | {
+    "\ufdd7": "#source["
+}
 #: Points of a page's text height that may stay empty, its lower edge, the space above a figure.
 EMPTY, BOTTOM, SPACING = 139.0, 771.0, 24.0
 #: How small a figure may be made to fit, and how often the report is laid out to find a place.
@@ -170,9 +173,10 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     }
     break_words(tree)
     frame_boxes(tree, _frame)
+    change_sources(tree, _indent_source)
     for span in find(tree, pf.Span):
         if TOGETHER in span.classes:
-            *_, opening, closing = _CALL
+            *_, opening, closing, _ = _CALL
             span.content = [pf.Str(opening), *span.content, pf.Str(closing)]
     body = write_text(tree, "typst").replace(BREAK, "#box();")  # which leaves no trace in the text
     for mark, call in _CALL.items():
@@ -188,6 +192,11 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
 def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
     opening, middle, closing, *_ = _CALL
     return [pf.Para(pf.Str(f"{opening}{title}{middle}")), *content, pf.Para(pf.Str(closing))]
+
+
+def _indent_source(source: pf.Para) -> pf.Para:
+    *_, closing, opening = _CALL
+    return pf.Para(pf.Str(opening), *source.content, pf.Str(closing))
 
 
 def _find_missing(error: Exception) -> list[str]:
