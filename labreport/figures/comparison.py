@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from labreport import style, words
-from labreport.formats import short_name
+from labreport.formats import percent, short_name
 from labreport.measures import accuracy_interval
 from labreport.study import Study
 
@@ -61,10 +61,12 @@ def draw_accuracy(
     """
     value, low, high = accuracy_interval(study, variant)
     wanted = ("color", "marker", "markerfacecolor")
-    axes.errorbar(
+    drawn = axes.errorbar(
         value, place, xerr=np.maximum([[value - low], [high - value]], 0), capsize=2.5, zorder=3,
         markersize=4.5, **{name: look[name] for name in wanted},
     )  # fmt: skip
+    said = f"{short_name(variant)} {percent(value)}% [{percent(low)}, {percent(high)}]"
+    style.set_hover(drawn.lines[0], said)
     status = study.bad_status(variant)
     word = f" {words.STATUS[status]}" if status else ""
     axes.annotate(

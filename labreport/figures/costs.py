@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from labreport import style, words
 from labreport.costs import Point, find_front, find_points
-from labreport.formats import short_name
+from labreport.formats import percent, short_name
 from labreport.study import Study
 
 #: Width and height of a point's name, as parts of the panel.
@@ -24,7 +24,11 @@ def plot_costs(study: Study) -> Figure:
     axes.set_xscale("log")
     for point in found:
         look = style.variant_look(point.variant)
-        axes.plot(point.cost / 1e12, point.accuracy, linestyle="none", **look)
+        (mark,) = axes.plot(point.cost / 1e12, point.accuracy, linestyle="none", **look)
+        said = (
+            f"{short_name(point.variant)} {percent(point.accuracy)}%, {point.cost / 1e12:.0f} TFLOP"
+        )
+        style.set_hover(mark, said)
     axes.margins(x=0.14)
     axes.autoscale_view()
     axes.set_ylim(0, axes.get_ylim()[1] * 1.05)

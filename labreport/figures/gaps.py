@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from labreport import style, words
-from labreport.formats import short_name
+from labreport.formats import percent, short_name
 from labreport.study import Study
 
 
@@ -18,7 +18,10 @@ def plot_gaps(study: Study, variants: Sequence[str]) -> Figure:
             continue
         train, test = (study.mean(variant, f"{s}_accuracy") for s in ("train", "test"))
         colour = style.colour(variant)
-        axes.plot([test, train], [place, place], color=colour, linestyle="-", linewidth=1.2)
+        (line,) = axes.plot(
+            [test, train], [place, place], color=colour, linestyle="-", linewidth=1.2
+        )
+        style.set_hover(line, f"{short_name(variant)} {percent(train)}% − {percent(test)}%")
         axes.plot(train, place, color=colour, marker="o", markerfacecolor="white", linestyle="none")
         axes.plot(test, place, color=colour, marker="o", linestyle="none")
         axes.annotate(
