@@ -252,7 +252,7 @@ def test_failed_and_never_run_notebooks_say_so(
             elif kind == "pdf":
                 assert "尚未运行" in words_of(kind, content)
             else:
-                header = docx.Document(io.BytesIO(content)).sections[0].header
+                header = docx.Document(io.BytesIO(content)).sections[0].first_page_header
                 assert "尚未运行" in header.paragraphs[0].text
 
 
