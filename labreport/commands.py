@@ -165,7 +165,10 @@ def compare(
     for name in found.variants:
         if status := found.study.bad_status(name):
             print(f"{name}: {status}")
-    if any(len(found.study.seeds(name)) == 1 for name in found.variants):
+    others = found.findings[1:]
+    if any(finding.borrowed for finding in others):
+        print("one seed: how far seeds differ is borrowed from other variants of the experiment")
+    elif any(finding.seeds == 1 for finding in others):
         print("one seed: the intervals don't know what another seed would change")
     if plot:
         found.plot().savefig(plot)

@@ -1,6 +1,7 @@
 """Variants beside each other, apart from the report: a table and a plot, from one line."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from labreport.display import Table
 from labreport.figures.comparison import plot_comparison
 from labreport.measures import accuracy_interval
 from labreport.study import Study, load_study, newest_experiment
+from labreport.verdicts import Finding
 from labreport.verdicts import compare as estimate
 
 
@@ -31,6 +33,11 @@ class Comparison:
     study: Study
     variants: tuple[str, ...]
 
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """Each variant against the first, itself included."""
+        return [estimate(self.study, Part("test", v, self.variants[0])) for v in self.variants]
+
     @property
     def table(self) -> pd.DataFrame:
         """A row per variant: seeds, test accuracy and difference from the first, in percent.
@@ -38,9 +45,9 @@ class Comparison:
         Each with its 95 % interval; NaN where there is none.
         """
         reference, rows = self.variants[0], []
-        for variant in self.variants:
+        for variant, finding in zip(self.variants, self.findings, strict=True):
             row = [len(self.study.seeds(variant)), *accuracy_interval(self.study, variant)]
-            found = estimate(self.study, Part("test", variant, reference)).estimate
+            found = finding.estimate
             apart = found if found and variant != reference else None
             row += [apart.effect, apart.low, apart.high] if apart else [float("nan")] * 3
             rows.append([row[0], *(100 * value for value in row[1:])])
