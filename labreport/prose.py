@@ -76,6 +76,11 @@ def _spaced(text: str, before: bool = False, after: bool = True) -> str:
     return left + text + (" " if after and latin(text[-1:]) else "")
 
 
+def _code(text: str) -> str:
+    """Text from outside as a line in a block of code, which it can't end."""
+    return " ".join(text.replace("`", "'").split())
+
+
 def _title(claim: str) -> str:
     return words.CLAIMS[claim][0]
 
@@ -104,7 +109,7 @@ def _environment() -> Environment:
         "switch": lambda v: words.SWITCHES.get(v.partition("_")[2], v.partition("_")[2]),
     }  # fmt: skip
     made.filters |= {name: _escaping(function) for name, function in plain.items()}
-    made.filters |= {"escape": escape, "p_value": _p_value, "spaced": _spaced}
+    made.filters |= {"escape": escape, "code": _code, "p_value": _p_value, "spaced": _spaced}
     made.globals |= {"Absence": Absence, "Origin": Origin, "Outcome": Outcome, "Why": Why}
     made.globals |= {"words": words, "ALPHA": ALPHA, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}

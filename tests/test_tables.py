@@ -145,7 +145,10 @@ def test_how_to_repeat_the_experiment_and_what_it_was_made_with(tmp_path: Path) 
     assert values["线程数"] == "1、2"
     assert values["代码版本"] == "0123456789ab、0123456789ab（有未提交的改动）"
     assert values["完成日期"] == "2024-05-01"
-    assert values["软件版本"] == "python 3.11.2，torch 2.14.1，numpy 2.3.4"
+    path.write_text(path.read_text("utf-8").replace('"2.3.4"', '"2.3.4\\n```\\n# x"', 1), "utf-8")
+    block = Facts(load_study(tmp_path), []).text("c-command").text.split("```")[-2]
+    assert block.split()[:2] == ["python==3.11.2", "torch==2.14.1"]
+    assert "numpy==2.3.4 ''' # x" in block
 
 
 def test_logs_are_linked_where_they_lie_beside_the_report(tmp_path: Path) -> None:
