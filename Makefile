@@ -110,7 +110,7 @@ runs: setup ## list all runs with their state, and why one is out of date
 	@$(BIN)/labcnn runs
 
 # Files go to workers whole, so that what a file's tests share is made once. QUICK=1 leaves out
-# what needs a browser, LibreOffice, Slurm, npm or a whole sweep.
+# what needs processes of its own, a browser, LibreOffice, Slurm, npm or a whole sweep.
 test: develop $(if $(QUICK),,tests/web/node_modules) ## run the tests (QUICK=1: those of a minute or two)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n "$$LABCNN_TEST_JOBS" --dist loadfile $(if $(QUICK),-m "not system")
 
