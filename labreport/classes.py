@@ -45,6 +45,12 @@ class ClassAccuracies:
             return np.diag(self.matrix) / self.matrix.sum(axis=1)
 
     @property
+    def share_of_pairs(self) -> float:
+        """Of all errors, the part that the listed pairs make up."""
+        errors = int(self.matrix.sum() - np.trace(self.matrix))
+        return sum(pair.count for pair in self.confusions(PAIRS)) / errors if errors else 0.0
+
+    @property
     def easiest(self) -> int:
         return int(np.nanargmax(self.accuracies))
 

@@ -11,11 +11,15 @@ PASSES = 3
 
 @dataclass(frozen=True)
 class Point:
-    """A variant's training in FLOPs and its test accuracy, means over seeds."""
+    """A variant's training in FLOPs and its test accuracy, means over seeds.
+
+    ``epochs`` that it took, as a mean.
+    """
 
     variant: str
     cost: float
     accuracy: float
+    epochs: float = 1.0
 
 
 def training_flops(study: Study, variant: str) -> float:
@@ -35,7 +39,13 @@ def training_flops(study: Study, variant: str) -> float:
 def find_points(study: Study) -> list[Point]:
     """One per variant of the report that has a run."""
     return [
-        Point(v, training_flops(study, v), study.mean(v, "test_accuracy")) for v in study.present
+        Point(
+            v,
+            training_flops(study, v),
+            study.mean(v, "test_accuracy"),
+            study.mean(v, "epochs_run"),
+        )
+        for v in study.present
     ]
 
 

@@ -15,13 +15,14 @@ class Place:
     Attributes
     ----------
     in_training : of training images, dropout on.
-    as_trained, anew : of validation images, with the normalisations' statistics as training left
-        them, and taken anew without dropout.
+    as_trained, anew, anew_with_dropout : of validation images, with the normalisations' statistics
+        as training left them, and taken anew without and with dropout.
     """
 
     in_training: float
     as_trained: float
     anew: float
+    anew_with_dropout: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def summarise_places() -> Places | None:
         return None
     last = study[study["epoch"] == study["epoch"].max()]
     means = last.pivot_table(index="place", columns="mode", values="accuracy")
-    modes = ["in training", "as trained", "statistics anew, dropout off"]
+    anew = "statistics anew, dropout off", "statistics anew, dropout on"
+    modes = ["in training", "as trained", *anew]
     stages, head = (
         Place(*(float(means.loc[place, mode]) for mode in modes))
         for place in ("stages and head", "head only")

@@ -30,49 +30,78 @@ SINGLE = ("lrdecay", "norm", "dropout", "residual")
 
 
 @dataclass(frozen=True)
-class FallGain:
-    """What the first fall of the learning rate did to a run's validation accuracy (0-1).
+class Fall:
+    """An epoch in which a run's learning rate was lower than in the one before.
 
     Attributes
     ----------
-    epoch : the first at the lower rate; ``before`` and ``after`` are of the epoch before and of it,
-        and so are those of the evaluated training images.
-    later_helped : whether the best epoch came after a further fall; None without a further fall.
+    val, train : accuracies (0-1) of the epoch before and of this one; ``train`` is evaluated.
     """
 
-    variant: str
     epoch: int
-    later_helped: bool | None
-    before: float
-    after: float
-    train_before: float
-    train_after: float
+    val: tuple[float, float]
+    train: tuple[float, float]
 
     @property
     def memorised(self) -> bool:
         """Whether the training images gained far more than those that training doesn't see."""
-        return self.train_after - self.train_before > 3 * (self.after - self.before)
+        return self.train[1] - self.train[0] > 3 * (self.val[1] - self.val[0])
 
 
-def measure_fall_gains(study: Study) -> list[FallGain]:
-    """Of the variants whose one switch is the decay: of the first seed whose rate fell."""
+@dataclass(frozen=True)
+class Decay:
+    """What the falls of the learning rate did in a run whose one switch is the decay.
+
+    Attributes
+    ----------
+    best : validation accuracy of its best epoch.
+    twin : of the baseline with the same seed, if until the first fall it was the same training: its
+        validation accuracy in the epoch of that fall, and its last epoch.
+    """
+
+    variant: str
+    falls: list[Fall]
+    best_epoch: int
+    best: float
+    twin: tuple[float, int] | None
+
+
+def find_falls(study: Study, variant: str, seed: int) -> list[Fall]:
+    """Of one run, in order."""
+    table = study.history(variant, seed).set_index("epoch")
+    rates = table["learning_rate"]
+    accuracies = {name: table[f"{name}_accuracy"] for name in ("val", "train_eval")}
+    return [
+        Fall(int(epoch), *((float(a[epoch - 1]), float(a[epoch])) for a in accuracies.values()))
+        for epoch in rates.index[rates < rates.shift()]
+    ]
+
+
+def measure_decays(study: Study) -> list[Decay]:
+    """Of each depth the first seed whose rate fell."""
     found = []
     for variant in study.with_runs(("short_lrdecay", "long_lrdecay")):
         for seed in study.seeds(variant):
-            table = study.history(variant, seed).set_index("epoch")
-            rates = table["learning_rate"]
-            falls = [int(epoch) for epoch in rates.index[rates < rates.shift()]]
+            falls = find_falls(study, variant, seed)
             if falls:
-                around = [
-                    float(table[f"{split}_accuracy"][falls[0] - k])
-                    for split in ("val", "train_eval")
-                    for k in (1, 0)
-                ]
-                best = study.results[variant, seed].best_epoch or 0
-                later = best >= falls[1] if len(falls) > 1 else None
-                found.append(FallGain(variant, falls[0], later, *around))
+                table = study.history(variant, seed).set_index("epoch")
+                best = study.results[variant, seed].best_epoch or falls[0].epoch
+                twin = _find_twin(study, variant, seed, falls[0].epoch)
+                accuracy = float(table["val_accuracy"][best])
+                found.append(Decay(variant, falls, best, accuracy, twin))
                 break
     return found
+
+
+def _find_twin(study: Study, variant: str, seed: int, fall: int) -> tuple[float, int] | None:
+    baseline = f"{VARIANTS[variant].depth}_baseline"
+    if seed not in study.seeds(baseline):
+        return None
+    mine, other = (study.history(v, seed).set_index("epoch") for v in (variant, baseline))
+    before = [table["val_accuracy"].loc[: fall - 1].tolist() for table in (mine, other)]
+    if before[0] != before[1] or fall not in other.index:
+        return None
+    return float(other["val_accuracy"][fall]), int(other.index[-1])
 
 
 @dataclass(frozen=True)
@@ -214,8 +243,33 @@ class Facts:
         return Joint(sum(gains[switch] for switch in SINGLE), gains["all"])
 
     @cached_property
-    def fall_gains(self) -> list[FallGain]:
-        return measure_fall_gains(self.study)
+    def decays(self) -> list[Decay]:
+        return measure_decays(self.study)
+
+    def fell(self, variant: str) -> bool:
+        """Whether the learning rate of any run of a variant fell."""
+        return any(find_falls(self.study, variant, seed) for seed in self.study.seeds(variant))
+
+    def against(self, measure: str, first: str, second: str) -> Finding:
+        """A comparison that belongs to no claim."""
+        return compare(self.study, Part(measure, first, second))
+
+    @cached_property
+    def rivals(self) -> list[str]:
+        """The variants that the best one isn't told from, each comparison by itself."""
+        others = [self.against("test", self.best, v) for v in self.study.ranked[1:]]
+        close = [f for f in others if f.estimate is None or not f.estimate.low > 0]
+        return [str(found.part.second) for found in close]
+
+    @property
+    def untrained_singles(self) -> list[str]:
+        """Variants with one switch that have no run."""
+        return [v for v in self.study.missing if v.partition("_")[2] in SINGLE]
+
+    @property
+    def weak(self) -> list[str]:
+        """Variants that don't get a fifth of their own training images right."""
+        return [v for v in self.study.present if self.study.mean(v, "train_accuracy") < 0.2]
 
     @property
     def stuck(self) -> bool:
@@ -235,10 +289,6 @@ class Facts:
     def widest_gap(self) -> str | None:
         """The variant whose training accuracy is the furthest above its test accuracy."""
         return max(self._gaps, key=self._gaps.__getitem__, default=None)
-
-    @property
-    def narrowest_gap(self) -> str | None:
-        return min(self._gaps, key=self._gaps.__getitem__, default=None)
 
     @cached_property
     def spread(self) -> float | None:
@@ -298,12 +348,12 @@ class Facts:
         Parameters
         ----------
         name : of the caption's macro; the figure is referred to as ``@fig-<name>``, ``_`` as ``-``.
-        drawn : the frame that it was drawn from, or its variants; of fewer than two there is
-            nothing to compare, and nothing is shown.
+        drawn : the frame that it was drawn from, or its variants; where there is nothing to
+            compare, nothing is shown.
         """
         if drawn is not None:
             variants = drawn["variant"] if isinstance(drawn, pd.DataFrame) else drawn
-            if len(set(variants)) < 2:
+            if not self.study.comparable(set(variants)):
                 return Prose("")
         return CaptionedFigure(figure, f"fig-{name.replace('_', '-')}", caption(name, self))
 

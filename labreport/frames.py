@@ -54,7 +54,7 @@ def falls(study: Study, variants: Iterable[str]) -> pd.DataFrame:
 
 
 def gradients(study: Study, variants: Iterable[str]) -> pd.DataFrame:
-    """A row per run, double convolution and moment: ``norm`` of the gradient of its weights.
+    """A row per run that learned, double convolution and moment: ``norm`` of its gradient.
 
     ``block`` counts the double convolutions from the input; of the two on the main path it is the
     root mean square. The moments are before training and the best epoch (the last where there is
@@ -62,7 +62,7 @@ def gradients(study: Study, variants: Iterable[str]) -> pd.DataFrame:
     """
     frames = []
     for variant in study.with_runs(variants):
-        for seed in study.seeds(variant):
+        for seed in study.learned(variant):
             run = study.results[variant, seed]
             for epoch, word in zip(
                 (0, run.best_epoch or run.epochs_run), words.MOMENTS, strict=True

@@ -30,6 +30,8 @@ FIRST, LAST = 1, 4
 MARGIN = 0.01
 #: A training loss of more than this share of guessing's, ln(classes), is a plateau.
 PLATEAU = 0.98
+#: Seconds of the same arithmetic that differ by more than this are the machine's load.
+BUSY = 1.25
 #: Variants with several seeds that it takes to say how far the seeds of another one differ.
 FEWEST = 3
 
@@ -41,6 +43,7 @@ class Why(Enum):
     NO_COMMON_SEED = auto()
     IDENTICAL = auto()  # one training twice: the switch did nothing
     OTHER_MACHINES = auto()
+    BUSY_MACHINE = auto()  # one arithmetic took very different times
     CAPPED = auto()  # all runs ended at the cap on epochs
     NOT_FINITE_ACCURACY = auto()
     NOT_FINITE_GRADIENT = auto()
@@ -173,8 +176,21 @@ def _require_one_machine(runs: list[RunResult]) -> None:
         raise NotComparableError(Why.OTHER_MACHINES)
 
 
+def _require_quiet_machine(study: Study) -> None:
+    """Of a depth, baseline and lrdecay compute the same: their seconds tell the machine's load."""
+    for variant, seed in study.results:
+        depth, _, switch = variant.partition("_")
+        twin = study.results.get((f"{depth}_baseline", seed))
+        if switch == "lrdecay" and twin is not None:
+            seconds = study.results[variant, seed].timing.seconds_per_epoch
+            ratio = seconds / twin.timing.seconds_per_epoch
+            if max(ratio, 1 / ratio) > BUSY:
+                raise NotComparableError(Why.BUSY_MACHINE, limit=max(ratio, 1 / ratio) - 1)
+
+
 def _compare_seconds(study: Study, first: str, second: str | None, seeds: list[int]) -> np.ndarray:
     _require_one_machine([study.results[v, s] for v in (first, str(second)) for s in seeds])
+    _require_quiet_machine(study)
     return _subtract(lambda run: log(run.timing.seconds_per_epoch), study, first, second, seeds)
 
 
@@ -207,6 +223,7 @@ def _compare_efforts(column: str) -> PerSeed:
         names = [first, str(second)]
         if column == "seconds":
             _require_one_machine([study.results[n, s] for n in names for s in seeds])
+            _require_quiet_machine(study)
         runs = [[study.history(n, s) for n in names] for s in seeds]
         pairs = np.array([measure_efforts(one, other, column) for one, other in runs])
         if column == "epochs":

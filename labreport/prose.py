@@ -19,10 +19,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from labcnn.data import Origin
 from labcnn.data.splits import IMAGE_SHAPE
+from labcnn.runs import NUMERICS
 from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
 from labreport import formats, words
 from labreport.claims import GAP_TOLERANCE
 from labreport.class_images import Absence
+from labreport.classes import PAIRS
 from labreport.display import escape
 from labreport.estimates import ALPHA
 from labreport.export.pandoc import without_paths
@@ -111,6 +113,7 @@ def _environment() -> Environment:
     made.filters |= {name: _escaping(function) for name, function in plain.items()}
     made.filters |= {"escape": escape, "code": _code, "p_value": _p_value, "spaced": _spaced}
     made.globals |= {"Absence": Absence, "Origin": Origin, "Outcome": Outcome, "Why": Why}
+    made.globals |= {"NUMERICS": NUMERICS, "PAIRS": PAIRS, "GAP_TOLERANCE": GAP_TOLERANCE}
     made.globals |= {"words": words, "ALPHA": ALPHA, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}
     made.globals["phrases"] = made.get_template("phrases.md.j2").module

@@ -152,6 +152,11 @@ class Study:
         """Those of the variants that have a finished run."""
         return [variant for variant in variants if self.seeds(variant)]
 
+    def comparable(self, variants: Iterable[str]) -> bool:
+        """Whether there are runs of two of them that aren't both baselines."""
+        found = self.with_runs(variants)
+        return len(found) > 1 and any(not v.endswith("_baseline") for v in found)
+
     def seeds(self, variant: str) -> list[int]:
         return sorted(seed for name, seed in self.results if name == variant)
 
@@ -260,8 +265,7 @@ def load_study(
     needed = wanted if variants is REPORT_VARIANTS else variants
     if needed is not None and not set(kept["variant"]) & set(needed):
         raise ReportError(
-            f"experiment={experiment!r} has none of the report's variants"
-            f"{' that were chosen' if only else ''}, only {has}; "
+            f"experiment={experiment!r} has none of the report's variants, only {has}; "
             f"train one of: {', '.join(needed or REPORT_VARIANTS)}"
         )
     whole = {(run.variant, run.seed): without_pauses(run) for run in kept["folder"]}

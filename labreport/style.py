@@ -65,8 +65,8 @@ FALLS: dict[str, Any] = {
 }
 #: The same for gradients by layer.
 GRADIENTS: dict[str, Any] = {
-    "x": "block", "y": "norm", "hue": "model", "style": "model", "dashes": False, "markers": True,
-    "estimator": "median", "errorbar": None,
+    "x": "block", "y": "norm", "hue": "depth", "palette": DEPTH_COLOURS, "style": "switch",
+    "markers": True, "estimator": "median", "errorbar": None,
 }  # fmt: skip
 #: What matplotlib calls the regular font where it stands for letters that the bold one lacks.
 OTHER_LETTERS = "Report Sans, other letters"

@@ -12,6 +12,9 @@ from labreport.estimates import ALPHA, Estimate
 from labreport.measures import MEASURES, NotComparableError, Reason, Why
 from labreport.study import Study, original
 
+#: Below this accuracy (0-1) a point is no small difference.
+LEAST_ACCURACY = 0.1
+
 
 class Outcome(StrEnum):
     """What a test of a part or of a claim ends in."""
@@ -32,6 +35,7 @@ class Finding:
     seeds, of : how many seeds the estimate is of, and how many the study has.
     failed : variant and seed of runs that learned nothing while others of the variant did: they
         are left out of the estimate.
+    margin : a difference below it doesn't matter; None: no such size is known.
     outcome, p_adjusted : corrected over all parts of all claims; see :func:`judge_claims`.
     """
 
@@ -43,6 +47,7 @@ class Finding:
     failed: tuple[tuple[str, int], ...] = ()
     outcome: Outcome = Outcome.UNTESTED
     p_adjusted: float = 1.0
+    margin: float | None = None
 
     @property
     def unit(self) -> str:
@@ -77,15 +82,28 @@ class Finding:
     @cached_property
     def p_equivalent(self) -> float:
         """p-value for a difference that is too small to matter; 1 where no size is."""
-        margin = MEASURES[self.part.measure].margin
-        if self.estimate is None or self.part.second is None or margin is None:
+        if self.estimate is None or self.margin is None:
             return 1.0
-        return self.estimate.p_within(margin)
+        return self.estimate.p_within(self.margin)
 
     @cached_property
     def p(self) -> float:
         """p-value for any of the two; either is wrong no more often than this says."""
         return min(self.p_direction, self.p_equivalent)
+
+    @property
+    def only_alone(self) -> bool:
+        """Undecided, though by itself its interval leaves the threshold out."""
+        found = self.estimate
+        if found is None or self.outcome is not Outcome.UNDECIDED:
+            return False
+        return found.low > found.threshold or found.high < found.threshold
+
+    @property
+    def original_contradicts(self) -> bool:
+        """Whether the original's own number lies on the other side than the claim says."""
+        value = self.original
+        return value is not None and (value > self.part.threshold) != self.part.above
 
     @property
     def original(self) -> float | None:
@@ -215,7 +233,18 @@ def compare(study: Study, part: Part) -> Finding:
         estimate = measures.estimate(study, part.measure, part.first, part.second, seeds, threshold)
     except NotComparableError as error:
         return replace(found, reason=error.reason)
-    return replace(found, estimate=estimate)
+    return replace(found, estimate=estimate, margin=_find_margin(study, part))
+
+
+def _find_margin(study: Study, part: Part) -> float | None:
+    """Up to which size a difference doesn't matter; None where no size is known.
+
+    A point is much of an accuracy of a few percent.
+    """
+    runs = [run for variant in part.variants for run in study.runs(variant)]
+    if part.second is None or min(run.test.accuracy for run in runs) < LEAST_ACCURACY:
+        return None
+    return MEASURES[part.measure].margin
 
 
 def conclude(outcomes: Collection[Outcome]) -> Outcome:

@@ -34,7 +34,7 @@ def test_a_trainings_arithmetic_by_hand(tmp_path: Path) -> None:
     (run, _) = study.runs("short_all")
     assert training_flops(study, "short_all") == 3 * run.model.flops * run.train.count * 5
     (point,) = find_points(study)
-    assert point == Point("short_all", training_flops(study, "short_all"), point.accuracy)
+    assert point == Point("short_all", training_flops(study, "short_all"), point.accuracy, 5)
 
 
 def test_an_epoch_in_which_the_computer_slept_is_no_cost(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_tuned_run_is_a_box_of_its_own_with_its_whole_recipe(tmp_path: Path)
     for said in (
         "**90.00%**", "Muon", "单周期", "白化", f"{recipe.epochs} 轮",
         f"批大小 {recipe.batch_size}", f"标签平滑 {recipe.label_smoothing:g}", "六个视图",
-        "不参与任何比较",
+        "不能归于其中任何一项",
     ):  # fmt: skip
         assert said in text
     assert f"{training_flops(tuned, 'short_all') / 1e12:.0f} TFLOP" in text
