@@ -75,6 +75,18 @@ def test_the_results_are_those_of_the_runs() -> None:
         assert one == two
 
 
+def test_the_full_size_results_are_those_of_the_runs() -> None:
+    study = load_study(ROOT / "report" / "logs", "tiny-imagenet-200")
+    before: Any = original()["test_accuracy"]
+    for readme in READMES:
+        pattern = r"(\w+baseline\S*?) ?(\d+\.\d\d) ?[(（](\d+\.\d\d)"
+        said = re.findall(pattern, " ".join(text(readme).split()))
+        assert said == [
+            (label(v), f"{100 * study.mean(v, 'test_accuracy'):.2f}", f"{100 * before[v]:.2f}")
+            for v in study.present
+        ]
+
+
 def test_links_resolve(subtests: pytest.Subtests) -> None:
     for path in PAGES:
         with subtests.test(str(path)):
