@@ -11,7 +11,7 @@ from labreport import words
 from labreport.study import Study
 
 #: Classes of which an image is shown.
-SAMPLES = 40
+SAMPLES = 30
 
 
 class Absence(Enum):
@@ -42,7 +42,7 @@ class ClassImages:
 
     @property
     def samples(self) -> list[int]:
-        """Up to 40 classes, evenly spread."""
+        """Up to 30 classes, evenly spread."""
         assert self.data is not None
         count = min(SAMPLES, self.data.classes)
         return [int(k) for k in np.linspace(0, self.data.classes - 1, count).round()]

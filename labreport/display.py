@@ -135,5 +135,5 @@ class CaptionedFigure:
     @cached_property  # a figure without a layout has one, of the defaults, once it is saved
     def _address(self) -> str:
         picture = io.BytesIO()
-        self.figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
+        self.figure.savefig(picture, format="svg", metadata={"Date": None})
         return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"

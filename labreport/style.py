@@ -34,7 +34,7 @@ LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
 )
 #: Inches. The text of an A4 page is 6.3 wide, so that 9 pt in a figure prints as 9 pt.
 WIDTH, HEIGHT, DPI = 6.3, 3.4, 150
-DEPTH_COLOURS = {"short": "#004488", "mid": "#8C2D5A", "long": "#D2601A"}
+DEPTH_COLOURS = {"short": "#004488", "mid": "#B0487A", "long": "#E07020"}
 DEPTH_MARKERS = {"short": "o", "mid": "D", "long": "s"}
 #: By the suffix of a variant's name.
 SWITCH_MARKERS = {
@@ -45,12 +45,18 @@ OTHER_COLOUR, OTHER_DEPTH_MARKER, OTHER_SWITCH_MARKER = "#6CB0E6", "^", "X"
 #: Of a split's lines, by the word that a legend has for it.
 SPLIT_DASHES = {words.SPLITS["val"]: "", words.SPLITS["train"]: (4, 2)}
 GREY = "#666666"
-#: By the word for a switch.
-SWITCH_COLOURS = dict(zip(words.SWITCHES.values(), (GREY, *PALETTE), strict=False))
+#: By the word for a switch; the baseline is a wide pale line, seen also below one that coincides.
+SWITCH_COLOURS = dict(zip(words.SWITCHES.values(), ("#A3A3A3", *PALETTE), strict=False))
+SWITCH_WIDTHS = dict.fromkeys(SWITCH_COLOURS, 1.5) | {words.SWITCHES["baseline"]: 3.0}
 #: How the cells of the notebook draw curves by epoch, one line a seed: arguments of seaborn's.
 CURVES: dict[str, Any] = {
     "x": "epoch", "y": "accuracy", "hue": "switch", "palette": SWITCH_COLOURS, "style": "split",
-    "dashes": SPLIT_DASHES, "units": "seed", "estimator": None,
+    "dashes": SPLIT_DASHES, "size": "switch", "sizes": SWITCH_WIDTHS, "units": "seed",
+    "estimator": None,
+}  # fmt: skip
+#: What changes where such curves compare the depths.
+BY_DEPTH: dict[str, Any] = {
+    "hue": "depth", "palette": DEPTH_COLOURS, "size": None, "sizes": None,
 }  # fmt: skip
 #: What seaborn writes into a legend beside the values: the columns' names.
 LEGEND_HEADINGS = {"switch", "split", "depth", "model"}
@@ -63,11 +69,6 @@ FALLS: dict[str, Any] = {
     "s": 36,
     "zorder": 3,
 }
-#: The same for gradients by layer.
-GRADIENTS: dict[str, Any] = {
-    "x": "block", "y": "norm", "hue": "depth", "palette": DEPTH_COLOURS, "style": "switch",
-    "markers": True, "estimator": "median", "errorbar": None,
-}  # fmt: skip
 #: What matplotlib calls the regular font where it stands for letters that the bold one lacks.
 OTHER_LETTERS = "Report Sans, other letters"
 #: A logarithmic axis from a to less than this times a has round steps, not powers.
@@ -188,6 +189,9 @@ def finish_curves(figure: Figure, *titles: str) -> None:
         axes.set(title=title, xlabel=words.EPOCH, ylabel="")
         percent_axis(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+        for line in axes.lines:
+            if np.size(line.get_xdata()) == 1:  # of one epoch there is no line
+                line.set_marker("o")
         if not any(np.size(line.get_xdata()) for line in axes.lines):
             write_note(axes, words.STATUS["missing"])
             axes.set(xticks=[], yticks=[])
@@ -211,7 +215,9 @@ def _share_legend(figure: Figure) -> None:
         found |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
         if legend := axes.get_legend():
             legend.remove()
-    kept = {word: handle for word, handle in found.items() if word not in LEGEND_HEADINGS}
+    splits = [word for word in found if word in SPLIT_DASHES]
+    silent = LEGEND_HEADINGS | set(splits if len(splits) == 1 else [])  # it tells nothing apart
+    kept = {word: handle for word, handle in found.items() if word not in silent}
     if kept:
         figure.legend(kept.values(), kept, loc="outside lower center", ncols=6)
 

@@ -62,20 +62,22 @@ _DEEPEST, _LONGEST_ADDRESS = 150, 2000
 #: Letters of a word that is still narrower than a column of text.
 _LONGEST_WORD = 40
 _LONG = re.compile(rf"[^\s\u2e80-\ufdcf\ufe10-\uffff]{{{_LONGEST_WORD + 1},}}")
-_PLUS = re.compile(r"(?<=[a-z])\+")
+#: In a long label; a short one stays whole.
+_PLUS = re.compile(r"(?<=[a-z]{9})\+")
 
 #: The class of a ``Div`` that is shown in a frame; its attribute ``title`` stands above.
 BOX = "box"
-#: The class of a ``Span`` that stays on one line, and what is in one: an interval, a relation, a
-#: deviation, a number with its unit.
+#: The class of a ``Span`` that stays on one line, and what is in one: a network's name, an
+#: interval, a relation, a deviation, a number with its unit.
 TOGETHER = "together"
 _NUMBER = r"[+\-\u2212\u2013]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?: ?[%‰])?"
 _UNIT = r"(?: (?:个?百分点|[\u4e00-\u9fff]|[A-Za-zµ]{1,3}\b))?"
 _NUMBERS = re.compile(
     rf"((?:\b[A-Za-z\u0391-\u03c9]{{1,4}}|\|[^|\s]{{1,9}}\|) ?[=<>≈≤≥] {_NUMBER}{_UNIT}"
+    r"|\b[a-z]{3,8}\+(?:[\u4e00-\u9fff]{2}化?|[A-Z][a-z]+)"
     rf"|\[{_NUMBER}, {_NUMBER}\]{_UNIT}"
     rf"|(?<![\w.]){_NUMBER} ± {_NUMBER}{_UNIT}"
-    rf"|(?<![\w.]){_NUMBER} (?:个?百分点|[\u4e00-\u9fff]|[A-Za-zµ]{{1,3}}\b))"
+    rf"|(?<![\w.]){_NUMBER} (?:个?百分点|[\u4e00-\u9fff]|[A-Za-zµ]{{1,3}}\b|[A-Z]{{5}}\b))"
 )
 
 #: Each form of a picture by its media type, for each picture by its name in the tree.

@@ -32,17 +32,21 @@ REPLACEMENTS = 8
 LISTING_WIDTH = {1: 80, 2: 36}
 #: Letters of a cell that may be taller than a page, and of the longest words for a picture.
 TALL, LONGEST = 1000, 2000
-#: Noncharacters around a box's title and after its content, around what stays on one line, and
-#: before a source of the literature; what they become.
+#: Noncharacters around a box's title and after its content, around what stays on one line, before
+#: a source of the literature, and before a paragraph that a listing follows; what they become.
 _CALL = {"\ufdd2": "#framed[", "\ufdd3": "][", "\ufdd4": "]", "\ufdd5": "#box[", "\ufdd6": "];"} | {
-    "\ufdd7": "#source["
+    "\ufdd7": "#source[",
+    "\ufdd8": "#announcing[",
 }
+#: Where Unicode lets a line end, but no line of Chinese may: between what is in one piece and a
+#: semicolon or colon, and before the number of a source.
+_NO_BREAK = re.compile(r"(?<=\];)(?=[；：])|(?<=[^\s(\[])(?=#link\(<ref-)")
 #: Points of a page's text height that may stay empty, its lower edge, the space above a figure.
 EMPTY, BOTTOM, SPACING = 139.0, 771.0, 24.0
 #: How small a figure may be made to fit, and how often the report is laid out to find a place.
 SMALLEST, ARRANGEMENTS = 0.75, 8
-#: Points of the shorter part of a table over two pages.
-PART = 90.0
+#: Points of the shorter part of a table over two pages; a third of it where more would stay empty.
+PART, WASTE = 90.0, 300.0
 _WHERE = """(
   marks: query(<mark>).map(it => (
     it.value + (page: it.location().page(), y: it.location().position().y.pt())
@@ -142,7 +146,8 @@ def _improve(
                 if smaller > SMALLEST and name not in chosen:
                     yield name, min(1.0, smaller)
             for put_off in [mark, *waiting.values()]:  # a heading waits for those
-                is_long = min(gap, put_off.get("height", 0) - gap) > PART
+                least = PART if gap < WASTE else PART / 3
+                is_long = min(gap, put_off.get("height", 0) - gap) > least
                 if put_off["kind"] == "box" or (put_off["kind"] == "table" and is_long):
                     yield put_off["name"], "split"
             if kind in {"image", "table"}:
@@ -176,11 +181,13 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     change_sources(tree, _indent_source)
     for span in find(tree, pf.Span):
         if TOGETHER in span.classes:
-            *_, opening, closing, _ = _CALL
+            *_, opening, closing, _, _ = _CALL
             span.content = [pf.Str(opening), *span.content, pf.Str(closing)]
+    _keep_listings(tree)
     body = write_text(tree, "typst").replace(BREAK, "#box();")  # which leaves no trace in the text
     for mark, call in _CALL.items():
         body = body.replace(mark, call)
+    body = _NO_BREAK.sub("\u2060", body)
     style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
     return {
         "modes.json": "{}",
@@ -195,8 +202,20 @@ def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
 
 
 def _indent_source(source: pf.Para) -> pf.Para:
-    *_, closing, opening = _CALL
-    return pf.Para(pf.Str(opening), *source.content, pf.Str(closing))
+    _, middle, closing, _, _, opening, _ = _CALL
+    number, *rest = source.content
+    while rest and isinstance(rest[0], pf.Space | pf.SoftBreak):
+        del rest[0]
+    return pf.Para(pf.Str(opening), number, pf.Str(middle), *rest, pf.Str(closing))
+
+
+def _keep_listings(tree: pf.Doc) -> None:
+    """Let no page end between a listing and the paragraph that announces it."""
+    _, _, closing, *_, opening = _CALL
+    for listing in find(tree, pf.CodeBlock):
+        before = listing.prev
+        if isinstance(before, pf.Para) and plain(before).endswith(("：", ":")):
+            before.content = [pf.Str(opening), *before.content, pf.Str(closing)]
 
 
 def _find_missing(error: Exception) -> list[str]:

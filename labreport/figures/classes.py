@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
@@ -23,8 +22,8 @@ ENDS = 8
 EASY, HARD = "#004488", "#D2601A"
 #: Columns and rows of images.
 MISTAKES, SAMPLE_COLUMNS = (6, 2), 10
-#: In sides of a thumbnail: between two, and for one line of text.
-GAP, LINE = 0.06, 0.17
+#: Between two thumbnails, in their sides; the height of a line of text, in points.
+GAP, LINE = 0.06, 7.8
 
 
 def plot_classes(facts: Facts) -> Figure:
@@ -87,7 +86,7 @@ def show_mistakes(facts: Facts) -> CaptionedFigure | Prose:
 
 
 def show_samples(facts: Facts) -> CaptionedFigure | Prose:
-    """A training image of each of up to 40 classes, evenly spread; a sentence without the data."""
+    """A training image of each of up to 30 classes, evenly spread; a sentence without the data."""
     images = facts.images
     if images.data is None:
         return Prose(phrase("no_images", images, "samples"))
@@ -102,40 +101,30 @@ def shorten_name(name: str, width: int = 13, lines: int = 2) -> str:
     return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder="…"))
 
 
-def _new_grid(rows: float, columns: float, lines: int) -> tuple[Figure, Axes]:
-    """A figure for ``rows`` x ``columns`` thumbnails with ``lines`` of text below each.
-
-    One unit of its axes is a thumbnail's side.
-    """
-    width = columns * (1 + GAP) - GAP
-    height = rows * (1 + GAP + lines * LINE)
-    figure = Figure(figsize=(WIDTH, WIDTH * height / width))
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
-    axes.set_axis_off()
-    return figure, axes
-
-
-def _place_image(
-    axes: Axes, image: np.ndarray, row: float, column: float, text: str = "", lines: int = 2
-) -> None:
-    """Draw one image at a place of the grid, its text below; names are never read as formulas."""
-    x, y = column * (1 + GAP), row * (1 + GAP + lines * LINE)
-    axes.imshow(
-        image, extent=(x, x + 1, y + 1, y), aspect="auto", zorder=2, interpolation="none"
-    )  # stored as they are, not resampled: half the file
-    axes.text(
-        x + 0.5, y + 1.04, text, ha="center", va="top", fontsize=6.5, linespacing=1.05,
-        parse_math=False,
-    )  # fmt: skip
-
-
 def _show_grid(
     images: Sequence[np.ndarray], texts: Sequence[str], columns: int, lines: int
 ) -> Figure:
-    """Images in rows of ``columns``."""
-    figure, axes = _new_grid(-(-len(images) // columns), columns, lines)
+    """Images in rows of ``columns``, each with its text below, as many ``lines`` as it may have.
+
+    One unit of the axes is a thumbnail's side. Names are never read as formulas.
+    """
+    rows, width = -(-len(images) // columns), columns * (1 + GAP) - GAP
+    line = LINE / (72 * WIDTH / width)
+    step = 1 + GAP + (lines + 0.5) * line
+    figure = Figure(figsize=(WIDTH, WIDTH * rows * step / width))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(rows * step, 0), autoscale_on=False)
+    axes.set_axis_off()
     for k, (image, text) in enumerate(zip(images, texts, strict=True)):
-        _place_image(axes, image, *divmod(k, columns), text, lines)
+        row, column = divmod(k, columns)
+        x, y = column * (1 + GAP), row * step
+        axes.imshow(
+            image, extent=(x, x + 1, y + 1, y), aspect="auto", zorder=2, interpolation="none"
+        )  # stored as they are, not resampled: half the file
+        for place, words_of_line in enumerate(text.split("\n"), start=1):
+            axes.text(
+                x + 0.5, y + 1 + place * line, words_of_line, ha="center", va="baseline",
+                fontsize=6.5, parse_math=False,
+            )  # fmt: skip
     return figure

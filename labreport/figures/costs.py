@@ -11,8 +11,8 @@ from labreport.costs import Point, find_front, find_points
 from labreport.formats import percent, short_name
 from labreport.study import Study
 
-#: Width and height of a point's name, as parts of the panel.
-NAME = (0.17, 0.06)
+#: Width and height of a point's name, its distance, the lowest place: as parts of the panel.
+NAME, ASIDE, LOWEST = (0.17, 0.075), 0.018, 0.035
 
 
 def plot_costs(study: Study) -> Figure:
@@ -29,8 +29,9 @@ def plot_costs(study: Study) -> Figure:
             f"{short_name(point.variant)} {percent(point.accuracy)}%, {point.cost / 1e12:.0f} TFLOP"
         )
         style.set_hover(mark, said)
-    axes.margins(x=0.14)
     axes.autoscale_view()
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, right * (right / left) ** 0.2)  # the names' room
     axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
     _name_points(axes, found)
     style.plain_log_axis(axes.xaxis)
@@ -40,15 +41,26 @@ def plot_costs(study: Study) -> Figure:
 
 
 def _name_points(axes: Axes, found: Sequence[Point]) -> None:
-    """A name at the right of each point, lower where it would cover the one above."""
-    placed: list[tuple[float, float]] = []
-    for point in sorted(found, key=lambda p: -p.accuracy):
-        where = axes.transData.transform((point.cost / 1e12, point.accuracy))
-        x, y = axes.transAxes.inverted().transform(where)
-        near = [other for left, other in placed if abs(left - x) < NAME[0] and other - y < NAME[1]]
-        y = min([y, *(other - NAME[1] for other in near)])
-        placed.append((x, y))
+    """A name at the right of each point, moved where it would cover another, then with a line."""
+    ranked = sorted(found, key=lambda p: -p.accuracy)
+    data = [axes.transData.transform((p.cost / 1e12, p.accuracy)) for p in ranked]
+    points = axes.transAxes.inverted().transform(data)
+    heights = [float(y) for _, y in points]
+    order = range(len(points))
+    near = [[j for j in order if abs(points[i][0] - points[j][0]) < NAME[0]] for i in order]
+    for i in order:
+        heights[i] = min([heights[i], *(heights[j] - NAME[1] for j in near[i] if j < i)])
+    for i in reversed(order):
+        above_others = (heights[j] + NAME[1] for j in near[i] if j > i)
+        heights[i] = max([heights[i], LOWEST, *above_others])
+    for point, (x, y), height in zip(ranked, points, heights, strict=True):
         axes.text(
-            x + 0.012, y, short_name(point.variant), transform=axes.transAxes, va="center",
-            fontsize=7.5,
+            x + ASIDE, height, short_name(point.variant), transform=axes.transAxes, va="center",
+            fontsize=7.5, zorder=1.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
         )  # fmt: skip
+        if abs(height - y) > NAME[1] / 4:
+            axes.plot(
+                [x, x + ASIDE], [y, height], transform=axes.transAxes, color=style.GREY,
+                linewidth=0.5, linestyle="-", zorder=1.2,
+            )  # fmt: skip
