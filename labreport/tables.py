@@ -34,6 +34,8 @@ def tabulate_networks(study: Study) -> Table:
     for variant in study.wanted:
         network, size = VARIANTS[variant], sizes.get(_shape(variant))
         switches = join(words.FIELDS[s] for s in network.switches) or words.NOTHING
+        if len(network.switches) == len(words.FIELDS):
+            switches = words.ALL_SWITCHES
         counts = (
             ("%.2f" % (size.parameters / 1e6), "%.0f" % (size.flops / 1e6)) if size else ("",) * 2
         )

@@ -26,6 +26,7 @@ FIELDS = {
     "dropout": "Dropout",
     "residual": "残差连接",
 }
+ALL_SWITCHES = "以上四项"
 TUNED = "（tuned）"
 TUNED_RECIPE = "tuned 配方"
 DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "cifar10": "CIFAR-10"}
@@ -150,11 +151,11 @@ MISTAKE = "真实：{true}\n判为：{predicted}\n概率 {probability:.0%}"
 GAP = "　"
 MOMENTS = ("训练之前", "最佳一轮")
 WHOLE_NETWORK, ONE_BLOCK = "(a) 整个网络", "(b) 一个双卷积"
-INPUT, STRIDED = "输入 {size}×{size}×3", "3×3 卷积，步长 2，{channels}"
+INPUT, STRIDED = "输入 {size}×{size}×3", "3×3 卷积，步长 2，ReLU，{channels}"
 STAGE_BLOCKS, POOLING = "$n$ × 双卷积，{channels}", "2×2 池化"
 STAGE, TIMES = "阶段 {number}（{size}×{size}）", "{depth}：$n$ = {count}"
 BLOCK_CONVOLUTION, BLOCK_NORM = "3×3 卷积", "批归一化（归一化）"
-PROJECTION = "残差连接：\n恒等；通道数变时\n为 1×1 卷积"
+PROJECTION = "残差连接：\n恒等；通道数变时\n为 1×1 卷积与\n归一化（若启用）"
 GLOBAL_POOLING, DROPOUT, LINEAR = "全局平均池化", "Dropout", "线性层"
 
 #: Of one run, by language; ``demo`` and ``own`` stand above its parameters, by its data's origin.

@@ -113,7 +113,7 @@ def test_networks_are_the_variants(study: Study) -> None:
     rows = {row[0]: list(row[1:]) for row in tables.tabulate_networks(study).rows}
     assert [*rows] == [short_name(v) for v in REPORT_VARIANTS]
     assert rows["long 基线"] == ["—", "0.98", "60"]
-    assert rows["short+全部"][0] == "学习率衰减、批归一化、Dropout、残差连接"
+    assert rows["short+全部"][0] == "以上四项"
 
 
 def test_claims_table_shows_effects_beside_the_originals(study: Study, tmp_path: Path) -> None:

@@ -45,14 +45,15 @@ def _draw_path(axes: Axes, width: int, size: int) -> None:
     _draw_box(axes, 4.4, 0, words.INPUT.format(size=size), "end", 5.6)
     size = -(-size // 2)
     _draw_box(axes, 4.4, 1.15, words.STRIDED.format(channels=width), "conv", 5.6)
-    _draw_arrow(axes, 4.4, 0.33, 0.82)
+    _draw_arrow(axes, (4.4, 0.34), (4.4, 0.81))
     y = 2.3
     for stage in range(STAGES):
         text = words.STAGE_BLOCKS.format(channels=width * 2**stage)
-        _draw_arrow(axes, 4.4, y - 0.82, y - 0.33)
+        above = 4.4 if stage == 0 else 6.3
+        _draw_arrow(axes, (above, y - 0.81), (3.35, y - 0.34))
         _draw_box(axes, 3.35, y, text, "conv", 3.5)
         _draw_box(axes, 6.3, y, words.POOLING, "pool", 1.8)
-        _draw_line(axes, 5.1, 5.4, y)
+        _draw_arrow(axes, (5.1, y), (5.4, y))
         axes.text(
             7.4, y, words.STAGE.format(number=stage + 1, size=size), va="center", fontsize=7.5
         )
@@ -61,7 +62,8 @@ def _draw_path(axes: Axes, width: int, size: int) -> None:
     for text, kind in (
         (words.GLOBAL_POOLING, "end"), (words.DROPOUT, "option"), (words.LINEAR, "end"),
     ):  # fmt: skip
-        _draw_arrow(axes, 4.4, y - 0.81, y - 0.34)
+        above = 6.3 if text == words.GLOBAL_POOLING else 4.4
+        _draw_arrow(axes, (above, y - 0.81), (4.4, y - 0.34))
         _draw_box(axes, 4.4, y, text, kind, 5.6)
         y += 1.15
     blocks = words.GAP.join(
@@ -79,15 +81,15 @@ def _draw_block(axes: Axes) -> None:
     axes.text(middle, 0, "$x$", ha="center", va="center", fontsize=9)
     y = 1.15
     for text, kind in rows:
-        _draw_arrow(axes, middle, y - 0.85, y - 0.33)
+        _draw_arrow(axes, (middle, y - 0.85), (middle, y - 0.33))
         _draw_box(axes, middle, y, text, kind, 4.2)
         y += 1.2
     plus = y - 0.15
     axes.text(middle, plus, "+", ha="center", va="center", fontsize=11, bbox={
         "boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": SHORTCUT,
     })  # fmt: skip
-    _draw_arrow(axes, middle, y - 0.85, plus - 0.42)
-    _draw_arrow(axes, middle, plus + 0.42, plus + 0.8)
+    _draw_arrow(axes, (middle, y - 0.85), (middle, plus - 0.42))
+    _draw_arrow(axes, (middle, plus + 0.42), (middle, plus + 0.8))
     _draw_box(axes, middle, plus + 1.15, "ReLU", "end", 4.2)
     look: dict[str, Any] = {"color": SHORTCUT, "linewidth": 1.0, "linestyle": DASHES}
     axes.plot([middle - 0.3, 2.0, 2.0], [0.05, 0.05, 2.35], **look)
@@ -112,10 +114,6 @@ def _draw_box(
     axes.text(x, y, text, ha="center", va="center", fontsize=7, linespacing=1.25)
 
 
-def _draw_arrow(axes: Axes, x: float, start: float, end: float) -> None:
+def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     look = {"arrowstyle": "-|>", "color": "#444444", "linewidth": 0.7, "mutation_scale": 6}
-    axes.annotate("", (x, end), (x, start), arrowprops={**look, "shrinkA": 0, "shrinkB": 0})
-
-
-def _draw_line(axes: Axes, left: float, right: float, y: float) -> None:
-    axes.plot([left, right], [y, y], color="#444444", linewidth=0.7, linestyle="-", marker="")
+    axes.annotate("", end, start, arrowprops={**look, "shrinkA": 0, "shrinkB": 0})
