@@ -70,11 +70,12 @@ def report(
 ) -> None:
     """Execute the analysis notebook on the results that are there, and export the report.
 
-    With --variants, the report is about these alone. With that, NAME=VALUE or --seeds, the runs of
-    that sweep that have no result are named, and the exit code is 1: the report is built without
-    them.
+    With --variants, the report is about these alone: of the sweep's experiment if it has runs, else
+    of the newest. With that, NAME=VALUE or --seeds, the runs of that sweep that have no result are
+    named, and the exit code is 1: the report is built without them.
     """
     from labcnn.files import logs_folder
+    from labcnn.runs import find_runs
     from labreport.build import (
         FORMATS,
         REPORTED,
@@ -98,8 +99,9 @@ def report(
             raise ParameterError("--experiment and a sweep's parameters: give one of them")
         given = read_options(parameters, variants=variants, seeds=seeds, logs=logs)
         chosen = Sweep.from_options(given)
-        experiment = chosen.experiment
-        expected = chosen.runs
+        if parameters or seeds or find_runs(results, chosen.experiment):
+            experiment = chosen.experiment
+            expected = chosen.runs
     experiment = experiment or newest_experiment(results)
     texts = {
         name: value

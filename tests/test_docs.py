@@ -109,6 +109,7 @@ def shrink(script: str) -> str:
     """The same commands at smoke size."""
     script = script.replace("\\\n", " ").replace("--seeds 0-2", "--seeds 0-0")
     script = script.replace("logs/shapes/", f"logs/{EXPERIMENT}/")
+    script = script.replace('["LABCNN_LOGS"] = "logs"', '["LABCNN_LOGS"] = "report/logs"')
     given = " ".join(f"{name}={value}" for name, value in SMALL.items())
     papermill = " ".join(f"-p {name} {value}" for name, value in SMALL.items())
     script = re.sub(r"^labcnn (sweep|plan)\b.*", rf"\g<0> {given}", script, flags=re.M)
