@@ -114,6 +114,7 @@ def report(
         if value
     }
     require_finished(results, experiment)
+    study = load_study(results, experiment, only=(variants or "").split())
     print(f"experiment {experiment}")
     exported = build_report(
         results,
@@ -126,14 +127,15 @@ def report(
         print(path)
     if exported is None:
         print("the report is up to date")
-    study = load_study(results, experiment, only=(variants or "").split())
     for problem in study.problems:
         print(f"labcnn: left out: {problem}; the same sweep trains it anew", file=sys.stderr)
     if study.missing and not expected:
-        lacking = len(study.missing)
-        print(f"labcnn: the report lacks {lacking} of the report's variants", file=sys.stderr)
+        named = ", ".join(study.missing) if variants else f"{len(study.missing)} of the 13 variants"
+        print(f"labcnn: the report lacks {named}", file=sys.stderr)
     if stale := list_stale(results, experiment):
         print(f"labcnn: stale results: {len(stale)}, for example {stale[0]}", file=sys.stderr)
+    if study.missing and variants and not expected:
+        raise typer.Exit(1)
     found = [(run, run.state.kind) for run in expected]
     if missing := [f"{run} ({kind})" for run, kind in found if kind not in REPORTED]:
         print(f"labcnn: the report lacks {', '.join(missing)}", file=sys.stderr)
@@ -151,11 +153,17 @@ def compare(
     logs: Logs = None,
 ) -> None:
     """Compare variants: test accuracy, and the difference from the first, with 95 % intervals."""
+    from labcnn.files import logs_folder
     from labreport.compare import compare
+    from labreport.study import newest_experiment
 
     if plot and plot.suffix not in (".png", ".svg", ".pdf"):
         raise ParameterError(f"plot={str(plot)!r} must end in .png, .svg or .pdf")
     found = compare(*variants, experiment=experiment, logs=logs)
+    if not experiment and found.study.experiment != (
+        newest := newest_experiment(logs_folder(logs))
+    ):
+        print(f"labcnn: the newest experiment {newest!r} hasn't them all", file=sys.stderr)
     print(f"experiment {found.study.experiment}, in percent")
     print(f"{'':20s} seeds   test accuracy           difference from {found.variants[0]}")
     for name, row in found.table.iterrows():

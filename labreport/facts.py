@@ -191,9 +191,21 @@ class Facts:
         """The variant with the highest mean test accuracy."""
         return self.study.ranked[0]
 
+    @property
+    def relevant(self) -> list[Verdict]:
+        """The verdicts on claims of which a part is about the chosen variants alone."""
+        chosen = set(self.study.wanted)
+        return [v for v in self.verdicts if any(set(p.variants) <= chosen for p in v.claim.parts)]
+
     def count(self, outcome: Outcome) -> int:
-        """How many verdicts ended so."""
-        return sum(verdict.outcome is outcome for verdict in self.verdicts)
+        """How many of them ended so."""
+        return sum(verdict.outcome is outcome for verdict in self.relevant)
+
+    @property
+    def nothing_learned(self) -> bool:
+        """Whether no run of the report's variants is better than chance."""
+        found = [run for variant in self.study.present for run in self.study.runs(variant)]
+        return all(run.status != "ok" for run in found)
 
     def baseline_of(self, variant: str) -> str | None:
         """The baseline of a variant's depth, if it has a run."""

@@ -174,7 +174,7 @@ def test_it_is_decoded_again_only_when_a_file_has_changed(
     inside.write_text("a,b", encoding="utf-8")  # beside the pictures of a class
     resolve_dataset(str(pets))
     said = capfd.readouterr().err
-    assert "left out, no pictures: " in said
+    assert "left out, not a picture: " in said
     assert "notes.txt" in said and "labels.csv" in said
     assert len({before, changed, load_dataset(name).fingerprint}) == 3
 

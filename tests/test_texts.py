@@ -145,7 +145,7 @@ def test_a_decision_on_one_seed_says_so(tmp_path: Path) -> None:
     for folder, alone in ((once, True), (often, False)):
         facts = _read(folder)
         assert ("单种子" in tabulate_claims(facts.verdicts).columns[-1]) is alone
-        assert ("只有一个种子。" in facts.text("7-limits").text) is alone
+        assert ("只有一个种子**。" in facts.text("7-limits").text) is alone
         assert ("这两个网络而言" in facts.text("3-analysis").text) is alone
     for seed in (1, 2):
         shutil.rmtree(often / "shapes" / "long_all" / f"seed{seed}")

@@ -76,7 +76,7 @@ def prepare_folder(path: Path) -> str:
 
     def choose(work: Path) -> ImageFiles:
         if others:
-            print(f"left out, no pictures: {list_some(others)}", file=sys.stderr)
+            print(f"left out, not a picture: {list_some(others)}", file=sys.stderr)
         return _choose_images(path, found)._replace(source=source, place=place)
 
     cache.prepare(name, str(path), choose, is_done)
