@@ -28,7 +28,6 @@ FIELDS = {
 }
 ALL_SWITCHES = "以上四项"
 TUNED = "（tuned）"
-TUNED_RECIPE = "tuned 配方"
 DATASETS = {"tiny-imagenet-200": "Tiny ImageNet-200", "cifar10": "CIFAR-10"}
 DATASET = "{name}（{origin}）"
 ORIGINS = {
@@ -113,7 +112,7 @@ MEASURES = {
     "fading": ("首末阶段梯度范数之比", "首末比"),
     "gradient": ("梯度范数", "梯度比"),
 }
-OF_MEASURE, OF_CLAIM = "{0}：{1}", "{0}｜{1}"
+OF_MEASURE = "{0}：{1}"
 #: What two variants are called beside each other in a table, by :class:`labreport.claims.Role`.
 ROLES = {
     "one": "{first}",
