@@ -184,7 +184,10 @@ def percent_axis(axis: Axis) -> None:
 
 
 def finish_curves(figure: Figure, *titles: str) -> None:
-    """Label the panels of accuracies by epoch; one legend for all of them."""
+    """Label the panels of accuracies by epoch; one legend for all of them.
+
+    A panel of runs that aren't there gives its room to the others.
+    """
     for axes, title in zip(figure.axes, titles or [""], strict=True):
         axes.set(title=title, xlabel=words.EPOCH, ylabel="")
         percent_axis(axes.yaxis)
@@ -192,10 +195,11 @@ def finish_curves(figure: Figure, *titles: str) -> None:
         for line in axes.lines:
             if np.size(line.get_xdata()) == 1:  # of one epoch there is no line
                 line.set_marker("o")
-        if not any(np.size(line.get_xdata()) for line in axes.lines):
-            write_note(axes, words.STATUS["missing"])
-            axes.set(xticks=[], yticks=[])
-    figure.axes[0].set_ylabel(words.ACCURACY)
+        axes.set_visible(any(np.size(line.get_xdata()) for line in axes.lines))
+    shown = [axes for axes in figure.axes if axes.get_visible()] or figure.axes
+    shown[0].set_ylabel(words.ACCURACY)
+    if (grid := figure.axes[0].get_gridspec()) is not None:
+        grid.set_width_ratios([1 if axes in shown else 0.001 for axes in figure.axes])
     _share_legend(figure)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 from fake_runs import Fake, write_runs
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -220,3 +221,14 @@ def test_the_diagram_is_the_network() -> None:
     kernels = [m for m in whole.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert inside.count("3×3 卷积") == len(kernels)
     assert sum("批归一化" in text for text in inside) == 2
+
+
+def test_a_panel_without_runs_gives_its_room_to_the_other(broken: Study, tmp_path: Path) -> None:
+    figure, ((left, right),) = style.new_figure(1, 2)
+    short = frames.histories(broken, ["short_all"])
+    sns.lineplot(short, **style.CURVES, ax=left)
+    sns.lineplot(short.query("depth == 'long'"), **style.CURVES, ax=right)
+    style.finish_curves(figure, "short", "long")
+    figure.savefig(tmp_path / "panels.svg")
+    assert (left.get_visible(), right.get_visible()) == (True, False)
+    assert left.get_position().width > 20 * right.get_position().width
