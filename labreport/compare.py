@@ -97,7 +97,7 @@ def compare(
     if len(chosen) < 2:
         raise ReportError(f"variants={' '.join(variants)!r}: give two or more different ones")
     named = experiment or newest_experiment(logs_folder(logs), chosen)
-    study = load_study(logs, named, variants=None)
+    study = load_study(logs, named, any_variant=True)
     if lacking := [variant for variant in chosen if not study.seeds(variant)]:
         damaged = "".join(f"; left out: {problem}" for problem in study.problems)
         if not damaged:

@@ -7,10 +7,12 @@ its parts. A frame is empty where there are no runs, and seaborn then draws noth
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from labcnn.variants import VARIANTS
 from labreport import style, words
+from labreport.facts import find_falls
 from labreport.formats import short_name
 from labreport.study import Study
 
@@ -58,8 +60,14 @@ def histories(study: Study, variants: Iterable[str]) -> pd.DataFrame:
 def falls(study: Study, variants: Iterable[str]) -> pd.DataFrame:
     """The epochs in which a run's learning rate was lower than before, with ``accuracy``."""
     found = histories(study, variants).query("split == @words.SPLITS['val']")
-    before = found.groupby(["variant", "seed"])["learning_rate"].shift()
-    return found[found["learning_rate"] < before]
+    epochs = {
+        (variant, seed, fall.epoch)
+        for variant in study.with_runs(variants)
+        for seed in study.seeds(variant)
+        for fall in find_falls(study, variant, seed)
+    }
+    keys = zip(found["variant"], found["seed"], found["epoch"], strict=True)
+    return found[np.array([key in epochs for key in keys], bool)]
 
 
 def gradients(study: Study, variants: Iterable[str]) -> pd.DataFrame:

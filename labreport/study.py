@@ -226,8 +226,8 @@ class Study:
 def load_study(
     logs: str | Path | None = None,
     experiment: str | None = None,
-    variants: Iterable[str] | None = REPORT_VARIANTS,
     only: Iterable[str] = (),
+    any_variant: bool = False,
 ) -> Study:
     """Read one experiment's finished runs.
 
@@ -235,8 +235,8 @@ def load_study(
     ----------
     logs : folder of results; None: ``$LABCNN_LOGS``, else ``report/logs`` of the checkout.
     experiment : its folder's name; None takes the experiment that finished a run last.
-    variants : at least one of them must have a run; None: any will do.
     only : leave out all other variants; empty: none.
+    any_variant : otherwise one of the report's variants must have a run.
 
     Raises
     ------
@@ -262,11 +262,10 @@ def load_study(
     if only:
         kept = kept[kept["variant"].isin(only)].reset_index(drop=True)
     wanted = tuple(v for v in REPORT_VARIANTS if not only or v in only)
-    needed = wanted if variants is REPORT_VARIANTS else variants
-    if needed is not None and not set(kept["variant"]) & set(needed):
+    if not any_variant and not set(kept["variant"]) & set(wanted):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only {has}; "
-            f"train one of: {', '.join(needed or REPORT_VARIANTS)}"
+            f"train one of: {', '.join(wanted or REPORT_VARIANTS)}"
         )
     whole = {(run.variant, run.seed): without_pauses(run) for run in kept["folder"]}
     for column in ("train_seconds", "seconds_per_epoch"):
