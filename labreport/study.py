@@ -93,13 +93,18 @@ class Study:
 
     @property
     def rising(self) -> list[str]:
-        """Variants all of whose runs were best in the last epoch that the cap allowed."""
-        return [v for v in self.present if all(map(self.rose_to_the_cap, self.runs(v)))]
+        """Variants of which the cap ended at least half of the runs while they still improved."""
+        found = {v: [self.rose_to_the_cap(run) for run in self.runs(v)] for v in self.present}
+        return [v for v, rose in found.items() if 2 * sum(rose) >= len(rose)]
 
     @staticmethod
     def rose_to_the_cap(run: RunResult) -> bool:
-        """Whether the cap on epochs ended a run whose last epoch was its best."""
-        return run.stopped == "cap" and run.best_epoch == run.epochs_run
+        """Whether the cap on epochs ended a run that hadn't reached a plateau.
+
+        A plateau is what the recipe calls so: ``decay_patience`` epochs without a new best.
+        """
+        since = run.epochs_run - (run.best_epoch or 0)
+        return run.stopped == "cap" and since < run.recipe.decay_patience
 
     @property
     def machines(self) -> set[Machine]:
