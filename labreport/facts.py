@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -16,8 +17,10 @@ from labreport.class_images import NO_IMAGES, ClassImages
 from labreport.classes import ClassAccuracies, count_classes
 from labreport.confidence import Confidence, measure_confidence
 from labreport.costs import Point, find_front, find_points, training_flops
+from labreport.decays import Decay, Uneven, compare_falls, find_falls, measure_decays
 from labreport.display import CaptionedFigure, FrontMatter, Prose
 from labreport.dropout_study import Places, summarise_places
+from labreport.estimates import Estimate, over_seeds
 from labreport.measures import accuracy_interval, find_prior, left_plateau
 from labreport.prose import caption, render
 from labreport.reproduction import Provenance, command, gather_provenance
@@ -30,86 +33,28 @@ SINGLE = ("lrdecay", "norm", "dropout", "residual")
 
 
 @dataclass(frozen=True)
-class Fall:
-    """An epoch in which a run's learning rate was lower than in the one before.
-
-    Attributes
-    ----------
-    val, train : accuracies (0-1) of the epoch before and of this one; ``train`` is evaluated.
-    """
-
-    epoch: int
-    val: tuple[float, float]
-    train: tuple[float, float]
-
-    @property
-    def memorised(self) -> bool:
-        """Whether the training images gained far more than those that training doesn't see."""
-        return self.train[1] - self.train[0] > 3 * (self.val[1] - self.val[0])
-
-
-@dataclass(frozen=True)
-class Decay:
-    """What the falls of the learning rate did in a run whose one switch is the decay.
-
-    Attributes
-    ----------
-    best : validation accuracy of its best epoch.
-    twin : of the baseline with the same seed, if until the first fall it was the same training: its
-        validation accuracy in the epoch of that fall, and its last epoch.
-    """
-
-    variant: str
-    falls: list[Fall]
-    best_epoch: int
-    best: float
-    twin: tuple[float, int] | None
-
-
-def find_falls(study: Study, variant: str, seed: int) -> list[Fall]:
-    """Of one run, in order."""
-    table = study.history(variant, seed).set_index("epoch")
-    rates = table["learning_rate"]
-    accuracies = {name: table[f"{name}_accuracy"] for name in ("val", "train_eval")}
-    return [
-        Fall(int(epoch), *((float(a[epoch - 1]), float(a[epoch])) for a in accuracies.values()))
-        for epoch in rates.index[rates < rates.shift()]
-    ]
-
-
-def measure_decays(study: Study) -> list[Decay]:
-    """Of each depth the first seed whose rate fell."""
-    found = []
-    for variant in study.with_runs(("short_lrdecay", "long_lrdecay")):
-        for seed in study.seeds(variant):
-            falls = find_falls(study, variant, seed)
-            if falls:
-                table = study.history(variant, seed).set_index("epoch")
-                best = study.results[variant, seed].best_epoch or falls[0].epoch
-                twin = _find_twin(study, variant, seed, falls[0].epoch)
-                accuracy = float(table["val_accuracy"][best])
-                found.append(Decay(variant, falls, best, accuracy, twin))
-                break
-    return found
-
-
-def _find_twin(study: Study, variant: str, seed: int, fall: int) -> tuple[float, int] | None:
-    baseline = f"{VARIANTS[variant].depth}_baseline"
-    if seed not in study.seeds(baseline):
-        return None
-    mine, other = (study.history(v, seed).set_index("epoch") for v in (variant, baseline))
-    before = [table["val_accuracy"].loc[: fall - 1].tolist() for table in (mine, other)]
-    if before[0] != before[1] or fall not in other.index:
-        return None
-    return float(other["val_accuracy"][fall]), int(other.index[-1])
-
-
-@dataclass(frozen=True)
 class Joint:
-    """Gains over the short baseline (0-1): of each switch alone, added up, and of all together."""
+    """Gains over the short baseline (0-1): of each switch alone, added up, and of all together.
+
+    ``more`` is what all together gain beyond the sum, over the seeds that all six nets have.
+    """
 
     sum: float
     together: float
+    more: Estimate
+
+
+@dataclass(frozen=True)
+class Leader:
+    """Of a depth, the switch that gains most, and those that it isn't told from."""
+
+    depth: str
+    best: Finding
+    equals: tuple[Finding, ...]
+
+    @property
+    def all(self) -> tuple[Finding, ...]:
+        return (self.best, *self.equals)
 
 
 @dataclass(frozen=True)
@@ -202,6 +147,11 @@ class Facts:
         return sum(verdict.outcome is outcome for verdict in self.relevant)
 
     @property
+    def untested_in_part(self) -> int:
+        """How many undecided ones hold in every part that could be tested."""
+        return sum(verdict.untested_in_part for verdict in self.relevant)
+
+    @property
     def nothing_learned(self) -> bool:
         """Whether no run of the report's variants is better than chance."""
         found = [run for variant in self.study.present for run in self.study.runs(variant)]
@@ -224,43 +174,59 @@ class Facts:
         found = [each for each in found if each.estimate]
         return sorted(found, key=lambda each: -each.estimate.effect if each.estimate else 0.0)
 
-    @property
-    def clear_effects(self) -> list[Finding]:
-        """Those of them that are gains without doubt, each by itself."""
-        return [each for each in self.single_effects if each.estimate and each.estimate.low > 0]
+    @cached_property
+    def leaders(self) -> list[Leader]:
+        """Of each depth at which a switch gains without doubt."""
+        found = []
+        for depth in ("short", "long"):
+            effects = [f for f in self.single_effects if VARIANTS[f.part.first].depth == depth]
+            if not effects or not (effects[0].estimate and effects[0].estimate.low > 0):
+                continue
+            best, *others = effects
+            pairs = [(self.against("test", best.part.first, f.part.first), f) for f in others]
+            equals = [f for pair, f in pairs if not (pair.estimate and pair.estimate.low > 0)]
+            found.append(Leader(depth, best, tuple(equals)))
+        return found
 
-    @property
-    def changes_order(self) -> bool:
-        """Whether the switches' order by their gains differs between the depths."""
-        orders: dict[str, list[str]] = {"short": [], "long": []}
-        for found in self.single_effects:
-            depth, _, switch = found.part.first.partition("_")
-            orders[depth].append(switch)
-        common = set(orders["short"]) & set(orders["long"])
-        short, long = ([s for s in order if s in common] for order in orders.values())
-        return short != long
-
-    @property
+    @cached_property
     def joint(self) -> Joint | None:
         """None where a run that it needs is missing."""
-        base = self.baseline_of("short_all")
-        gains = {
-            v.partition("_")[2]: self.study.mean(v, "test_accuracy")
-            - self.study.mean(base, "test_accuracy")
-            for v in self.study.present
-            if base and v.startswith("short_") and v != base
-        }
-        if set(gains) != {*SINGLE, "all"}:
+        names = [f"short_{switch}" for switch in ("all", "baseline", *SINGLE)]
+        seeds = set.intersection(*(set(self.study.learned(v)) for v in names))
+        if not seeds:
             return None
-        return Joint(sum(gains[switch] for switch in SINGLE), gains["all"])
+        every, base, *singles = (self.study.mean(v, "test_accuracy") for v in names)
+        right = [
+            np.array([self.study.test_correct(v, seed).astype(float) for seed in sorted(seeds)])
+            for v in names
+        ]
+        images = right[0] + (len(SINGLE) - 1) * right[1] - sum(right[2:])
+        step = 1 / images.shape[1]
+        more = over_seeds(images.mean(axis=1), 0.0, step, images, None)
+        return Joint(sum(single - base for single in singles), every - base, more)
 
     @cached_property
     def decays(self) -> list[Decay]:
         return measure_decays(self.study)
 
-    def fell(self, variant: str) -> bool:
-        """Whether the learning rate of any run of a variant fell."""
-        return any(find_falls(self.study, variant, seed) for seed in self.study.seeds(variant))
+    def uneven(self, variants: Iterable[str]) -> Uneven | None:
+        """Whether the learning rate fell in some of their runs only, and what that did."""
+        return compare_falls(self.study, variants)
+
+    def in_epoch(self, variant: str, epoch: int) -> float:
+        """Mean validation accuracy of a variant's runs in an epoch that all of them have."""
+        tables = [self.study.history(variant, s) for s in self.study.seeds(variant)]
+        return float(np.mean([t.set_index("epoch")["val_accuracy"][epoch] for t in tables]))
+
+    @cached_property
+    def fallen(self) -> list[str]:
+        """The variants of which the learning rate of a run fell."""
+        runs = self.study.results
+        return [
+            v
+            for v in self.study.present
+            if any(find_falls(self.study, *r) for r in runs if r[0] == v)
+        ]
 
     def against(self, measure: str, first: str, second: str) -> Finding:
         """A comparison that belongs to no claim."""
@@ -342,6 +308,14 @@ class Facts:
     @cached_property
     def provenance(self) -> Provenance:
         return gather_provenance(self.study)
+
+    @property
+    def uneven_seconds(self) -> float:
+        """How many times as long an epoch took in one run as in another of the same variant."""
+        found = [
+            [run.timing.seconds_per_epoch for run in self.study.runs(v)] for v in self.study.present
+        ]
+        return max(max(each) / min(each) for each in found)
 
     @property
     def command(self) -> str:

@@ -42,8 +42,6 @@ def number(value: float, unit: str, *, sign: bool = True) -> str:
         return _ratio(math.exp(min(value, 700)))
     shown = value * 100 if unit == "points" else value
     digits = 2 if unit == "points" else 1
-    if unit == "epochs" and shown == round(shown):
-        digits = 0
     text = f"{shown:+.{digits}f}" if sign else f"{shown:.{digits}f}"
     return text.replace("-", "−")
 
@@ -65,6 +63,13 @@ def interval(estimate: Estimate, unit: str, *, sign: bool = True) -> str:
         return ""
     low, high = (number(v, unit, sign=sign) for v in (estimate.low, estimate.high))
     return f"[{low}, {high}]"
+
+
+def size(estimate: Estimate) -> Estimate:
+    """An effect in its own direction: of "lower by 3", 3 and its interval, not -3."""
+    if estimate.effect >= 0:
+        return estimate
+    return estimate._replace(effect=-estimate.effect, low=-estimate.high, high=-estimate.low)
 
 
 def span(values: Sequence[int]) -> str:

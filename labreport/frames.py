@@ -12,7 +12,7 @@ import pandas as pd
 
 from labcnn.variants import VARIANTS
 from labreport import style, words
-from labreport.facts import find_falls
+from labreport.decays import find_falls
 from labreport.formats import short_name
 from labreport.study import Study
 

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from functools import lru_cache, partial
 from itertools import combinations
 from math import log
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -293,6 +294,11 @@ def average_over_epochs(series: Callable[[Study, str, int], np.ndarray]) -> PerS
     return per_seed
 
 
+def _only_first(series: Callable[[Study, str, int], np.ndarray]) -> Any:
+    """Of a series by epochs what it was before training."""
+    return lambda study, variant, seed: series(study, variant, seed)[:1]
+
+
 MEASURES: dict[str, Measure] = {
     "test": Measure(
         partial(_subtract, lambda run: run.test.accuracy), "points", MARGIN,
@@ -314,6 +320,8 @@ MEASURES: dict[str, Measure] = {
     "seconds_per_epoch": Measure(_compare_seconds, "ratio"),
     "fading": Measure(average_over_epochs(first_to_last), "ratio", usable=left_plateau),
     "gradient": Measure(average_over_epochs(overall_norm), "ratio"),
+    "fading_at_start": Measure(average_over_epochs(_only_first(first_to_last)), "ratio"),
+    "gradient_at_start": Measure(average_over_epochs(_only_first(overall_norm)), "ratio"),
 }  # fmt: skip
 
 

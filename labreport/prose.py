@@ -28,10 +28,12 @@ from labreport.classes import PAIRS
 from labreport.display import escape
 from labreport.estimates import ALPHA
 from labreport.export.pandoc import without_paths
-from labreport.measures import Why
+from labreport.measures import BUSY, Why
 from labreport.verdicts import Outcome
 
 NO_BREAK = "\u00a0"
+#: It would be read as a space; not before an item of a list, a table or a block.
+_LINE_IN_A_PARAGRAPH = re.compile(r"(?<=[\u3002\uff1b\uff1a])\n(?=[^\W_])(?!\d+\. )")
 
 
 def render(template: str, **facts: Any) -> str:
@@ -42,7 +44,8 @@ def render(template: str, **facts: Any) -> str:
     template : file in ``text/``, without its ``.md.j2``.
     facts : what the template's names stand for.
     """
-    return _environment().get_template(f"{template}.md.j2").render(facts).strip()
+    text = _environment().get_template(f"{template}.md.j2").render(facts).strip()
+    return _LINE_IN_A_PARAGRAPH.sub("", text)
 
 
 def phrase(name: str, *facts: Any) -> str:
@@ -106,15 +109,22 @@ def _environment() -> Environment:
     plain: dict[str, Callable[..., object]] = {
         "name": formats.short_name, "names": _names, "comma": formats.join,
         "percent": formats.percent, "number": formats.number, "interval": formats.interval,
-        "seconds": formats.seconds, "title": _title, "says": _says, "without_paths": without_paths,
+        "seconds": formats.seconds, "span": formats.span, "title": _title, "says": _says,
+        "without_paths": without_paths,
         "label": label, "depth": lambda v: VARIANTS[v].depth,
         "switch": lambda v: words.SWITCHES.get(v.partition("_")[2], v.partition("_")[2]),
     }  # fmt: skip
     made.filters |= {name: _escaping(function) for name, function in plain.items()}
-    made.filters |= {"escape": escape, "code": _code, "p_value": _p_value, "spaced": _spaced}
+    made.filters |= {
+        "size": formats.size,
+        "escape": escape,
+        "code": _code,
+        "p_value": _p_value,
+        "spaced": _spaced,
+    }
     made.globals |= {"Absence": Absence, "Origin": Origin, "Outcome": Outcome, "Why": Why}
     made.globals |= {"NUMERICS": NUMERICS, "PAIRS": PAIRS, "GAP_TOLERANCE": GAP_TOLERANCE}
-    made.globals |= {"words": words, "ALPHA": ALPHA, "IMAGE_SIZE": IMAGE_SHAPE[0]}
+    made.globals |= {"words": words, "ALPHA": ALPHA, "BUSY": BUSY, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}
     made.globals["phrases"] = made.get_template("phrases.md.j2").module
     return made

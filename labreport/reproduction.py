@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from labcnn.data import Origin, origin
 from labcnn.runs import GRADIENTS, HISTORY, RESULT
+from labcnn.runs import Provenance as RunProvenance
 from labcnn.variants import REPORT_VARIANTS
 from labreport import words
 from labreport.display import Links, Table
@@ -32,6 +33,7 @@ class Provenance:
     commits : abbreviated, and whether there were changes beside it; None: unknown.
     versions : of each package.
     devices : each one's name and kind.
+    at_once : the most runs that were under way at the same time.
     uneven : the variants don't all have the same seeds.
     """
 
@@ -44,6 +46,7 @@ class Provenance:
     threads: list[int]
     train_seconds: float
     interruptions: int
+    at_once: int
     uneven: bool
 
     @property
@@ -72,8 +75,19 @@ def gather_provenance(study: Study) -> Provenance:
         threads=sorted({m.threads for m in study.machines}),
         train_seconds=sum(run.timing.train_seconds for run in study.results.values()),
         interruptions=sum(run.interruptions for run in runs),
+        at_once=_count_at_once(runs),
         uneven=set(product(_variants(study), study.all_seeds)) != set(study.results),
     )
+
+
+def _count_at_once(runs: list[RunProvenance]) -> int:
+    """Of runs that began and ended at these times, the most that were under way together."""
+    ends = [(run.finished, -1) for run in runs]
+    now = most = 0
+    for _, change in sorted([*((run.started, 1) for run in runs), *ends]):
+        now += change
+        most = max(most, now)
+    return most
 
 
 def command(study: Study) -> str:

@@ -97,6 +97,11 @@ class Study:
         found = {v: [self.rose_to_the_cap(run) for run in self.runs(v)] for v in self.present}
         return [v for v, rose in found.items() if 2 * sum(rose) >= len(rose)]
 
+    @property
+    def capped(self) -> int:
+        """How many runs the cap on epochs ended."""
+        return sum(run.stopped == "cap" for run in self.results.values())
+
     @staticmethod
     def rose_to_the_cap(run: RunResult) -> bool:
         """Whether the cap on epochs ended a run that hadn't reached a plateau.

@@ -53,11 +53,16 @@ def _shape(variant: str) -> tuple[object, ...]:
 def describe_status(study: Study, variant: str) -> str:
     """What became of a variant's runs: a word, with how many of them where not all are alike.
 
-    A run that the cap ended while its validation accuracy still rose is said to be so.
+    A run that the cap ended while its validation accuracy still rose is said to be so; and a
+    variant whose switch never acted, that it is its baseline.
     """
     runs, status = study.runs(variant), study.bad_status(variant)
     if not runs:
         return words.STATUS["missing"]
+    baseline = f"{VARIANTS[variant].depth}_baseline"
+    seeds = study.seeds(variant)
+    if seeds == study.seeds(baseline) and study.identical(variant, baseline, seeds):
+        return words.SAME_AS.format(short_name(baseline))
     if status is None:
         rising = [run for run in runs if study.rose_to_the_cap(run)]
         count, word = len(rising), words.STILL_RISING
@@ -69,7 +74,7 @@ def describe_status(study: Study, variant: str) -> str:
 
 
 def tabulate_results(study: Study) -> Table:
-    """A row per variant: accuracies in percent, the best of each marked.
+    """A row per variant: accuracies in percent, the best on images not trained on marked.
 
     The original's are beside where both are of the same images. Means over seeds; where there are
     several, the test accuracy with its standard deviation.
@@ -93,11 +98,24 @@ def _result_cells(study: Study, variant: str, best: Mapping[str, float]) -> list
     cells = []
     for split in words.SPLITS:
         mean = study.mean(variant, f"{split}_accuracy")
-        cells.append((Strong if mean == best.get(split) else str)(percent(mean)))
+        best_of_unseen = split != "train" and mean == best.get(split)
+        cells.append((Strong if best_of_unseen else str)(percent(mean)))
     if len(study.learned(variant)) > 1:
         deviation = percent(seed_deviation(study, variant))
         cells[-1] = type(cells[-1])(f"{cells[-1]} ± {deviation}")
     return [*cells, describe_status(study, variant)]
+
+
+def tabulate_depths(facts: Facts) -> Table:
+    """What depth does to each switch: a row for those that the report is about."""
+    study, rows = facts.study, list[Sequence[str]]()
+    wanted = {v.partition("_")[2] for v in study.wanted}
+    for switch in sorted(wanted & {*words.SWITCHES}, key=list(words.SWITCHES).index):
+        short, long = f"short_{switch}", f"long_{switch}"
+        means = [percent(study.mean(v, "test_accuracy")) for v in (short, long)]
+        effects = [_effect_cell(facts.against(of, long, short)) for of in ("test", "train")]
+        rows.append((words.SWITCHES[switch], *means, *effects))
+    return Table(words.DEPTH_COLUMNS, rows, "lrrrr")
 
 
 def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
@@ -115,10 +133,15 @@ def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
     for verdict in verdicts:
         note = words.OF_ONE_SEED if verdict.one_seed and not alone else ""
         title = f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id][0]}"
-        whole = Strong(f"{words.OUTCOMES[verdict.outcome]}{note}")
+        outcome = words.OUTCOMES[verdict.outcome]
+        if verdict.untested_in_part:
+            outcome = words.IN_PART.format(outcome)
+        whole = Strong(f"{outcome}{note}")
         for place, finding in enumerate(verdict.shown):
             past = _original_cell(finding) or ("" if place else words.NOTHING)
             part = words.OUTCOMES[finding.outcome] if len(verdict.shown) > 1 else ""
+            if not finding.part.decides:
+                part = words.BESIDE.format(part)
             cells = [
                 "" if place else title, compared_name(finding.part), _effect_cell(finding), part,
                 "" if place else whole,

@@ -151,6 +151,13 @@ class Verdict:
         """Does it hold in some of the parts that decide, but not as a whole?"""
         return self.outcome is not Outcome.HOLDS and bool(self.having(Outcome.HOLDS))
 
+    @property
+    def untested_in_part(self) -> bool:
+        """Undecided only because some parts can't be compared: it holds in all the others."""
+        tested = [finding for finding in self.deciding if finding.estimate]
+        holding = len(self.having(Outcome.HOLDS))
+        return self.outcome is Outcome.UNDECIDED and holding == len(tested) < len(self.deciding)
+
     def having(self, outcome: Outcome) -> tuple[Finding, ...]:
         """Those of the deciding findings that ended so."""
         return tuple(finding for finding in self.deciding if finding.outcome is outcome)

@@ -42,7 +42,7 @@ STOPPED = {"cap": "轮数上限", "early": "早停", "diverged": "发散"}
 #: What kept a run from having a result.
 FAILURES = {"error": "出错", "died": "内核中止", "time limit": "超过时限"}
 NOTHING = "—"
-STILL_RISING, OF_SEEDS = "仍在提高", "{0}/{1} {2}"
+STILL_RISING, OF_SEEDS, SAME_AS = "仍在提高", "{0}/{1} {2}", "同 {0}"
 
 OUTCOMES = {
     "holds": "成立",
@@ -109,10 +109,14 @@ MEASURES = {
     "epochs_to_reach": ("所需轮数", "轮数"),
     "seconds_to_reach": ("所需时间", "用时比"),
     "seconds_per_epoch": ("每轮用时", "用时比"),
-    "fading": ("首末阶段梯度范数之比", "首末比"),
+    "fading": ("首末比", "首末比"),
     "gradient": ("梯度范数", "梯度比"),
+    "fading_at_start": ("训练之前的首末比", "训练之前的首末比"),
+    "gradient_at_start": ("训练之前的梯度范数", "训练之前的梯度比"),
 }
 OF_MEASURE = "{0}：{1}"
+#: Of a part that has no say in its claim; of a claim that holds in its other parts.
+BESIDE, IN_PART = "{0}（参考）", "{0}（部分成立）"
 #: What two variants are called beside each other in a table, by :class:`labreport.claims.Role`.
 ROLES = {
     "one": "{first}",
@@ -125,6 +129,7 @@ ROLES = {
     "matched": "{depth} 与 {second}",
 }
 
+DEPTH_COLUMNS = ("开关", "short", "long", "long − short [95% 区间]", "训练集：long − short")
 COMPARED_COLUMNS = ("模型", "种子数", "测试集准确率（%）", "与 {} 之差（百分点）")
 RESULT_COLUMNS = ("网络模型", *SPLITS.values(), "状态")
 ORIGINAL_COLUMNS = ("原训练", "原验证", "原测试")
@@ -133,7 +138,7 @@ ORIGINAL_NAME = "原报告的名称"
 CLAIM_COLUMNS, ORIGINAL_COLUMN = ("论断", "比较", "效应 [95% 区间]", "单项"), "原报告"
 NO_INTERVAL = "[无区间]"
 CLAIM_OUTCOME, CLAIM_OUTCOME_OF_ONE_SEED, OF_ONE_SEED = "结论", "单种子结论", "（单种子）"
-CONFUSION_COLUMNS = ("真实类别", "误判为", "次数 / 该类图像数", "比例", "反向误判次数")
+CONFUSION_COLUMNS = ("真实类别", "误判为", "次数 / 该类的判断数", "比例", "反向误判次数")
 LOG_COLUMN, LOG_FOLDER, LOG_RUNS, SEED = "模型", "目录", "运行", "种子 {seed}"
 
 EPOCH = "轮"
