@@ -96,6 +96,11 @@ def test_no_width_scrolls_sideways(browser: Browser, file: Path) -> None:
         assert box is not None
         assert box["height"] < 1.5 * line  # the title isn't broken
         assert table.evaluate("e => e.scrollWidth > e.clientWidth")
+        drawing = page.get_by_role("img").bounding_box()
+        assert drawing is not None
+        assert drawing["width"] > 500  # its labels can be read; on a phone, it scrolls by itself
+        contents = page.get_by_role("navigation").get_by_role("link", name="3.2 节")
+        assert contents.is_visible() == (width > 400)  # on a phone, a click opens the list
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -32,6 +32,7 @@ from labreport.export.fonts import text_width
 from labreport.export.pandoc import (
     TEMPLATES,
     TOGETHER,
+    bolden_chinese,
     change_sources,
     find,
     frame_boxes,
@@ -83,6 +84,7 @@ def to_docx(document: Document) -> bytes:
     for span in find(tree, pf.Span):
         if TOGETHER in span.classes:
             span.content = [pf.Str(plain(span).replace(" ", "\u00a0"))]
+    bolden_chinese(tree)
     frame_boxes(tree, _frame)
     style = {"custom-style": "Bibliography"}
     change_sources(tree, lambda source: pf.Div(source, attributes=style))

@@ -17,6 +17,7 @@ from labreport.export.pandoc import (
     BREAK,
     TEMPLATES,
     Pictures,
+    bolden_chinese,
     break_words,
     change_sources,
     find,
@@ -29,6 +30,8 @@ from labreport.export.pictures import PICTURES
 #: In place of the fonts until the rest of the page is known, for they hold its letters only.
 _FACES = {"sans": "REGULAR-GOES-HERE", "bold": "BOLD-GOES-HERE"}
 _WEIGHTS = {"sans": 400, "bold": 700}
+#: In widths of a digit: the cells of a table whose rows are lines on a phone too.
+SHORT = 30
 _PICTURE = re.compile(r'<img src="(image-\d+)"(?: alt="([^"]*)")?([^>]*)>')
 #: In place of the drawings' colours, until those are known.
 _DARK = "/* DARK COLOURS */"
@@ -39,6 +42,7 @@ def to_html(document: Document) -> bytes:
     from jinja2 import Environment, FileSystemLoader
 
     tree = document.with_targets({name: name for name in document.pictures}).walk(_adapt)
+    bolden_chinese(tree)
     frame_boxes(tree, _frame)
     change_sources(tree, lambda source: pf.Div(source, classes=["source"]))
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
@@ -95,16 +99,24 @@ def _data_uri(forms: dict[str, bytes]) -> str:
 
 
 def _adapt(element: Any, _: Any) -> Any:
-    """Headings are below the title's; wide tables scroll by themselves, by keyboard too."""
+    """Headings are below the title's; what is wide scrolls by itself, by keyboard too."""
     if isinstance(element, pf.Header):
         element.level = min(6, element.level + 1)
+    if isinstance(element, pf.Figure):
+        element.attributes = {"tabindex": "0"}
     if isinstance(element, pf.Table):
         _align_by_class(element)
         break_words(element)
+        if element.cols > 2 and max(map(_width, find(element, pf.TableCell))) <= SHORT:
+            element.classes = ["even"]
         name = plain(element.caption) or "表格"
         keys = {"tabindex": "0", "role": "group", "aria-label": name}
         return pf.Div(element, classes=["table"], attributes=keys)
     return None
+
+
+def _width(cell: pf.TableCell) -> int:
+    return text_width(plain(cell))
 
 
 def _align_by_class(table: pf.Table) -> None:
