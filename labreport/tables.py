@@ -135,7 +135,7 @@ def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
         title = f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id][0]}"
         outcome = words.OUTCOMES[verdict.outcome]
         if verdict.untested_in_part:
-            outcome = words.IN_PART.format(outcome)
+            outcome = words.IN_PART
         whole = Strong(f"{outcome}{note}")
         for place, finding in enumerate(verdict.shown):
             past = _original_cell(finding) or ("" if place else words.NOTHING)

@@ -115,8 +115,8 @@ MEASURES = {
     "gradient_at_start": ("训练之前的梯度范数", "训练之前的梯度比"),
 }
 OF_MEASURE = "{0}：{1}"
-#: Of a part that has no say in its claim; of a claim that holds in its other parts.
-BESIDE, IN_PART = "{0}（参考）", "{0}（部分成立）"
+#: Of a part that has no say in its claim; of a claim that holds in all parts that can be tested.
+BESIDE, IN_PART = "{0}（参考）", "部分成立"
 #: What two variants are called beside each other in a table, by :class:`labreport.claims.Role`.
 ROLES = {
     "one": "{first}",
