@@ -6,7 +6,7 @@ depth, the marker says the switch.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,10 @@ OTHER_COLOUR, OTHER_DEPTH_MARKER, OTHER_SWITCH_MARKER = "#6CB0E6", "^", "X"
 SPLIT_DASHES = {words.SPLITS["val"]: "", words.SPLITS["train"]: (4, 2)}
 GREY = "#666666"
 #: By the word for a switch; the baseline is a wide pale line, seen also below one that coincides.
-SWITCH_COLOURS = dict(zip(words.SWITCHES.values(), ("#A3A3A3", *PALETTE), strict=False))
-SWITCH_WIDTHS = dict.fromkeys(SWITCH_COLOURS, 1.5) | {words.SWITCHES["baseline"]: 3.0}
+SWITCH_COLOURS = dict(zip(words.SWITCHES.values(), ("#979797", *PALETTE), strict=False))
+SWITCH_WIDTHS = dict.fromkeys(SWITCH_COLOURS, 1.2) | {words.SWITCHES["baseline"]: 2.0}
+#: Of a dashed line, whose wide dashes would become blots where seeds coincide.
+DASHED_WIDTH = 0.9
 #: How the cells of the notebook draw curves by epoch, one line a seed: arguments of seaborn's.
 CURVES: dict[str, Any] = {
     "x": "epoch", "y": "accuracy", "hue": "switch", "palette": SWITCH_COLOURS, "style": "split",
@@ -71,7 +73,7 @@ FALLS: dict[str, Any] = {
 }
 #: What matplotlib calls the regular font where it stands for letters that the bold one lacks.
 OTHER_LETTERS = "Report Sans, other letters"
-#: A logarithmic axis from a to less than this times a has round steps, not powers.
+#: A logarithmic axis from a to less than this times a has more ticks in each power of ten.
 SHORT_STRETCH = 8
 TUNED: dict[str, Any] = {
     "marker": "*",
@@ -193,14 +195,27 @@ def finish_curves(figure: Figure, *titles: str) -> None:
         percent_axis(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
         for line in axes.lines:
+            if line.is_dashed():
+                line.set_linewidth(min(line.get_linewidth(), DASHED_WIDTH))
             if np.size(line.get_xdata()) == 1:  # of one epoch there is no line
                 line.set_marker("o")
         axes.set_visible(any(np.size(line.get_xdata()) for line in axes.lines))
     shown = [axes for axes in figure.axes if axes.get_visible()] or figure.axes
     shown[0].set_ylabel(words.ACCURACY)
+    _share_limits(shown)
     if (grid := figure.axes[0].get_gridspec()) is not None:
         grid.set_width_ratios([1 if axes in shown else 0.001 for axes in figure.axes])
     _share_legend(figure)
+
+
+def _share_limits(panels: Sequence[Axes]) -> None:
+    """Give panels beside each other the same limits, for they are compared."""
+    limits = [(*axes.get_xlim(), *axes.get_ylim()) for axes in panels]
+    left, _, bottom, _ = map(min, zip(*limits, strict=True))
+    _, right, _, top = map(max, zip(*limits, strict=True))
+    for axes in panels:
+        axes.set(xlim=(left, right), ylim=(bottom, top))
+        axes.tick_params(labelleft=axes is panels[0])
 
 
 def finish_gradients(figure: Figure, *titles: str) -> None:
@@ -229,8 +244,8 @@ def _share_legend(figure: Figure) -> None:
 def plain_log_axis(axis: Axis) -> None:
     """Write a drawn logarithmic axis as 0.5, 20, 100: no powers, some ticks on a short stretch."""
     low, high = axis.get_view_interval()
-    short = high / low < SHORT_STRETCH
-    axis.set_major_locator(MaxNLocator(4) if short else LogLocator(subs=(1, 2, 5), numticks=8))
+    steps = (1, 2, 4, 6) if high / low < SHORT_STRETCH else (1, 2, 5)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=8))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, position: f"{value:g}")
 
@@ -319,6 +334,26 @@ def write_note(axes: Axes, text: str) -> None:
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, bbox=box
     )
+
+
+def add_depth_legend(figure: Figure, variants: Iterable[str], **last: Any) -> None:
+    """One legend below all: what has a label, the variants' depths, and how a baseline looks.
+
+    ``last`` is the look of one more entry; none where it is empty.
+    """
+    axes, variants = figure.axes[0], list(variants)
+    there = {VARIANTS[variant].depth for variant in variants}
+    entries: list[dict[str, Any]] = [
+        {"label": d, "color": depth_colour(d), "marker": DEPTH_MARKERS.get(d, OTHER_DEPTH_MARKER)}
+        for d in dict.fromkeys([*DEPTH_MARKERS, *sorted(there)])
+        if d in there
+    ]
+    if any(map(is_baseline, variants)):
+        hollow = {"color": GREY, "marker": "o", "markerfacecolor": "white"}
+        entries.append({"label": words.HOLLOW, **hollow})
+    for look in [*entries, *([last] if last else [])]:
+        axes.plot([], [], **{"linestyle": "none", **look})
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6)
 
 
 def set_hover(artist: Artist, words: str | Sequence[str]) -> None:

@@ -146,6 +146,7 @@ LOSS, ACCURACY = "损失", "准确率"
 SPLIT_ACCURACY = {split: f"{word}准确率" for split, word in SPLITS.items()}
 CHANCE, ORIGINAL = "随机猜测", "原报告（Tiny ImageNet）"
 BLOCK, GRADIENT_NORM = "双卷积，从输入到输出", "梯度范数"
+FRONT, HOLLOW = "前沿", "基线（空心）"
 TRAINING_FLOPS = "一次训练的计算量 / TFLOP（对数坐标）"
 CLASS, CLASSES, MEAN = "类别 {number}", "各类", "平均"
 CLASSES_BY_ACCURACY = "类别（按准确率从低到高）"

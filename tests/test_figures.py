@@ -1,3 +1,4 @@
+import itertools
 import logging
 import re
 from collections.abc import Callable
@@ -95,11 +96,30 @@ def test_what_is_drawn_are_the_runs_numbers(whole: Study) -> None:
     figure = ranking.plot_ranking(whole)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names == [short_name(v) for v in whole.ranked]  # the best above
-    shown = {f"{whole.mean(v, 'test_accuracy') * 100:.1f}" for v in REPORT_VARIANTS}
+    shown = {f"{whole.mean(v, 'test_accuracy') * 100:.2f}" for v in REPORT_VARIANTS}
     assert shown <= set(_texts(figure))
     value, low, high = accuracy_interval(whole, "short_all")
     assert low < value < high
     assert {short_name(v) for v in REPORT_VARIANTS} <= set(_texts(costs.plot_costs(whole)))
+
+
+def test_names_of_points_cover_no_other_name_no_point_and_not_the_front(whole: Study) -> None:
+    figure = costs.plot_costs(whole)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    boxes = [name.get_window_extent() for name in axes.texts if name.get_text()]
+    assert len(boxes) == len(REPORT_VARIANTS)
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+    front, *marks = [line for line in axes.lines if np.size(line.get_xdata())]
+    path = front.get_transform().transform_path(front.get_path())
+    for box in boxes:
+        assert not path.intersects_bbox(box, filled=False)
+        for mark in marks:
+            (place,) = axes.transData.transform(mark.get_xydata())
+            assert not box.contains(*place)
+    (legend,) = figure.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said == ["前沿", "short", "mid", "long", "基线（空心）"]
 
 
 def test_the_originals_numbers_stand_beside_a_study_of_its_size_only(tmp_path: Path) -> None:

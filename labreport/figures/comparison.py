@@ -52,10 +52,8 @@ def _draw_validation(axes: Axes, study: Study, variant: str, look: dict[str, Any
     axes.plot(table.index, table.mean(axis=1), **look, markevery=style.marker_step(len(table)))
 
 
-def draw_accuracy(
-    axes: Axes, place: int, study: Study, variant: str, look: dict[str, Any], beyond: float = 0.0
-) -> None:
-    """A test accuracy with its interval and its number, right of what is drawn up to ``beyond``.
+def draw_accuracy(axes: Axes, place: int, study: Study, variant: str, look: dict[str, Any]) -> None:
+    """A test accuracy with its interval, and its number at the right edge.
 
     A net that diverged or learned nothing has a word for it.
     """
@@ -68,10 +66,10 @@ def draw_accuracy(
     said = f"{short_name(variant)} {percent(value)}% [{percent(low)}, {percent(high)}]"
     style.set_hover(drawn.lines[0], said)
     status = study.bad_status(variant)
-    word = f" {words.STATUS[status]}" if status else ""
-    axes.annotate(
-        f"{value * 100:.1f}{word}", (max(high, beyond), place), xytext=(5, 0),
-        textcoords="offset points", va="center", fontsize=7.5,
+    word = f"{words.STATUS[status]} " if status else ""
+    axes.text(
+        1, place, f"{word}{percent(value)}", transform=axes.get_yaxis_transform(), ha="right",
+        va="center", fontsize=7.5,
     )  # fmt: skip
 
 
@@ -83,4 +81,4 @@ def finish_accuracies(axes: Axes, variants: Sequence[str]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     style.percent_axis(axes.xaxis)
     axes.set_xlabel(words.SPLIT_ACCURACY["test"])
-    axes.grid(axis="y", visible=False)
+    axes.grid(axis="y", linewidth=0.4)

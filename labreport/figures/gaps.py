@@ -25,7 +25,7 @@ def plot_gaps(study: Study, variants: Sequence[str]) -> Figure:
         axes.plot(train, place, color=colour, marker="o", markerfacecolor="white", linestyle="none")
         axes.plot(test, place, color=colour, marker="o", linestyle="none")
         axes.annotate(
-            f"{round((train - test) * 100, 1) + 0.0:+.1f}".replace("-", "−"),  # no −0.0
+            f"{round((train - test) * 100, 2) + 0.0:+.2f}".replace("-", "−"),  # no −0.0
             (max(train, test), place),
             xytext=(6, 0), textcoords="offset points", va="center", fontsize=7.5, color=colour,
         )  # fmt: skip

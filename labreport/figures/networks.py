@@ -16,6 +16,8 @@ FILLS = {"conv": "#DCE8F4", "pool": "#FBE6D8", "end": "#EDEDED", "option": "whit
 EDGES = {"conv": "#004488", "pool": "#D2601A", "end": style.GREY, "option": style.GREY}
 SHORTCUT = "#8C2D5A"
 DASHES = (0, (3, 2))
+#: Of the circle where the shortcut is added, in points.
+RADIUS = 7.0
 
 
 def plot_network(width: int, size: int = IMAGE_SHAPE[0]) -> Figure:
@@ -49,8 +51,10 @@ def _draw_path(axes: Axes, width: int, size: int) -> None:
     y = 2.3
     for stage in range(STAGES):
         text = words.STAGE_BLOCKS.format(channels=width * 2**stage)
-        above = 4.4 if stage == 0 else 6.3
-        _draw_arrow(axes, (above, y - 0.81), (3.35, y - 0.34))
+        if stage == 0:
+            _draw_arrow(axes, (3.35, y - 0.81), (3.35, y - 0.34))
+        else:  # from the pooling above, around a corner
+            _draw_arrow(axes, (6.3, y - 0.81), (6.3, y - 0.6), (3.35, y - 0.6), (3.35, y - 0.34))
         _draw_box(axes, 3.35, y, text, "conv", 3.5)
         _draw_box(axes, 6.3, y, words.POOLING, "pool", 1.8)
         _draw_arrow(axes, (5.1, y), (5.4, y))
@@ -62,8 +66,8 @@ def _draw_path(axes: Axes, width: int, size: int) -> None:
     for text, kind in (
         (words.GLOBAL_POOLING, "end"), (words.DROPOUT, "option"), (words.LINEAR, "end"),
     ):  # fmt: skip
-        above = 6.3 if text == words.GLOBAL_POOLING else 4.4
-        _draw_arrow(axes, (above, y - 0.81), (4.4, y - 0.34))
+        x = 6.3 if text == words.GLOBAL_POOLING else 4.4
+        _draw_arrow(axes, (x, y - 0.81), (x, y - 0.34))
         _draw_box(axes, 4.4, y, text, kind, 5.6)
         y += 1.15
     blocks = words.GAP.join(
@@ -85,18 +89,19 @@ def _draw_block(axes: Axes) -> None:
         _draw_box(axes, middle, y, text, kind, 4.2)
         y += 1.2
     plus = y - 0.15
-    axes.text(middle, plus, "+", ha="center", va="center", fontsize=11, bbox={
-        "boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": SHORTCUT,
-    })  # fmt: skip
-    _draw_arrow(axes, (middle, y - 0.85), (middle, plus - 0.42))
-    _draw_arrow(axes, (middle, plus + 0.42), (middle, plus + 0.8))
+    circle: dict[str, Any] = {
+        "markersize": 2 * RADIUS,
+        "markerfacecolor": "white",
+        "markeredgecolor": SHORTCUT,
+    }
+    axes.plot(middle, plus, marker="o", **circle)
+    axes.plot(middle, plus, marker="+", markersize=RADIUS, color="black")
+    _draw_arrow(axes, (middle, y - 0.87), (middle, plus), end=RADIUS)
+    _draw_arrow(axes, (middle, plus), (middle, plus + 0.81), start=RADIUS)
     _draw_box(axes, middle, plus + 1.15, "ReLU", "end", 4.2)
     look: dict[str, Any] = {"color": SHORTCUT, "linewidth": 1.0, "linestyle": DASHES}
-    axes.plot([middle - 0.3, 2.0, 2.0], [0.05, 0.05, 2.35], **look)
-    axes.plot([2.0, 2.0], [4.6, plus], **look)
-    axes.annotate(
-        "", (middle - 0.55, plus), (2.0, plus), arrowprops={"arrowstyle": "-|>", **look},
-    )  # fmt: skip
+    _draw_arrow(axes, (middle - 0.3, 0), (2.0, 0), (2.0, 2.5), **look)
+    _draw_arrow(axes, (2.0, 4.5), (2.0, plus), (middle, plus), end=RADIUS, **look)
     _draw_box(axes, 2.0, 3.5, words.PROJECTION, "option", 3.7, 2.0)
 
 
@@ -114,6 +119,13 @@ def _draw_box(
     axes.text(x, y, text, ha="center", va="center", fontsize=7, linespacing=1.25)
 
 
-def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    look = {"arrowstyle": "-|>", "color": "#444444", "linewidth": 0.7, "mutation_scale": 6}
-    axes.annotate("", end, start, arrowprops={**look, "shrinkA": 0, "shrinkB": 0})
+def _draw_arrow(
+    axes: Axes, *corners: tuple[float, float], start: float = 0, end: float = 0, **look: Any
+) -> None:
+    """From the first corner to the last; ``start`` and ``end`` are what is left out, in points."""
+    look = {"color": "#444444", "linewidth": 0.7, "linestyle": "-", **look}
+    *_, before, last = corners
+    if len(corners) > 2:
+        axes.plot(*zip(*corners[:-1], strict=True), solid_joinstyle="miter", **look)
+    arrow = {"arrowstyle": "-|>", "mutation_scale": 6, "shrinkA": start, "shrinkB": end, **look}
+    axes.annotate("", last, before, arrowprops=arrow)
