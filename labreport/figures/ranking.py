@@ -15,7 +15,7 @@ def plot_ranking(study: Study) -> Figure:
     The original's numbers are beside a study of its size.
     """
     ranked = study.ranked
-    figure, [[axes]] = style.new_figure(height=0.75 + 0.24 * len(ranked))
+    figure, [[axes]] = style.new_figure(height=0.75 + 0.22 * len(ranked))
     old = original()["test_accuracy"]
     for place, variant in enumerate(ranked):
         draw_accuracy(axes, place, study, variant, style.variant_look(variant))
