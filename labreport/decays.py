@@ -42,7 +42,7 @@ class Decay:
     Attributes
     ----------
     epochs : of the falls, one per run that fell.
-    runs : of the variant, with those whose rate never fell.
+    runs : of the variant that learned, with those whose rate never fell.
     val, train : accuracies (0-1) of the epoch before and of the fall's.
     twin : validation accuracy of the baselines of the same seeds in the epochs of the falls; None
         unless each was the same training until then.
@@ -64,10 +64,10 @@ class Decay:
 
 
 def measure_decays(study: Study) -> list[Decay]:
-    """Of the variants whose one switch is the decay, those of which a run's rate fell."""
+    """Of the variants with the decay alone, those of which the rate of a run that learned fell."""
     found = []
     for variant in study.with_runs(("short_lrdecay", "long_lrdecay")):
-        seeds = study.seeds(variant)
+        seeds = [s for s in study.seeds(variant) if study.results[variant, s].status == "ok"]
         firsts = {s: falls[0] for s in seeds if (falls := find_falls(study, variant, s))}
         if not firsts:
             continue

@@ -36,7 +36,7 @@ SINGLE = ("lrdecay", "norm", "dropout", "residual")
 class Joint:
     """Gains over the short baseline (0-1): of each switch alone, added up, and of all together.
 
-    ``more`` is what all together gain beyond the sum, over the seeds that all six nets have.
+    Over the seeds that all six nets have. ``more`` is what all together gain beyond the sum.
     """
 
     sum: float
@@ -195,15 +195,15 @@ class Facts:
         seeds = set.intersection(*(set(self.study.learned(v)) for v in names))
         if not seeds:
             return None
-        every, base, *singles = (self.study.mean(v, "test_accuracy") for v in names)
-        right = [
+        every, base, *singles = (
             np.array([self.study.test_correct(v, seed).astype(float) for seed in sorted(seeds)])
             for v in names
-        ]
-        images = right[0] + (len(SINGLE) - 1) * right[1] - sum(right[2:])
+        )
+        images = every + (len(SINGLE) - 1) * base - sum(singles)
         step = 1 / images.shape[1]
         more = over_seeds(images.mean(axis=1), 0.0, step, images, None)
-        return Joint(sum(single - base for single in singles), every - base, more)
+        gains = [float((each - base).mean()) for each in (*singles, every)]
+        return Joint(sum(gains[:-1]), gains[-1], more)
 
     @cached_property
     def decays(self) -> list[Decay]:
