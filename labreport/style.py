@@ -185,10 +185,11 @@ def percent_axis(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, position: f"{100 * value:.4g}%")
 
 
-def finish_curves(figure: Figure, *titles: str) -> None:
+def finish_curves(figure: Figure, *titles: str, same_limits: bool = True) -> None:
     """Label the panels of accuracies by epoch; one legend for all of them.
 
-    A panel of runs that aren't there gives its room to the others.
+    A panel of runs that aren't there gives its room to the others. ``same_limits`` of the axes are
+    for panels that are compared with each other.
     """
     for axes, title in zip(figure.axes, titles or [""], strict=True):
         axes.set(title=title, xlabel=words.EPOCH, ylabel="")
@@ -202,7 +203,8 @@ def finish_curves(figure: Figure, *titles: str) -> None:
         axes.set_visible(any(np.size(line.get_xdata()) for line in axes.lines))
     shown = [axes for axes in figure.axes if axes.get_visible()] or figure.axes
     shown[0].set_ylabel(words.ACCURACY)
-    _share_limits(shown)
+    if same_limits:
+        _share_limits(shown)
     if (grid := figure.axes[0].get_gridspec()) is not None:
         grid.set_width_ratios([1 if axes in shown else 0.001 for axes in figure.axes])
     _share_legend(figure)
