@@ -204,7 +204,8 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     change_sources(tree, _indent_source)
     for span in find(tree, pf.Span):
         if TOGETHER in span.classes:
-            span.content = _keep_together(list(span.content))
+            ragged = isinstance(span.ancestor(2), pf.ListItem)
+            span.content = _keep_together(list(span.content), ragged=ragged)
     _keep_listings(tree)
     for table in find(tree, pf.Table):
         _name_head(table)
@@ -234,12 +235,12 @@ def _indent_source(source: pf.Para) -> pf.Para:
     return pf.Para(pf.Str(call), number, pf.Str(THEN), *rest, pf.Str(END))
 
 
-def _keep_together(words: list[pf.Inline]) -> list[pf.Inline]:
-    """An interval may go on after its comma: between the edges, the line before would be stretched
-    by all of its length.
+def _keep_together(words: list[pf.Inline], *, ragged: bool) -> list[pf.Inline]:
+    """An interval may go on after its comma, but in a list, where lines are ragged: the line before
+    would be stretched by all of its length.
     """
     parts = [words]
-    if plain(*words).startswith("["):
+    if plain(*words).startswith("[") and not ragged:
         comma = 1 + next(k for k, word in enumerate(words) if plain(word).endswith(","))
         parts = [words[:comma], words[comma + 1 :]]
     kept = [[pf.Str(TOGETHER_FROM), *part, pf.Str(TOGETHER_TO)] for part in parts]
