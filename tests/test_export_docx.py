@@ -149,6 +149,17 @@ def test_tables_fit_the_page_and_stay_whole_where_they_can() -> None:
         assert second > 2 * first > 4 * third
 
 
+def test_a_long_table_breaks_between_groups_of_rows() -> None:
+    groups = [f"| {'' if n % 3 else f'组 {n}'} | 行 {n} |" for n in range(30)]
+    table = "\n".join(["| a | b |", "|---|---|", *groups])
+    cells = [code("", {"text/markdown": table}), v4.new_markdown_cell("- 一\n\n- 二")]
+    made = word(export("docx", v4.new_notebook(cells=cells)))
+    rows = made.tables[0].rows[1:]
+    kept = [row.cells[0].paragraphs[0].paragraph_format.keep_with_next for row in rows]
+    assert kept == [True, True, None] * 10
+    assert texts(made, "Compact") == ["一", "二"]
+
+
 def test_the_notice_is_on_the_first_page_and_its_first_word_below_the_others(
     document: Word,
 ) -> None:
@@ -167,7 +178,9 @@ def test_without_a_notice_the_title_is_on_all_pages_but_the_first() -> None:
     (section,) = made.sections
     assert section.different_first_page_header_footer
     assert section.header.paragraphs[0].text == "标题"
-    assert section.first_page_header.paragraphs[0].text == ""
+    (above,) = section.first_page_header.paragraphs
+    assert (above.text, above._p.style) == ("", None)  # no rule, as the others have below the title
+    assert texts(made, "Author") == []
     assert words(section.first_page_footer._element) == "1 / 1"
 
 

@@ -153,3 +153,31 @@ def test_a_long_line_of_code_is_broken_between_words() -> None:
     *broken, last = pages(export("pdf", given))[0].split("make", 1)[1].split("\n")[:4]
     assert all(re.search(r"(value-\d|↩)$", each.strip()) for each in broken), broken
     assert last.strip() == "x" * len(last.strip())
+
+
+def test_a_table_that_goes_on_says_so_and_breaks_between_groups() -> None:
+    rows = [f"| {'' if k % 5 else f'第 {k // 5} 组'} | 行 {k} |" for k in range(100)]
+    table = "\n".join(["| 组 | 行 |", "|---|---|", *rows])
+    made = export(
+        "pdf", notebook(code("#| label: tbl-a\n#| tbl-cap: 长\nx", {"text/markdown": table}))
+    )
+    first, *others = [page for page in pages(made) if "第 " in page and "组" in page]
+    assert re.search(r"(?<!续)表 2　长", first) and "续表" not in first
+    assert len(others) > 1
+    for page in others:
+        (start,) = re.findall(r"续表 2\s+组\s+行\s+(第 \d+ 组\s+行 \d+)", page)
+        group, row = map(int, re.findall(r"\d+", start))
+        assert row == 5 * group
+    assert all(re.search(rf"行 {k}\b", "\n".join([first, *others])) for k in range(100))
+
+
+def test_the_heading_of_the_literature_stays_with_two_entries() -> None:
+    sources = [f"[[{k}]]{{#ref-a{k}}} " + "某文。" * 30 for k in (1, 2, 3)]
+    for lines in range(29, 33):
+        cells = [*["一行。"] * lines, "## 参考文献", "\n\n".join(sources)]
+        given = v4.new_notebook(
+            cells=[v4.new_markdown_cell(text) for text in cells],
+            metadata={"labcnn": {"title": "标题"}},
+        )
+        (page,) = [page for page in pages(export("pdf", given)) if "参考文献" in page]
+        assert "[2]" in page

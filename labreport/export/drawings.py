@@ -166,13 +166,13 @@ def _round(numbers: str) -> str:
 
 
 def _darken(colour: str) -> str:
-    """A colour for a dark page: greys between its ink and its paper, pale ones deep, deep ones
-    bright; the others, and greys with a tinge, as they are.
+    """A colour for a dark page: greys between its ink and its paper, nearer to the ink, pale
+    colours deep, deep ones bright; the others, and greys with a tinge, as they are.
     """
     rgb = [int(colour[k : k + 2], 16) for k in (0, 2, 4)]
     ink, paper = (0xE3, 0xE6, 0xEA), (0x15, 0x18, 0x1C)
     if len(set(rgb)) == 1:
-        part = rgb[0] / 255
+        part = (rgb[0] / 255) ** 1.4
         return "#" + "".join(
             f"{round(a + part * (b - a)):02x}" for a, b in zip(ink, paper, strict=True)
         )

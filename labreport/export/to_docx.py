@@ -8,7 +8,7 @@ import base64
 import io
 import re
 import zipfile
-from itertools import pairwise, takewhile
+from itertools import islice, pairwise, takewhile, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +23,7 @@ from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
 from docx.section import Section
 from docx.shared import Mm, Pt, RGBColor
-from docx.table import Table, _Row
+from docx.table import Table, _Cell, _Row
 from docx.text.paragraph import Paragraph
 from docx.text.run import Run
 
@@ -46,10 +46,11 @@ _SHOWN = ("image/png", "image/jpeg", "image/gif")
 #: Rows of the longest table that isn't split over two pages, without its head.
 WHOLE = 20
 CONTENTS_DEPTH = 2
-BOX_STYLE = "Box"
+BOX_STYLE, SMALL_STYLE = "Box", "TableSmall"
 ALARM = RGBColor(0x9A, 0x1B, 0x1B)
-#: In widths of a digit: the text of an A4 page at 9 pt, and the room at both sides of a cell.
-PAGE_WIDTH, PADDING = 99, 2.4
+#: In widths of a digit: the text of an A4 page at 9 pt and at 8 pt, the room at both sides of a
+#: cell; how much wider than needed columns are, at least and at most: some fonts are wider.
+PAGE_WIDTH, SMALL_WIDTH, PADDING, WIDER, WIDEST = 99, 111, 2.4, 1.08, 1.2
 #: A cell as short as this stays on one line.
 SHORT = 8
 #: No column is widened for a longer word, and a row with a longer cell may be split.
@@ -85,6 +86,7 @@ def to_docx(document: Document) -> bytes:
         if TOGETHER in span.classes:
             span.content = [pf.Str(plain(span).replace(" ", "\u00a0"))]
     bolden_chinese(tree)
+    _tighten_lists(tree)
     frame_boxes(tree, _frame)
     style = {"custom-style": "Bibliography"}
     change_sources(tree, lambda source: pf.Div(source, attributes=style))
@@ -98,6 +100,7 @@ def to_docx(document: Document) -> bytes:
     _finish_tables(word)
     _finish_listings(word)
     _finish_runs(word)
+    _keep_literature(word)
     if len(document.headings) > 6:
         _insert_contents(word, document.headings, at=len(front))
     _set_mode(word)
@@ -146,10 +149,19 @@ def _bookmark_captions(tree: pf.Doc) -> None:
         link.url = bookmarks.get(link.url, link.url)
 
 
+def _tighten_lists(tree: pf.Doc) -> None:
+    """Of a list's paragraphs pandoc would make plain ones, without a style."""
+    for item in find(tree, pf.ListItem):
+        if [type(block) for block in item.content] == [pf.Para]:
+            item.content = [pf.Plain(*item.content[0].content)]
+
+
 def _set_widths(table: pf.Table) -> None:
     parts = [table.head, *table.content, table.foot]
     rows = [row.content for part in parts for row in part.content]
-    widths = share_width([[plain(cell) for cell in row] for row in rows], table.cols)
+    widths, small = share_width([[plain(cell) for cell in row] for row in rows], table.cols)
+    if small:
+        table.attributes = {"custom-style": SMALL_STYLE}
     table.colspec = [(a, w) for (a, _), w in zip(table.colspec, widths, strict=True)]
     for part in parts:
         part.walk(_let_break)
@@ -161,11 +173,12 @@ def _let_break(element: Any, _: Any) -> None:
         element.text = _PLUS.sub("+\u200b", element.text)
 
 
-def share_width(rows: list[list[str]], count: int) -> list[float]:
+def share_width(rows: list[list[str]], count: int) -> tuple[list[float], bool]:
     """Each of ``count`` columns' part of the page: as wide as its longest line where that fits.
 
-    Where it doesn't, each is at least as wide as its longest word and gets of the rest in
-    proportion to what it lacks.
+    Where it doesn't, the letters are smaller, which the second value says. Where it doesn't even
+    so, each column is at least as wide as its longest word and gets of the rest in proportion to
+    what it lacks.
     """
     wanted, least = [PADDING + 1.0] * count, [PADDING + 1.0] * count
     for row in rows:
@@ -173,14 +186,16 @@ def share_width(rows: list[list[str]], count: int) -> list[float]:
             wanted[k] = max(wanted[k], PADDING + text_width(cell))
             pieces = [cell] if text_width(cell) <= SHORT else _PIECE.findall(cell)
             least[k] = max(least[k], PADDING + min(LONG, max(map(text_width, pieces), default=0)))
-    if sum(wanted) <= PAGE_WIDTH:
-        return [width / PAGE_WIDTH for width in wanted]
-    room = PAGE_WIDTH - sum(least)
+    if sum(wanted) <= SMALL_WIDTH:
+        small = sum(wanted) > PAGE_WIDTH / WIDER
+        width = max(sum(wanted), PAGE_WIDTH / WIDEST)
+        return [w / width for w in wanted], small
+    room = SMALL_WIDTH - sum(least)
     lacking = [w - m for w, m in zip(wanted, least, strict=True)]
     if room <= 0:
-        return [width / sum(least) for width in least]
+        return [width / sum(least) for width in least], True
     scale = room / sum(lacking)
-    return [(m + scale * lack) / PAGE_WIDTH for m, lack in zip(least, lacking, strict=True)]
+    return [(m + scale * lack) / SMALL_WIDTH for m, lack in zip(least, lacking, strict=True)], True
 
 
 def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
@@ -203,7 +218,8 @@ def _title_block(document: Document) -> list[pf.Div]:
     paragraphs = {"Title": document.meta["title"], "Subtitle": document.meta["subtitle"]}
     paragraphs = {style: text for style, text in paragraphs.items() if text}
     lines = [f"{word}\u2002{value}" for word, value in document.lines]
-    paragraphs["Author"] = "\u3000\u3000".join(lines)  # its style has the rule below the block
+    if lines:
+        paragraphs["Author"] = "\u3000\u3000".join(lines)  # its style has a rule below
     return [
         pf.Div(pf.Para(pf.Str(text)), attributes={"custom-style": style})
         for style, text in paragraphs.items()
@@ -280,7 +296,9 @@ def _run(text: str) -> Any:
 
 
 def _finish_tables(word: Word) -> None:
-    """Centre tables, set their text as tables', and keep one whole that fits on a page."""
+    """Centre tables, set their text as tables', and keep one whole that fits on a page; of a longer
+    one, rows stay together of which only the first has a word in its first cell.
+    """
     for element in word.element.body.iter(qn("w:tbl")):
         Table(element, word).alignment = WD_TABLE_ALIGNMENT.CENTER
         if (below := element.getnext()).tag == qn("w:p"):
@@ -288,16 +306,20 @@ def _finish_tables(word: Word) -> None:
         if element.tblPr.style == BOX_STYLE:
             _finish_box(element)
             continue
-        *upper, last = element.tr_lst
-        whole = len(upper) <= WHOLE
-        for row in [*upper, last]:
+        rows = element.tr_lst
+        whole = len(rows) <= WHOLE + 1
+        for row, following in zip_longest(rows, rows[1:]):
+            in_group = (
+                following is not None and not _Cell(following.tc_lst[0], Table(element, word)).text
+            )
             tall = any(len(cell.text) > TALL for cell in _Row(row, Table(element, word)).cells)
             row.get_or_add_trPr().append(_element("w:cantSplit", val="0" if tall else "1"))
             for paragraph in row.iter(qn("w:p")):
                 if paragraph.style == "Compact":  # pandoc's style for lists too
                     is_text = not any(paragraph.iter(qn("w:drawing"), qn("m:oMath")))
                     paragraph.style = "TableText" if is_text else "TableTextTall"
-                    paragraph.pPr.keepNext_val = True if whole and row is not last else None
+                    is_kept = following is not None and (whole or in_group)
+                    paragraph.pPr.keepNext_val = True if is_kept else None
 
 
 def _finish_listings(word: Word) -> None:
@@ -306,6 +328,13 @@ def _finish_listings(word: Word) -> None:
         if paragraph._p.style == "SourceCode" and not list(paragraph._p.iter(qn("w:br"))):
             layout = paragraph.paragraph_format
             layout.left_indent, layout.first_line_indent = Pt(18), Pt(-18)
+
+
+def _keep_literature(word: Word) -> None:
+    """Keep the first source on the second's page, as its heading is on the first one's."""
+    sources = (p for p in word.paragraphs if p._p.style == "Bibliography")
+    for first in islice(sources, 1):
+        first.paragraph_format.keep_with_next = True
 
 
 def _finish_box(box: Any) -> None:
@@ -353,14 +382,19 @@ def _insert_contents(word: Word, headings: list[Heading], at: int) -> None:
 
 
 def _set_mode(word: Word) -> None:
-    """Say that the file is of Word 2013 or later, or Word opens it in its mode for old files."""
+    """Say that the file is of Word 2013 or later, or Word opens it in its mode for old files; that
+    its words are Chinese, and that punctuation is set closer, as there.
+    """
     mode = {
         "name": "compatibilityMode",
         "uri": "http://schemas.microsoft.com/office/word",
         "val": "15",
     }
     compat = _element("w:compat", _element("w:compatSetting", **mode))
-    word.settings.element.find(qn("w:rsids")).addprevious(compat)
+    settings = word.settings.element
+    settings.find(qn("w:rsids")).addprevious(compat)
+    settings.find(qn("w:themeFontLang")).set(qn("w:eastAsia"), "zh-CN")
+    settings.find(qn("w:characterSpacingControl")).set(qn("w:val"), "compressPunctuation")
 
 
 def _set_page(word: Word) -> None:
@@ -405,8 +439,7 @@ def _set_header(word: Word, meta: dict[str, str]) -> None:
     section.different_first_page_header_footer = True
     section.header.paragraphs[0].text = meta["title"]
     first = section.first_page_header.paragraphs[0]
-    if meta["notice"]:
-        first.text, first.style = meta["notice"], "Notice"
+    first.text, first.style = meta["notice"], "Notice" if meta["notice"] else "Normal"
     word_below = meta["notice"].partition("：")[0]
     for footer, below in ((section.footer, word_below), (section.first_page_footer, "")):
         paragraph = footer.paragraphs[0]

@@ -32,19 +32,31 @@ REPLACEMENTS = 8
 LISTING_WIDTH = {1: 80, 2: 36}
 #: Letters of a cell that may be taller than a page, and of the longest words for a picture.
 TALL, LONGEST = 1000, 2000
-#: Noncharacters around a box's title and after its content, around what stays on one line, before
-#: a source of the literature, and before a paragraph that a listing follows; what they become.
-_CALL = {"\ufdd2": "#framed[", "\ufdd3": "][", "\ufdd4": "]", "\ufdd5": "#box[", "\ufdd6": "];"} | {
-    "\ufdd7": "#source[",
-    "\ufdd8": "#announcing[",
+#: Noncharacters and the calls of Typst that they become: around a box's title and after its
+#: content, around what stays on one line, before a source of the literature and before the first,
+#: before a paragraph that a listing follows, around a table's name in its head.
+_CALLS = {
+    (FRAME := "\ufdd2"): "#framed[",
+    (THEN := "\ufdd3"): "][",
+    (END := "\ufdd4"): "]",
+    (TOGETHER_FROM := "\ufdd5"): "#box[",
+    (TOGETHER_TO := "\ufdd6"): "];",
+    (SOURCE := "\ufdd7"): "#source[",
+    (FIRST_SOURCE := "\ufdd9"): "#source(sticky: true)[",
+    (ANNOUNCEMENT := "\ufdd8"): "#announcing[",
+    (NAME := "\ufdda"): "#continued[",
 }
 #: Where Unicode lets a line end, but no line of Chinese may: between what is in one piece and a
 #: semicolon or colon, and before the number of a source.
 _NO_BREAK = re.compile(r"(?<=\];)(?=[；：])|(?<=[^\s(\[])(?=#link\(<ref-)")
-#: Points of a page's text height that may stay empty, its lower edge, the space above a figure.
-EMPTY, BOTTOM, SPACING = 139.0, 771.0, 24.0
-#: How small a figure may be made to fit, and how often the report is laid out to find a place.
-SMALLEST, ARRANGEMENTS = 0.75, 8
+#: Rows of the longest group that a page keeps together; it has no more letters than a tall cell.
+GROUP = 12
+#: Points of a page's text height that may stay empty before a figure, and before a table or box is
+#: split for them; the page's lower edge, the space above a figure.
+EMPTY, EMPTIER, BOTTOM, SPACING = 90.0, 139.0, 771.0, 24.0
+#: How small a figure may be made to fit, how high a table is whose rows are closer, how often the
+#: report is laid out to find a place.
+SMALLEST, TIGHT, ARRANGEMENTS = 0.75, 0.89, 10
 #: Points of the shorter part of a table over two pages; a third of it where more would stay empty.
 PART, WASTE = 90.0, 300.0
 _WHERE = """(
@@ -59,6 +71,8 @@ _WHERE = """(
     (str(it.label), (place.page, place.y.pt()))
   }),
 )"""
+#: What is changed at once: names, each with how it is placed.
+Choice = tuple[tuple[str, str | float], ...]
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 _NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 
@@ -113,7 +127,7 @@ def arrange(compiler: Any, modes: Path) -> None:
     modes : the file that the report reads them from.
     """
     chosen: dict[str, str | float] = {}
-    tried: set[tuple[str, str | float]] = set()
+    tried: set[Choice] = set()
     for _ in range(ARRANGEMENTS):
         modes.write_text(json.dumps(chosen), encoding="utf-8")
         found = json.loads(compiler.eval(_WHERE))
@@ -122,36 +136,45 @@ def arrange(compiler: Any, modes: Path) -> None:
         if (choice := next(fresh, None)) is None:
             return
         tried.add(choice)
-        chosen |= [choice]
+        chosen |= choice
 
 
 def _improve(
     marks: list[dict[str, Any]],
     landings: dict[str, list[float]],
     chosen: dict[str, str | float],
-) -> Iterator[tuple[str, str | float]]:
+) -> Iterator[Choice]:
     """What may be tried for the first page that is left empty, or for what comes before another."""
     waiting: dict[str, dict[str, Any]] = {}  # the last that was put off, by its kind
+    shown: list[dict[str, Any]] = []  # images that stand where the text has them
     for mark in marks:
         name, kind, gap = mark["name"], mark["kind"], BOTTOM - mark["y"]
         page, place = landings.get(name, [mark["page"], mark["y"]])
         earlier = waiting.get(kind)
         if earlier and [page, place] < landings[earlier["name"]]:
-            yield name, "later"
+            yield ((name, "later"),)
         if chosen.get(name) == "later":
             waiting[kind] = mark
+        elif page == mark["page"] and kind == "image":
+            shown.append(mark)
         elif page > mark["page"] and gap > EMPTY:
-            if kind == "image":
-                smaller = (gap - mark["rest"] - SPACING) / mark["height"]
-                if smaller > SMALLEST and name not in chosen:
-                    yield name, min(1.0, smaller)
+            if kind == "image" and name not in chosen:
+                lacking = mark["height"] + mark["rest"] + SPACING - gap
+                above = [m for m in shown if m["page"] == mark["page"] and m["name"] not in chosen]
+                for images in ([mark], [*above, mark]):
+                    smaller = 1 - lacking / sum(image["height"] for image in images)
+                    if smaller > SMALLEST:
+                        yield tuple((image["name"], min(1.0, smaller)) for image in images)
+            if kind == "table" and name not in chosen and TIGHT * mark["height"] < gap - SPACING:
+                yield ((name, "tight"),)
             for put_off in [mark, *waiting.values()]:  # a heading waits for those
                 least = PART if gap < WASTE else PART / 3
                 is_long = min(gap, put_off.get("height", 0) - gap) > least
-                if put_off["kind"] == "box" or (put_off["kind"] == "table" and is_long):
-                    yield put_off["name"], "split"
+                is_split = put_off["kind"] == "box" or (put_off["kind"] == "table" and is_long)
+                if is_split and gap > EMPTIER:
+                    yield ((put_off["name"], "split"),)
             if kind in {"image", "table"}:
-                yield name, "later"
+                yield ((name, "later"),)
 
 
 def _write_sources(document: Document, folder: Path) -> dict[str, str]:
@@ -181,11 +204,14 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     change_sources(tree, _indent_source)
     for span in find(tree, pf.Span):
         if TOGETHER in span.classes:
-            *_, opening, closing, _, _ = _CALL
-            span.content = [pf.Str(opening), *span.content, pf.Str(closing)]
+            ragged = isinstance(span.ancestor(2), pf.ListItem)
+            span.content = _keep_together(list(span.content), ragged=ragged)
     _keep_listings(tree)
+    for table in find(tree, pf.Table):
+        _name_head(table)
+        _group_rows(table)
     body = write_text(tree, "typst").replace(BREAK, "#box();")  # which leaves no trace in the text
-    for mark, call in _CALL.items():
+    for mark, call in _CALLS.items():
         body = body.replace(mark, call)
     body = _NO_BREAK.sub("\u2060", body)
     style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
@@ -197,25 +223,76 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
 
 
 def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
-    opening, middle, closing, *_ = _CALL
-    return [pf.Para(pf.Str(f"{opening}{title}{middle}")), *content, pf.Para(pf.Str(closing))]
+    opening = pf.Para(pf.Str(f"{FRAME}{title}{THEN}"))
+    return [opening, *content, pf.Para(pf.Str(END))]
 
 
 def _indent_source(source: pf.Para) -> pf.Para:
-    _, middle, closing, _, _, opening, _ = _CALL
     number, *rest = source.content
     while rest and isinstance(rest[0], pf.Space | pf.SoftBreak):
         del rest[0]
-    return pf.Para(pf.Str(opening), number, pf.Str(middle), *rest, pf.Str(closing))
+    call = FIRST_SOURCE if isinstance(source.prev, pf.Header) else SOURCE
+    return pf.Para(pf.Str(call), number, pf.Str(THEN), *rest, pf.Str(END))
+
+
+def _keep_together(words: list[pf.Inline], *, ragged: bool) -> list[pf.Inline]:
+    """An interval may go on after its comma, but in a list, where lines are ragged: the line before
+    would be stretched by all of its length.
+    """
+    parts = [words]
+    if plain(*words).startswith("[") and not ragged:
+        comma = 1 + next(k for k, word in enumerate(words) if plain(word).endswith(","))
+        parts = [words[:comma], words[comma + 1 :]]
+    kept = [[pf.Str(TOGETHER_FROM), *part, pf.Str(TOGETHER_TO)] for part in parts]
+    return [*kept[0], *(each for part in kept[1:] for each in (pf.Space(), *part))]
 
 
 def _keep_listings(tree: pf.Doc) -> None:
     """Let no page end between a listing and the paragraph that announces it."""
-    _, _, closing, *_, opening = _CALL
     for listing in find(tree, pf.CodeBlock):
         before = listing.prev
         if isinstance(before, pf.Para) and plain(before).endswith(("：", ":")):
-            before.content = [pf.Str(opening), *before.content, pf.Str(closing)]
+            before.content = [pf.Str(ANNOUNCEMENT), *before.content, pf.Str(END)]
+
+
+def _name_head(table: pf.Table) -> None:
+    """Put a table's name into its head, where a page that it goes on to shows it."""
+    if table.caption.content and table.head.content:
+        name = plain(table.caption.content[0].content[0])
+        first = table.head.content[0].content[0]
+        words = [inline for block in first.content for inline in block.content]
+        first.content = [pf.Plain(pf.Str(f"{NAME}{name}{END}"), *words)]
+
+
+def _group_rows(table: pf.Table) -> None:
+    """Let no page end within a group: rows of which only the first has a word in its first cell.
+
+    Beside the group stands an empty cell of its height and no width, and Typst breaks no cell.
+    """
+    rows = [row for body in table.content for row in body.content if row.content]
+    groups: list[list[pf.TableRow]] = []
+    for row in rows:
+        if groups and not plain(row.content[0]):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    kept = [len(g) <= GROUP and len(plain(*g)) <= TALL for g in groups]
+    if len(groups) == len(rows) or not any(kept):
+        return
+    beside = [row for part in (table.head, table.foot) for row in part.content]
+    for group, is_kept in zip(groups, kept, strict=True):
+        if is_kept:
+            group[0].content.append(_empty_cell(len(group)))
+        else:
+            beside += group
+    for row in beside:
+        row.content.append(_empty_cell(1))
+    table.colspec += [("AlignDefault", "ColWidthDefault")]
+    table.cols += 1
+
+
+def _empty_cell(rows: int) -> pf.TableCell:
+    return pf.TableCell(rowspan=rows, attributes={"typst:inset": "0pt"})
 
 
 def _find_missing(error: Exception) -> list[str]:
