@@ -37,8 +37,9 @@ def require_dataset(name: Any) -> str:
     """``name``; a :class:`ParameterError` if it can't be a data set's."""
     if not isinstance(name, str) or not (name in DATASETS or is_own(name)):
         raise ParameterError(
-            f"dataset={name!r} is unknown; valid: auto, {', '.join(DATASETS)}, or a folder of "
-            "class folders with pictures (later by its name, own-...)"
+            f"dataset={name!r} is unknown, and there is no such folder; valid: auto, "
+            f"{', '.join(DATASETS)}, or a folder of class folders with pictures (later by its "
+            "name, own-...)"
         )
     return name
 

@@ -303,7 +303,9 @@ def read_result(path: Path) -> RunResult:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunError(
-            f"{path}: not a labcnn result ({where or 'all of it'}: {first['msg']})"
+            f"{path}: not a labcnn result ({where}: {first['msg']})"
+            if where
+            else f"{path}: cut off, or not JSON ({first['msg'].removeprefix('Invalid JSON: ')})"
         ) from None
     except ParameterError as error:  # the recipe's: a variant that this labcnn doesn't have
         raise RunError(f"{path}: not a result of this labcnn ({error})") from None

@@ -97,7 +97,9 @@ def reports_folder(experiment: str) -> Path:
 def require_finished(logs: Path, experiment: str) -> None:
     """Raise a :class:`ReportError` if an experiment has no finished run."""
     if not find_runs(logs, experiment):
-        raise ReportError(f"experiment {experiment!r} has no finished run in {logs}")
+        known = sorted({run.experiment for run in find_runs(logs)})
+        valid = f"; valid: {', '.join(known)}" if known else ""
+        raise ReportError(f"experiment {experiment!r} has no finished run in {logs}{valid}")
 
 
 def list_stale(logs: Path, experiment: str) -> list[str]:

@@ -153,17 +153,14 @@ def compare(
     logs: Logs = None,
 ) -> None:
     """Compare variants: test accuracy, and the difference from the first, with 95 % intervals."""
-    from labcnn.files import logs_folder
-    from labreport.compare import compare
-    from labreport.study import newest_experiment
+    from labreport.compare import compare, list_passed_over
 
     if plot and plot.suffix not in (".png", ".svg", ".pdf"):
         raise ParameterError(f"plot={str(plot)!r} must end in .png, .svg or .pdf")
     found = compare(*variants, experiment=experiment, logs=logs)
-    if not experiment and found.study.experiment != (
-        newest := newest_experiment(logs_folder(logs))
-    ):
-        print(f"labcnn: the newest experiment {newest!r} hasn't them all", file=sys.stderr)
+    if experiment is None:
+        for other, why in list_passed_over(found, logs):
+            print(f"labcnn: newer, but passed over: {other} ({why})", file=sys.stderr)
     print(f"experiment {found.study.experiment}, in percent")
     print(f"{'':20s} seeds   test accuracy           difference from {found.variants[0]}")
     for name, row in found.table.iterrows():

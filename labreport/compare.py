@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from labcnn.errors import ReportError
 from labcnn.files import logs_folder
+from labcnn.runs import load_runs
 from labcnn.variants import get_variant
 from labreport import style, words
 from labreport.claims import Part
@@ -108,3 +109,17 @@ def compare(
             f"it has {', '.join((*study.present, *study.others))}{damaged}"
         )
     return Comparison(study, chosen)
+
+
+def list_passed_over(found: Comparison, logs: str | Path | None = None) -> list[tuple[str, str]]:
+    """The experiments that finished a run later and lack a variant: name, and what they lack."""
+    table, problems = load_runs(logs_folder(logs))
+    ends = table["folder"].map(lambda run: run.result().provenance.finished)
+    last = ends.groupby(table["experiment"]).max()
+    passed = []
+    for name in last.index[last > last[found.study.experiment]]:
+        there = set(table.loc[table["experiment"] == name, "variant"])
+        damaged = [each for each in problems if f"/{name}/" in each]
+        if lacking := [variant for variant in found.variants if variant not in there]:
+            passed.append((str(name), "; ".join([f"no run of {', '.join(lacking)}", *damaged])))
+    return passed

@@ -176,7 +176,7 @@ class Facts:
 
     @cached_property
     def leaders(self) -> list[Leader]:
-        """Of each depth at which a switch gains without doubt."""
+        """Of each depth at which a switch gains without doubt; see :attr:`undecided_depths`."""
         found = []
         for depth in ("short", "long"):
             effects = [f for f in self.single_effects if VARIANTS[f.part.first].depth == depth]
@@ -187,6 +187,12 @@ class Facts:
             equals = [f for pair, f in pairs if not (pair.estimate and pair.estimate.low > 0)]
             found.append(Leader(depth, best, tuple(equals)))
         return found
+
+    @property
+    def undecided_depths(self) -> list[str]:
+        """The depths of which no switch gains without doubt, though some have been compared."""
+        compared = dict.fromkeys(VARIANTS[f.part.first].depth for f in self.single_effects)
+        return [d for d in compared if d not in {leader.depth for leader in self.leaders}]
 
     @cached_property
     def joint(self) -> Joint | None:
@@ -234,10 +240,14 @@ class Facts:
 
     @cached_property
     def rivals(self) -> list[str]:
-        """The variants that the best one isn't told from, each comparison by itself."""
-        others = [self.against("test", self.best, v) for v in self.study.ranked[1:]]
-        close = [f for f in others if f.estimate is None or not f.estimate.low > 0]
-        return [str(found.part.second) for found in close]
+        """The variants after the best one, up to the first that it is told from by itself."""
+        found: list[str] = []
+        for variant in self.study.ranked[1:]:
+            estimate = self.against("test", self.best, variant).estimate
+            if estimate is not None and estimate.low > 0:
+                break
+            found.append(variant)
+        return found
 
     @property
     def untrained_singles(self) -> list[str]:

@@ -112,6 +112,7 @@ def _environment() -> Environment:
         "seconds": formats.seconds, "span": formats.span, "title": _title, "says": _says,
         "without_paths": without_paths,
         "label": label, "depth": lambda v: VARIANTS[v].depth,
+        "seeds_of": lambda v, study: len(study.seeds(v)),
         "switch": lambda v: words.SWITCHES.get(v.partition("_")[2], v.partition("_")[2]),
     }  # fmt: skip
     made.filters |= {name: _escaping(function) for name, function in plain.items()}

@@ -46,7 +46,13 @@ OTHER_COLOUR, OTHER_DEPTH_MARKER, OTHER_SWITCH_MARKER = "#6CB0E6", "^", "X"
 SPLIT_DASHES = {words.SPLITS["val"]: "", words.SPLITS["train"]: (4, 2)}
 GREY = "#666666"
 #: By the word for a switch; the baseline is a wide pale line, seen also below one that coincides.
-SWITCH_COLOURS = dict(zip(words.SWITCHES.values(), ("#979797", *PALETTE), strict=False))
+SWITCH_COLOURS = {
+    words.SWITCHES[switch]: colour
+    for switch, colour in {
+        "baseline": "#979797", "lrdecay": "#004488", "norm": "#D2601A", "dropout": "#6CB0E6",
+        "residual": "#8C2D5A", "all": "#E8B030",
+    }.items()
+}  # fmt: skip
 SWITCH_WIDTHS = dict.fromkeys(SWITCH_COLOURS, 1.2) | {words.SWITCHES["baseline"]: 2.0}
 #: Of a dashed line, whose wide dashes would become blots where seeds coincide.
 DASHED_WIDTH = 0.9

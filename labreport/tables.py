@@ -1,6 +1,7 @@
 """The report's tables of numbers, from a study's runs; those of words are in ``text/``."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from labcnn.runs import ModelSize
 from labcnn.variants import VARIANTS, label
@@ -46,8 +47,8 @@ def tabulate_networks(study: Study) -> Table:
 
 
 def _shape(variant: str) -> tuple[object, ...]:
-    network = VARIANTS[variant]
-    return network.blocks_per_stage, network.norm, network.residual, network.activation
+    choices = asdict(VARIANTS[variant])
+    return tuple(value for name, value in choices.items() if name not in ("lr_decay", "dropout"))
 
 
 def describe_status(study: Study, variant: str) -> str:

@@ -124,7 +124,10 @@ def _find_files(root: Path) -> tuple[Found, list[str]]:
     names = [path.relative_to(root).as_posix() for path in strays]
     endings = Image.registered_extensions() if strays else {}
     if pictures := [name for name in names if Path(name).suffix.lower() in endings]:
-        raise DataError(f"pictures in no class folder ({len(pictures)}): {list_some(pictures)}")
+        raise DataError(
+            f"pictures in no class folder ({len(pictures)}): {list_some(pictures)}; move each into "
+            "the folder of its class"
+        )
     return found, names
 
 

@@ -232,9 +232,9 @@ def gradient_norms(model: nn.Module, x: Tensor, y: Tensor, epoch: int) -> list[d
 
 
 def stage_of(name: str) -> int:
-    """0 for the stem, 1 to 4 for the stages, 5 for the head, from a layer's name."""
+    """0 for the stem, 1 to 4 for the stages, 5 for the head and what else there is, by name."""
     top, *rest = name.split(".")
-    return {"stem": 0, "head": 5}[top] if top != "stages" else int(rest[0]) + 1
+    return int(rest[0]) + 1 if top == "stages" else 0 if top == "stem" else 5
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

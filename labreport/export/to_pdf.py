@@ -204,7 +204,7 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     change_sources(tree, _indent_source)
     for span in find(tree, pf.Span):
         if TOGETHER in span.classes:
-            ragged = isinstance(span.ancestor(2), pf.ListItem)
+            ragged = isinstance(span.ancestor(2), pf.ListItem | pf.TableCell)
             span.content = _keep_together(list(span.content), ragged=ragged)
     _keep_listings(tree)
     for table in find(tree, pf.Table):
@@ -236,8 +236,9 @@ def _indent_source(source: pf.Para) -> pf.Para:
 
 
 def _keep_together(words: list[pf.Inline], *, ragged: bool) -> list[pf.Inline]:
-    """An interval may go on after its comma, but in a list, where lines are ragged: the line before
-    would be stretched by all of its length.
+    """What stays on one line; an interval may go on after its comma, but where lines are ragged.
+
+    Else the line before it would be stretched by all of its length.
     """
     parts = [words]
     if plain(*words).startswith("[") and not ragged:
