@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import pytest
@@ -68,18 +67,27 @@ def wait_for_epoch(wanted, epoch):
         time.sleep(0.005)
 
 
+class CtrlC:
+    """Watches a run, and presses it in the second step of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def steps(self, batches, epoch, first, count):
+        for step, batch in enumerate(batches):
+            if (epoch, step) == (self.epoch, 1):
+                os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    def after_epoch(self, history):
+        pass
+
+
 def test_a_run_stopped_by_ctrl_c_goes_on(small_data, whole):
     cut = long_request("cut")
-
-    def press():
-        wait_for_epoch(cut, 2)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
     with pytest.raises(KeyboardInterrupt):
-        fit(cut, small_data)
-    thread.join()
+        fit(cut, small_data, CtrlC(epoch=3))
+    assert len(cut.folder.history()) == 2
     assert not cut.folder.finished
     fit(cut, small_data)
     assert numbers_of(cut.folder) == whole
@@ -226,6 +234,7 @@ def test_a_second_process_is_refused_until_the_first_is_killed(small_data, whole
     cut = long_request("cut")
     with subprocess.Popen(script(text)) as other:
         wait_for_epoch(cut, 1)
+        other.send_signal(signal.SIGSTOP)  # it holds the run, and doesn't finish meanwhile
         with pytest.raises(RunError, match=r"variant=short_norm seed=0 .* by another process"):
             fit(cut, small_data)
         assert other.poll() is None and not cut.folder.finished

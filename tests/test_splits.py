@@ -36,7 +36,10 @@ def test_what_leaves_a_class_without_images_is_refused(official):
 def test_auto_takes_shapes_where_tiny_imagenet_is_not_prepared(tmp_path, monkeypatch):
     monkeypatch.setenv("LABCNN_DATA", str(tmp_path))
     assert resolve_dataset("auto") == "shapes"
-    with pytest.raises(ParameterError, match="'mnist' is unknown; valid: auto, tiny-imagenet-200"):
+    with pytest.raises(
+        ParameterError,
+        match="'mnist' is unknown, and there is no such folder; valid: auto, tiny-imagenet-200",
+    ):
         resolve_dataset("mnist")
     with pytest.raises(DataError, match=r"labcnn data fetch` .* `labcnn data fetch --from"):
         load_dataset("tiny-imagenet-200")

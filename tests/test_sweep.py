@@ -154,7 +154,7 @@ def test_a_damaged_result_is_due(tmp_path: Path) -> None:
     cut.result.write_text('{"format": 1', encoding="utf-8")
     (incomplete.folder.path / PREDICTIONS).unlink()
     assert sweep.due() == (cut, incomplete)
-    assert "not a labcnn result" in cut.due
+    assert "cut off, or not JSON" in cut.due
     assert incomplete.due == f"damaged: {incomplete.folder.path / PREDICTIONS}: missing"
     assert {each.phase for each in Monitor(sweep).phases().values()} == {"waiting"}
 
