@@ -319,6 +319,10 @@ class Facts:
     def provenance(self) -> Provenance:
         return gather_provenance(self.study)
 
+    @cached_property
+    def tuned_provenance(self) -> Provenance | None:
+        return None if self.tuned is None else gather_provenance(self.tuned)
+
     @property
     def uneven_seconds(self) -> float:
         """How many times as long an epoch took in one run as in another of the same variant."""
