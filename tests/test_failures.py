@@ -85,8 +85,13 @@ class CtrlC:
 
 def test_a_run_stopped_by_ctrl_c_goes_on(small_data, whole):
     cut = long_request("cut")
-    with pytest.raises(KeyboardInterrupt):
-        fit(cut, small_data, CtrlC(epoch=3))
+    # A shell lets what it starts in the background ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(cut, small_data, CtrlC(epoch=3))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(cut.folder.history()) == 2
     assert not cut.folder.finished
     fit(cut, small_data)
