@@ -34,7 +34,8 @@ LISTING_WIDTH = {1: 80, 2: 36}
 TALL, LONGEST = 1000, 2000
 #: Noncharacters and the calls of Typst that they become: around a box's title and after its
 #: content, around what stays on one line, before a source of the literature and before the first,
-#: before a paragraph that a listing follows, around a table's name in its head.
+#: before a paragraph that a listing follows and one whose lines are ragged, around a name in a
+#: table's head.
 _CALLS = {
     (FRAME := "\ufdd2"): "#framed[",
     (THEN := "\ufdd3"): "][",
@@ -44,6 +45,7 @@ _CALLS = {
     (SOURCE := "\ufdd7"): "#source[",
     (FIRST_SOURCE := "\ufdd9"): "#source(sticky: true)[",
     (ANNOUNCEMENT := "\ufdd8"): "#announcing[",
+    (RAGGED := "\ufddb"): "#ragged[",
     (NAME := "\ufdda"): "#continued[",
 }
 #: Where Unicode lets a line end, but no line of Chinese may: between what is in one piece and a
@@ -204,8 +206,7 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     change_sources(tree, _indent_source)
     for span in find(tree, pf.Span):
         if TOGETHER in span.classes:
-            ragged = isinstance(span.ancestor(2), pf.ListItem | pf.TableCell)
-            span.content = _keep_together(list(span.content), ragged=ragged)
+            _keep_together(span)
     _keep_listings(tree)
     for table in find(tree, pf.Table):
         _name_head(table)
@@ -235,17 +236,17 @@ def _indent_source(source: pf.Para) -> pf.Para:
     return pf.Para(pf.Str(call), number, pf.Str(THEN), *rest, pf.Str(END))
 
 
-def _keep_together(words: list[pf.Inline], *, ragged: bool) -> list[pf.Inline]:
-    """What stays on one line; an interval may go on after its comma, but where lines are ragged.
+def _keep_together(span: pf.Span) -> None:
+    """Put what stays on one line into a box.
 
-    Else the line before it would be stretched by all of its length.
+    The lines of a paragraph with an interval are ragged: the line before so long a box would be
+    stretched by all of its length.
     """
-    parts = [words]
-    if plain(*words).startswith("[") and not ragged:
-        comma = 1 + next(k for k, word in enumerate(words) if plain(word).endswith(","))
-        parts = [words[:comma], words[comma + 1 :]]
-    kept = [[pf.Str(TOGETHER_FROM), *part, pf.Str(TOGETHER_TO)] for part in parts]
-    return [*kept[0], *(each for part in kept[1:] for each in (pf.Space(), *part))]
+    paragraph = span.parent
+    is_ragged = paragraph.content and plain(paragraph.content[0]).startswith(RAGGED)
+    if isinstance(paragraph, pf.Para) and plain(span).startswith("[") and not is_ragged:
+        paragraph.content = [pf.Str(RAGGED), *paragraph.content, pf.Str(END)]
+    span.content = [pf.Str(TOGETHER_FROM), *span.content, pf.Str(TOGETHER_TO)]
 
 
 def _keep_listings(tree: pf.Doc) -> None:
