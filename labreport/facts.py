@@ -227,12 +227,10 @@ class Facts:
     @cached_property
     def fallen(self) -> list[str]:
         """The variants of which the learning rate of a run fell."""
-        runs = self.study.results
-        return [
-            v
-            for v in self.study.present
-            if any(find_falls(self.study, *r) for r in runs if r[0] == v)
-        ]
+        fell = {
+            variant for variant, seed in self.study.results if find_falls(self.study, variant, seed)
+        }
+        return [variant for variant in self.study.present if variant in fell]
 
     def against(self, measure: str, first: str, second: str) -> Finding:
         """A comparison that belongs to no claim."""

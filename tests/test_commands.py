@@ -14,7 +14,7 @@ from labcnn.cli import app
 from labcnn.errors import LabError
 from labcnn.runs import HISTORY, RESULT, RunFolder, lock_path
 from labcnn.variants import VARIANTS, Variant, register
-from labreport.compare import compare
+from labreport.compare import compare, list_passed_over
 from labsweep.sweep import Sweep
 
 
@@ -126,3 +126,23 @@ def test_a_damaged_run_is_named_wherever_it_is_missed(tmp_path: Path) -> None:
     (damaged.path / HISTORY).write_text("epoch\n", encoding="utf-8")
     with pytest.raises(LabError, match=r"no finished run of short_norm; .* left out: .*history"):
         compare("short_norm", "short_residual", logs=tmp_path)
+
+
+def test_what_compare_passes_over_is_said_with_what_it_lacks(tmp_path: Path) -> None:
+    variants = ["short_norm", "short_all"]
+    for run in write_runs(tmp_path, variants):  # so the others are newer
+        year = run.result().provenance.finished[:4]
+        text = (run.path / RESULT).read_text(encoding="utf-8")
+        (run.path / RESULT).write_text(text.replace(f'"{year}-', '"2001-'), encoding="utf-8")
+    removed, _ = write_runs(tmp_path, variants, parameters={"epochs": 2})
+    damaged, _ = write_runs(tmp_path, variants, parameters={"epochs": 3})
+    (removed.path / RESULT).unlink()
+    (damaged.path / RESULT).write_text("{", encoding="utf-8")
+    found = compare(*variants, logs=tmp_path)
+    assert found.study.experiment == "shapes"
+    passed = dict(list_passed_over(found, tmp_path))
+    assert passed["shapes-2ep"] == "no run of short_norm"
+    assert passed["shapes-3ep"].startswith("no run of short_norm; ")
+    assert "cut off, or not JSON" in passed["shapes-3ep"]
+    said = labcnn("compare", *variants, "--logs", tmp_path)
+    assert "newer, but passed over: shapes-2ep (no run of short_norm)" in said

@@ -73,6 +73,19 @@ def test_two_columns_leave_the_middle_of_the_page_free() -> None:
     assert across[1] < 20  # the title and the page's number are in the middle anyway
 
 
+def test_a_box_longer_than_a_column_goes_on_in_the_next() -> None:
+    box = '::: {.box title="要点"}\n' + "很长的一句话，说的是结果。" * 60 + "\n\n:::"
+    cells = [code("", {"text/markdown": text}) for text in ("开头。\n\n" * 30, box)]
+    content = export("pdf", v4.new_notebook(cells=cells, metadata=notebook().metadata), columns=2)
+    assert sum(page.replace("\n", "").count("说的是结果") for page in pages(content)) > 55
+    with pypdfium2.PdfDocument(content) as pdf:
+        for page in pdf:
+            text = page.get_textpage()
+            lowest = [text.get_charbox(k)[1] for k in range(text.count_chars())]
+            below = [y for y in lowest if y < 60]  # the page's number, and a word of the notice
+            assert len(below) < 20
+
+
 def test_it_is_pdf_a_2b_with_the_reports_own_date_and_words_for_pictures(content: bytes) -> None:
     assert b"<pdfaid:part>2</pdfaid:part>" in content
     assert b"<pdfaid:conformance>B</pdfaid:conformance>" in content
