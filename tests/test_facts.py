@@ -5,11 +5,14 @@ import re
 from itertools import product
 from pathlib import Path
 
+import html5lib
 import numpy as np
 import pandas as pd
 import pytest
 
+from labcnn.variants import REPORT_VARIANTS
 from labreport.facts import Facts
+from labreport.formats import short_name
 from labreport.study import load_study
 from labreport.verdicts import judge_claims
 
@@ -128,3 +131,22 @@ def test_the_abstract_says_what_is_computed(facts: Facts) -> None:
     assert f"基线加深降低 {plain:.2f} 个百分点" in text
     residual = 100 * (_tests("long_residual") - _tests("short_residual")).mean()
     assert f"加残差后升高 {residual:.2f}" in text
+
+
+def test_the_committed_report_has_the_numbers_of_the_committed_runs(facts: Facts) -> None:
+    """Its table of results, row by row, from the files; and its abstract as it is written now."""
+    path = LOGS.parent / EXPERIMENT / "report.html"
+    page = html5lib.parse(path.read_text("utf-8"), namespaceHTMLElements=False)
+    rows = [["".join(c.itertext()).strip() for c in row] for row in page.iter("tr")]
+    shown = {row[0]: row[1:4] for row in rows if len(row) == 8 and "±" in row[3]}
+    assert list(shown) == [short_name(v) for v in REPORT_VARIANTS]
+    for variant in REPORT_VARIANTS:
+        runs = [_result(variant, seed) for seed in SEEDS]
+        cells = shown[short_name(variant)]
+        spread = 100 * _tests(variant).std(ddof=1)
+        numbers = [float(x) for x in (cells[0], cells[1], *cells[2].split(" ± "))]
+        means = [100 * np.mean([r[s]["accuracy"] for r in runs]) for s in ("train", "val", "test")]
+        assert numbers == pytest.approx([*means, spread], abs=0.0051)
+    said = re.sub(r"\s", "", "".join(page.itertext()))
+    abstract = facts.text("abstract").text.splitlines()[1]
+    assert re.sub(r"\s", "", abstract) in said
