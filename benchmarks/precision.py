@@ -5,7 +5,7 @@
 
 Every run is the real ``fit``, one thread each, on the demo set and, where it is prepared, on a
 tenth of Tiny ImageNet; its folder is below ``benchmarks/precision/``. A difference is that of the
-same seed: same weights, same batches.
+same seed: same weights, same batches. A second table has the runs at full size, by ``report/logs``.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from measures import replaced
 from scipy import stats
 
 from labcnn.data import cache, tiny_imagenet
+from labcnn.files import logs_folder
 from labcnn.request import RunRequest
-from labcnn.runs import Provenance, RunResult
+from labcnn.runs import Provenance, RunFolder, RunResult, find_runs
 from labcnn.training.trainer import fit
 
 HERE = Path(__file__).parent
@@ -31,6 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
     "long_norm, demo set": {"variant": "long_norm", "dataset": "shapes"},
     "short_norm, a tenth of Tiny ImageNet": {"variant": "short_norm", **REAL},
 }
+#: At full size: the experiments whose runs differ in precision, and in device and version with it.
+FULL_SIZE = {"fp32": "tiny-imagenet-200-fp32", "bf16": "tiny-imagenet-200"}
 
 
 def request(case: str, precision: str, seed: int) -> RunRequest:
@@ -107,6 +110,24 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def full_size_table() -> str:
+    """Both runs of each net and seed that was trained in both, and their mean difference."""
+    lines = ["| full size | fp32 | bf16 | difference |", "| --- | ---: | ---: | ---: |"]
+    differences, made = [], dict[str, None]()
+    for fp32 in find_runs(logs_folder(), FULL_SIZE["fp32"]):
+        bf16 = RunFolder(logs_folder() / FULL_SIZE["bf16"] / fp32.variant / fp32.path.name)
+        pair = [run.result() for run in (fp32, bf16)]
+        before, after = (run.test.accuracy * 100 for run in pair)
+        differences.append(after - before)
+        made |= dict.fromkeys(made_by(run.provenance) for run in pair)
+        name = f"{fp32.variant}, seed {fp32.seed}"
+        lines.append(f"| {name} | {before:.2f} | {after:.2f} | {after - before:+.2f} |")
+    mean, error = np.mean(differences), stats.sem(differences)
+    low, high = stats.t.interval(0.95, len(differences) - 1, mean, error)
+    lines.append(f"| mean, 95 % interval | | | {mean:+.2f} [{low:+.2f}, {high:+.2f}] |")
+    return "\n".join([" / ".join(made), "", *lines])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
@@ -123,8 +144,9 @@ def main() -> None:
     rows = [row for case in CASES if (row := compared(case))]
     (HERE / "precision.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     page = HERE / "precision.md"
-    page.write_text(replaced(page.read_text(encoding="utf-8"), table(rows)), encoding="utf-8")
-    print(table(rows))
+    text = f"{table(rows)}\n\n{full_size_table()}"
+    page.write_text(replaced(page.read_text(encoding="utf-8"), text), encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":
