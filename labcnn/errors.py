@@ -4,6 +4,7 @@ import csv
 import errno
 import lzma
 import pickle
+import resource
 import struct
 import tarfile
 import zipfile
@@ -13,11 +14,6 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 #: What torch says on the devices whose allocator has no exception of its own.
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad allocation", "std::bad_alloc")
 #: What oneDNN, and a thread at its start, say when memory is used up.
@@ -26,8 +22,8 @@ WITHOUT_REASON = (
     "could not execute a primitive",
     "can't start new thread",
 )
-#: What a kernel with torch needs of open files, and of addresses in bytes.
-FILES, ADDRESS_SPACE = 256, 6 * 2**30
+#: What a kernel with torch needs of addresses, in bytes.
+ADDRESS_SPACE = 6 * 2**30
 #: What reading a cut, damaged or foreign file raises, here and in numpy and torch.
 UNREADABLE = (
     OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
@@ -129,29 +125,12 @@ def explain_system_errors(folder: Path, memory_use: str) -> Iterator[None]:
         raise RunError(f"{cause}; {RESUMES}") from None
 
 
-def require_files() -> None:
-    """Raise a :class:`RunError` if this process may open fewer files than a notebook needs.
-
-    Near the limit, a kernel's libraries fail or end without a word. It is raised if it may be.
-    """
-    if resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if not 0 <= soft < FILES:
-        return
-    if 0 <= hard < FILES:
-        raise RunError(
-            f"this process may open {hard} files (ulimit -n), too few for a notebook: allow {FILES}"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
-
-
 def require_addresses() -> None:
     """Raise a :class:`RunError` if this process may have less memory than torch needs.
 
     Near the limit, a kernel hangs: its threads can't start.
     """
-    limit = -1 if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if 0 <= limit < ADDRESS_SPACE:
         raise RunError(
             f"out of memory: this process may have {limit / 2**30:.1f} GiB of addresses "

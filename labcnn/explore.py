@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import MultiStepLR
+from torch.optim.swa_utils import update_bn
 
 from labcnn.data import ImageData, load_dataset, resolve_dataset
 from labcnn.data.batches import Batches, channel_statistics
@@ -75,38 +76,20 @@ def reestimate_norm(
         of classes vary too little. Each batch has the same weight.
     dropout : leave dropout on, as in training.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    model.train(dropout)
-    for norm in norms:
-        norm.train().reset_running_stats()
-        norm.momentum = None  # torch's word for the mean over all batches
-    with torch.no_grad():
-        for x in inputs:
-            with hardware.autocast():
-                model(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    dropouts = [module for module in model.modules() if isinstance(module, nn.Dropout)]
+    rates = [module.p for module in dropouts]
+    for module in dropouts:
+        module.p *= dropout
+    with hardware.autocast():
+        update_bn(inputs, model)
+    for module, rate in zip(dropouts, rates, strict=True):
+        module.p = rate
     model.eval()
 
 
 def stack(frames: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
     """One tidy frame of several; ``column``, the first, has the name of each row's frame."""
     return pd.concat(frames, names=[column]).reset_index(column).reset_index(drop=True)
-
-
-def add_stage_dropout(model: ConvNet, rate: float) -> ConvNet:
-    """Put dropout after each stage, in front of a normalisation: see benchmarks/dropout_norm.md.
-
-    Returns
-    -------
-    ConvNet
-        The same model.
-    """
-    for stage in model.stages:
-        assert isinstance(stage, nn.Sequential)
-        stage.append(nn.Dropout(rate))
-    return model
 
 
 class Trials(BaseModel):

@@ -46,23 +46,17 @@ class DoubleConv(nn.Module):
     every activation that never falls, and leaves it a quarter of the numbers.
     """
 
-    def __init__(
-        self,
-        in_width: int,
-        out_width: int,
-        norm: bool,
-        residual: bool,
-        pool: bool = False,
-        activation: str = "relu",
-    ) -> None:
+    def __init__(self, in_width: int, out_width: int, variant: Variant, pool: bool = False) -> None:
         super().__init__()
-        self.pool, self.activation = pool, activation
-        self.first = convolution(in_width, out_width, 3, norm)
-        self.second = convolution(out_width, out_width, 3, norm)
+        self.pool, self.activation = pool, variant.activation
+        self.first = convolution(in_width, out_width, 3, variant.norm)
+        self.second = convolution(out_width, out_width, 3, variant.norm)
         self.shortcut: nn.Module | None = None
-        if residual:
+        if variant.residual:
             same = in_width == out_width
-            self.shortcut = nn.Identity() if same else convolution(in_width, out_width, 1, norm)
+            self.shortcut = (
+                nn.Identity() if same else convolution(in_width, out_width, 1, variant.norm)
+            )
 
     def extra_repr(self) -> str:
         return f"activation={self.activation}, pool={self.pool}"
@@ -82,12 +76,11 @@ class Stage(nn.Sequential):
     """Double convolutions; 2x2 max-pooling in the last one."""
 
     def __init__(self, in_width: int, width: int, variant: Variant) -> None:
-        widths = [in_width] + [width] * variant.blocks_per_stage
-        lasts = [False] * (variant.blocks_per_stage - 1) + [True]
+        count = variant.blocks_per_stage
         super().__init__(
             *(
-                DoubleConv(before, after, variant.norm, variant.residual, last, variant.activation)
-                for (before, after), last in zip(pairwise(widths), lasts, strict=True)
+                DoubleConv(width if k else in_width, width, variant, pool=k == count - 1)
+                for k in range(count)
             )
         )
 

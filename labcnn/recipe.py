@@ -1,7 +1,5 @@
 """Recipe: every choice that decides one run's result; validated, frozen, hashable."""
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -203,12 +201,6 @@ class Recipe(BaseModel):
         if epoch == self.epochs or first == last:
             return last
         return first + round((last - first) * (epoch - 1) / (self.epochs - 1) / 8) * 8
-
-    @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that change when any field does."""
-        text = json.dumps(self.model_dump(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 #: The choices of the recipe by field, in the order of an experiment's name.

@@ -4,6 +4,7 @@ Known to training and sweeps (which write) and to the report (which reads); need
 """
 
 import csv
+import fcntl
 import glob
 import json
 import re
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,11 +33,6 @@ from labcnn.errors import UNREADABLE, ParameterError, RunError
 from labcnn.files import write_text
 from labcnn.recipe import Recipe
 from labcnn.variants import VARIANTS, Variant, register
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:  # half a second, which each job of a sweep would spend
     import pandas as pd
@@ -265,16 +260,12 @@ class RunFolder:
 
     def is_locked(self) -> bool:
         """Whether a process trains the run now: it holds the run's lock. Reads only."""
-        lock = lock_path(self.path)
         try:
-            with lock.open("rb") as file:
-                if fcntl:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                else:
-                    FileLock(lock).acquire(blocking=False).lock.release()
+            with lock_path(self.path).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
-        except (BlockingIOError, Timeout):
+        except BlockingIOError:
             return True
         return False
 

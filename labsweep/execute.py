@@ -18,7 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from labcnn.errors import RunError, require_files, system_cause
+from labcnn.errors import RunError, system_cause
+from labsweep.processes import require_files
 
 #: In bytes, on posix: the system's limit for a socket's path is about 100.
 LONGEST_TMPDIR = 70

@@ -16,18 +16,12 @@ from pathlib import Path
 from rich.console import Console
 
 from labcnn.data import require_prepared
-from labcnn.errors import (
-    ParameterError,
-    RunError,
-    require_addresses,
-    require_files,
-    system_cause,
-)
+from labcnn.errors import ParameterError, RunError, require_addresses, system_cause
 from labcnn.files import TEMPORARY, project_root
 from labcnn.request import require_equal, shared_by_results
 from labsweep.gpus import find_gpus, home_cache, is_apple
 from labsweep.monitor import Display, Monitor, RunPhase, counts
-from labsweep.processes import STARTED_BY
+from labsweep.processes import STARTED_BY, require_files
 from labsweep.sweep import OWN_FOLDER, Run, Sweep
 
 LOG = "sweep.log"

@@ -1,6 +1,7 @@
-"""End a process when the one that started it is gone, and end what a process has started."""
+"""What processes need, and how they end: with the one that started them, and all they started."""
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -8,10 +9,14 @@ from collections.abc import Callable
 
 import psutil  # type: ignore[import-untyped]
 
+from labcnn.errors import RunError
+
 #: In the environment of a process: the number of the one that it must not outlive. That needn't be
 #: its parent, which may be a shell in between.
 STARTED_BY = "LABCNN_STARTED_BY"
 POLL_SECONDS = 0.5
+#: The files that a kernel with torch needs to open.
+FILES = 256
 
 
 def when_starter_is_gone(then: Callable[[], object]) -> None:
@@ -62,3 +67,18 @@ def end_children(seconds: float) -> None:
             except psutil.NoSuchProcess:
                 pass
         _, children = psutil.wait_procs(children, timeout=seconds)
+
+
+def require_files() -> None:
+    """Raise a :class:`RunError` if this process may open fewer files than a notebook needs.
+
+    Near the limit, a kernel's libraries fail or end without a word. It is raised if it may be.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not 0 <= soft < FILES:
+        return
+    if 0 <= hard < FILES:
+        raise RunError(
+            f"this process may open {hard} files (ulimit -n), too few for a notebook: allow {FILES}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))

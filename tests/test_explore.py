@@ -18,7 +18,6 @@ from labcnn.errors import ParameterError
 from labcnn.explore import (
     Trials,
     activation_scales,
-    add_stage_dropout,
     reestimate_norm,
 )
 from labcnn.files import project_root
@@ -203,13 +202,6 @@ def test_a_net_with_statistics_of_one_batch_answers_as_it_did_in_training_on_it(
         evaluated = model(x)
     # n / (n - 1) apart: running variances are unbiased, those of a batch aren't
     torch.testing.assert_close(evaluated, trained, rtol=0.02, atol=0.002)
-
-
-def test_dropout_after_a_stage_is_what_leaves_it() -> None:
-    net = add_stage_dropout(ConvNet(Variant("short"), 4, 3), 0.5)
-    x = torch.rand(2, 4, 16, 16)
-    dropped = net.stages[0].train()(x) == 0
-    assert dropped.double().mean() > (net.stages[0].eval()(x) == 0).double().mean() + 0.1
 
 
 def test_the_study_at_full_size_is_read_not_typed() -> None:

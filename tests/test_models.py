@@ -7,7 +7,7 @@ from torch import nn
 
 from labcnn.models import ConvNet, DoubleConv, model_size
 from labcnn.runs import ModelSize
-from labcnn.variants import VARIANTS, get_variant
+from labcnn.variants import VARIANTS, Variant, get_variant
 
 BASELINES = {name: f"{name.split('_')[0]}_baseline" for name in VARIANTS}
 
@@ -105,7 +105,7 @@ def compare_with_basic_block(before, after):
     from torchvision.models.resnet import BasicBlock  # it loads as much as torch itself
 
     torch.manual_seed(0)
-    mine = DoubleConv(before, after, norm=True, residual=True)
+    mine = DoubleConv(before, after, Variant("short", norm=True, residual=True))
     down = None
     if before != after:
         down = nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))

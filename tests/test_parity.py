@@ -15,6 +15,7 @@ from labcnn.training.evaluate import mean_log_probability, views_of
 from labcnn.training.hardware import choose_hardware
 from labcnn.training.optimizers import Muon, make_optimizer, orthogonal
 from labcnn.training.trainer import fit
+from labcnn.variants import Variant
 
 
 class PlainBlock(nn.Module):
@@ -43,7 +44,8 @@ def test_a_block_has_the_bits_of_its_plain_form(subtests):
 
 def compare_with_plain_form(pool, size, widths, residual, norm, precision):
     torch.manual_seed(0)
-    block = DoubleConv(*widths, norm, residual, pool).to(memory_format=torch.channels_last)
+    variant = Variant("short", norm=norm, residual=residual)
+    block = DoubleConv(*widths, variant, pool).to(memory_format=torch.channels_last)
     plain = PlainBlock(copy.deepcopy(block))
     hardware = choose_hardware("cpu", precision, 1)
     x = torch.randn(5, widths[0], size, size).contiguous(memory_format=torch.channels_last)

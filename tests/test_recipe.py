@@ -21,7 +21,6 @@ def test_every_variant_gets_the_same_recipe():
         ]
         assert len({str(r.shared) for r in made}) == 1
         assert {r.experiment for r in made} == {made[0].experiment}
-        assert len({r.digest for r in made}) == len(VARIANTS)
 
 
 #: What is given beside the variant, and what the line must say.

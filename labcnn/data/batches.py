@@ -105,13 +105,10 @@ class Batches:
         return x
 
     def in_order(
-        self, batch_size: int, size: int = IMAGE_SHAPE[0], start: int = 0
+        self, batch_size: int, size: int = IMAGE_SHAPE[0]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images from the one at ``start``, in the split's order; the last batch may be short.
-
-        With the same ``batch_size``, batches begun at a multiple of it are the same batches.
-        """
-        for rows in self.rows[start:].to(self.device).split(batch_size):
+        """All images in the split's order; the last batch may be short."""
+        for rows in self.rows.to(self.device).split(batch_size):
             yield self.take(rows, size)
 
     def shuffled(

@@ -6,21 +6,20 @@ or position.
 """
 
 import hashlib
-import os
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from labcnn.data.splits import IMAGE_SHAPE, OfficialData, Split
-from labcnn.errors import UNREADABLE, DataError
+from labcnn.errors import UNREADABLE
 from labcnn.files import data_folder, write_arrays
 
 OUTLINES = ("circle", "square", "triangle", "star", "cross")
 TEXTURES = ("stripes", "checks", "dots", "rings")
 CLASS_NAMES = tuple(f"{texture} {outline}" for outline in OUTLINES for texture in TEXTURES)
-#: Images of each class: train and validation together, test.
-TRAIN_PER_CLASS, TEST_PER_CLASS = 250, 50
+#: Images of each class; those of train become train and validation.
+PER_CLASS = {"train": 250, "test": 50}
 SEED = 20_260_101
 Random = np.random.Generator
 
@@ -100,29 +99,24 @@ def _render(label: int, rng: Random) -> np.ndarray:
     return np.clip(image * 255, 0, 255).astype(np.uint8)
 
 
-def _draw(per_class: int, stream: int) -> np.ndarray:
-    rng = np.random.default_rng([SEED, stream])
-    return np.stack([_render(label, rng) for label in _labels(per_class)])
+def _draw(split: str) -> np.ndarray:
+    rng = np.random.default_rng([SEED, list(PER_CLASS).index(split)])
+    return np.stack([_render(label, rng) for label in _labels(split)])
 
 
-def _labels(per_class: int) -> np.ndarray:
-    return np.tile(np.arange(len(CLASS_NAMES), dtype=np.int64), per_class)
+def _labels(split: str) -> np.ndarray:
+    return np.tile(np.arange(len(CLASS_NAMES), dtype=np.int64), PER_CLASS[split])
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The images of a file; a :class:`DataError` if it isn't what :func:`load` wrote there."""
-    try:
-        if not path.is_file():
-            raise ValueError("no file")
-        with path.open("rb") as file, np.load(file) as saved:
-            images = {name: saved[name] for name in ("train", "test")}
-        shapes = [(array.shape, array.dtype) for array in images.values()]
-        counts = [per_class * len(CLASS_NAMES) for per_class in (TRAIN_PER_CLASS, TEST_PER_CLASS)]
-        if shapes != [((count, *IMAGE_SHAPE), np.uint8) for count in counts]:
-            raise ValueError("other shapes")
-    except (*UNREADABLE, MemoryError) as error:
-        raise DataError(f"{path} can't be read ({error}); delete it, it is made anew") from None
-    return images
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    """The images that :func:`load` kept in a file; None where it didn't, or the file is damaged."""
+    with suppress(*UNREADABLE, MemoryError):
+        if path.is_file():
+            with path.open("rb") as file, np.load(file) as saved:
+                images = {name: saved[name] for name in PER_CLASS}
+            if all(images[name].shape == (len(_labels(name)), *IMAGE_SHAPE) for name in images):
+                return images
+    return None
 
 
 def load() -> OfficialData:
@@ -132,14 +126,12 @@ def load() -> OfficialData:
     """
     code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     path = data_folder() / "shapes" / f"{code}.npz"
-    if os.path.lexists(path):
-        images = _read(path)
-    else:
-        images = {"train": _draw(TRAIN_PER_CLASS, 0), "test": _draw(TEST_PER_CLASS, 1)}
+    images = _read(path)
+    if images is None:
+        images = {name: _draw(name) for name in PER_CLASS}
         with suppress(OSError):  # a folder that can't be written or is full: drawn again next time
             write_arrays(path, images, compressed=False)
     digest = hashlib.sha256(images["train"].data)
     digest.update(images["test"].data)
-    train = Split(images["train"], _labels(TRAIN_PER_CLASS))
-    test = Split(images["test"], _labels(TEST_PER_CLASS))
+    train, test = (Split(images[name], _labels(name)) for name in ("train", "test"))
     return OfficialData(train, test, CLASS_NAMES, digest.hexdigest())

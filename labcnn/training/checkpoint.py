@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -26,6 +26,9 @@ from labcnn.runs import (
     TENSORBOARD,
     RunFolder,
 )
+
+if TYPE_CHECKING:
+    from labcnn.training.trainer import Trainer
 
 #: Changes when an older checkpoint can't be read any more.
 FORMAT = 4
@@ -50,12 +53,6 @@ RESUMES = {
 }
 
 
-class Stateful(Protocol):
-    """What a checkpoint is made of."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-
 class Checkpoint:
     """Everything that decides a run's future, in one file.
 
@@ -71,7 +68,7 @@ class Checkpoint:
         self.path, self.run, self.maker = path, dict(run), dict(maker)
         self._saved = time.perf_counter()
 
-    def save(self, trainer: Stateful) -> None:
+    def save(self, trainer: "Trainer") -> None:
         """Write the file, atomically: a process killed meanwhile leaves the one before."""
         content = {
             "format": FORMAT,
@@ -85,7 +82,7 @@ class Checkpoint:
         write_atomically(self.path, lambda to: to.write_bytes(buffer.getbuffer()))
         self._saved = time.perf_counter()
 
-    def save_if_due(self, trainer: Stateful) -> None:
+    def save_if_due(self, trainer: "Trainer") -> None:
         """Save if the last time is :data:`SECONDS_BETWEEN` ago."""
         if time.perf_counter() - self._saved >= SECONDS_BETWEEN:
             self.save(trainer)

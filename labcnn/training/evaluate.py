@@ -26,7 +26,7 @@ from labcnn.files import write_atomically
 from labcnn.models import ConvNet
 from labcnn.recipe import Recipe
 from labcnn.runs import MODEL, RunFolder, SplitMetrics, Status
-from labcnn.training.hardware import Hardware, at_least_float32, choose_hardware
+from labcnn.training.hardware import Hardware, choose_hardware
 from labcnn.variants import VARIANTS, Variant, register
 
 BATCH_SIZE = 500
@@ -128,7 +128,7 @@ def mean_log_probability(
     for weight, x in views:
         with hardware.autocast():
             logits = model(x.contiguous(memory_format=torch.channels_last))
-        logs.append(F.log_softmax(at_least_float32(logits), dim=1) + math.log(weight))
+        logs.append(F.log_softmax(logits.to(hardware.dtype), dim=1) + math.log(weight))
     if len(logs) == 1:
         return logs[0]
     return torch.stack(logs).logsumexp(0) - math.log(sum(weight for weight, _ in views))

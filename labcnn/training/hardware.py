@@ -37,6 +37,16 @@ class Hardware(NamedTuple):
         enabled = self.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
+    def describe(self, *, compiled: bool) -> Machine:
+        """The record of it; ``compiled``: whether steps go through ``torch.compile``."""
+        return Machine(
+            device=self.device.type,
+            device_name=self.name,
+            precision=self.precision,
+            threads=self.threads,
+            compiled=compiled,
+        )
+
     def synchronise(self) -> None:
         """Wait for the device, so that a clock read afterwards is right."""
         if self.device.type == "cuda":
@@ -78,11 +88,6 @@ def choose_hardware(
         cast(Literal["bf16", "fp32", "fp64"], precision),
         torch.get_num_threads(),
     )
-
-
-def at_least_float32(x: torch.Tensor) -> torch.Tensor:
-    """Logits as a loss needs them: bfloat16 becomes float32, float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 @cache
@@ -147,29 +152,6 @@ def inspect_code() -> Code:
         {"labcnn": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
     )
-
-
-def describe_machine(hardware: Hardware, compiled: bool) -> Machine:
-    """What this process computes on."""
-    return Machine(
-        device=hardware.device.type,
-        device_name=hardware.name,
-        precision=hardware.precision,
-        threads=hardware.threads,
-        compiled=compiled,
-    )
-
-
-def describe_maker(machine: Machine, code: Code) -> dict[str, Any]:
-    """What isn't in the recipe and may change a run; resuming under another one is said."""
-    return {
-        "commit": code.commit,
-        "torch": code.versions["torch"],
-        "device": machine.device_name,
-        "precision": machine.precision,
-        "threads": machine.threads,
-        "compile": machine.compiled,
-    }
 
 
 class Clock:

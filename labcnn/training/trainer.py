@@ -43,10 +43,7 @@ from labcnn.training.evaluate import Evaluation, evaluate, judge, save_model
 from labcnn.training.hardware import (
     Clock,
     Hardware,
-    at_least_float32,
     choose_hardware,
-    describe_machine,
-    describe_maker,
     fast_bf16,
     inspect_code,
     make_provenance,
@@ -96,7 +93,7 @@ class Trainer:
         self.request, self.data, self.hardware, self.folder = request, data, hardware, folder
         self.watcher = watcher
         self.recipe = recipe = request.recipe
-        self.code, machine = inspect_code(), describe_machine(hardware, request.compile)
+        self.code, machine = inspect_code(), hardware.describe(compiled=request.compile)
         device, dtype = hardware.device, hardware.dtype
 
         self.mean, self.std = (each.to(dtype) for each in channel_statistics(data.train))
@@ -130,9 +127,9 @@ class Trainer:
         }
         if recipe.variant not in BUILT_IN:  # whose name doesn't say what it is
             identity["network"] = asdict(recipe.network)
-        self.checkpoint = Checkpoint(
-            folder.path / CHECKPOINT, identity, describe_maker(machine, self.code)
-        )
+        code = {"commit": self.code.commit, "torch": self.code.versions["torch"]}
+        maker = machine.model_dump() | code
+        self.checkpoint = Checkpoint(folder.path / CHECKPOINT, identity, maker)
 
     def train(self) -> RunResult:
         """Train the run, or what is left of it, and save its result."""
@@ -174,7 +171,7 @@ class Trainer:
             batches = self.watcher.steps(batches, self.epoch, totals.steps, self.steps_per_epoch)
         for x, y in batches:
             with self.hardware.autocast():
-                logits = at_least_float32(self.compiled(x))
+                logits = self.compiled(x).to(self.hardware.dtype)
             loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
