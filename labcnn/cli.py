@@ -7,19 +7,16 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from labcnn import __version__
-from labcnn.errors import LabError, ParameterError, system_cause
+from labcnn.errors import LabError, system_cause
 from labreport.commands import compare, report
 from labsweep.commands import delete, experiments, export, plan, runs, sweep
-
-if TYPE_CHECKING:
-    from labcnn.data.splits import OfficialData
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(help="Get a data set, or see what is there.", no_args_is_help=True)
@@ -63,19 +60,13 @@ def fetch(
 
     Or CIFAR-10 (0.74 GB). One's own pictures need no fetch: dataset=FOLDER takes them.
     """
-    from labcnn.data import cache, cifar10, tiny_imagenet
+    from labcnn import data
+    from labcnn.data import cache
 
-    modules = {tiny_imagenet.NAME: tiny_imagenet, cifar10.NAME: cifar10}
-    if name not in modules:
-        raise ParameterError(
-            f"{name!r} can't be fetched; valid: {', '.join(modules)} (one's own pictures: "
-            "dataset=FOLDER)"
-        )
     start = time.monotonic()
-    new = modules[name].fetch(source, force=force)
-    data = cache.load(name)
+    new = data.fetch(name, source, force=force)
     state = f"prepared in {time.monotonic() - start:.0f} s" if new else "already prepared"
-    typer.echo(f"{name}: {state}: {describe_data(name, data)}")
+    typer.echo(f"{name}: {state}: {data.describe(name, cache.load(name))}")
     typer.echo(f"in {cache.folder_of(name)}" + ("" if new else "; --force does it again"))
     if source and not new:
         typer.echo(f"warning: {source} was not looked at; --force takes it instead", err=True)
@@ -84,7 +75,8 @@ def fetch(
 @data_app.command()
 def status() -> None:
     """Say which data sets are there."""
-    from labcnn.data import cache, tiny_imagenet
+    from labcnn.data import cache, describe
+    from labcnn.data.archive import downloads_folder
 
     prepared = cache.list_prepared()
     for name in (*cache.COMMANDS, *(each for each in prepared if each not in cache.COMMANDS)):
@@ -93,24 +85,13 @@ def status() -> None:
             typer.echo(f"absent from {cache.folder_of(name)}: run `{cache.COMMANDS[name]}`")
             continue
         data = cache.load(name)
-        typer.echo(f"prepared: {describe_data(name, data)}")
+        typer.echo(f"prepared: {describe(name, data)}")
         typer.echo(f"  fingerprint {data.fingerprint}")
         size = data.train.images.nbytes + data.test.images.nbytes
         typer.echo(f"  {size / 1e6:,.0f} MB in {cache.folder_of(name)}")
-    for path in sorted(tiny_imagenet.downloads_folder().glob("*")):
+    for path in sorted(downloads_folder().glob("*")):
         typer.echo(f"  download {path}: {path.stat().st_size:,} bytes (may be deleted)")
     typer.echo("shapes: made on demand, nothing to fetch")
-
-
-def describe_data(name: str, data: "OfficialData") -> str:
-    """``4 classes, 160 train and 40 test images``, of Tiny ImageNet also whether it is whole."""
-    from labcnn.data import tiny_imagenet
-
-    if name == tiny_imagenet.NAME:
-        return tiny_imagenet.describe(data)
-    train, val = len(data.train) - data.val_count, data.val_count
-    parts = f"{train:,} train{f', {val:,} validation' if val else ''} and {len(data.test):,} test"
-    return f"{len(data.class_names)} classes, {parts} images"
 
 
 @app.command()
@@ -175,35 +156,6 @@ def onnx(
     print(f"{output}: {output.stat().st_size:,} bytes")
 
 
-class Finding(NamedTuple):
-    """One thing that was looked at; ``good`` is False where something will be missing."""
-
-    name: str
-    good: bool
-    text: str
-
-
-def examine() -> Iterator[Finding]:
-    """Look at everything; what can't be looked at is a finding too."""
-    checks: dict[str, Callable[[], tuple[bool, str]]] = {
-        "python": _python,
-        "torch": _torch,
-        "device": _device,
-        "fonts": _fonts,
-        "data": _data,
-        "disk": _disk,
-    }
-    for name, check in checks.items():
-        try:
-            yield Finding(name, *check())
-        except Exception as error:
-            yield Finding(name, False, f"{type(error).__name__}: {error}".splitlines()[0])
-
-
-def _python() -> tuple[bool, str]:
-    return sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
-
-
 def _torch() -> tuple[bool, str]:
     import torch
     import torchvision
@@ -244,11 +196,26 @@ def _disk() -> tuple[bool, str]:
     return free > LEAST_DISK, f"{free / 1e9:.0f} GB free at {there}"
 
 
+#: Each says whether all is there, and what is.
+CHECKS: dict[str, Callable[[], tuple[bool, str]]] = {
+    "python": lambda: (True, f"{platform.python_version()} on {platform.platform()}"),
+    "torch": _torch,
+    "device": _device,
+    "fonts": _fonts,
+    "data": _data,
+    "disk": _disk,
+}
+
+
 @app.command()
 def doctor() -> None:
     """Say what this machine and this installation have."""
-    for finding in examine():
-        print(f"{'ok  ' if finding.good else 'warn'}  {finding.name:7s} {finding.text}")
+    for name, check in CHECKS.items():
+        try:
+            good, text = check()
+        except Exception as error:
+            good, text = False, f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"{'ok  ' if good else 'warn'}  {name:7s} {text}")
 
 
 for command in (plan, sweep, runs, experiments, compare, report, export, delete):
@@ -259,14 +226,11 @@ def main() -> None:
     """Run the command line; an error meant for people is one line, and exit code 2."""
     try:
         app()
-    except LabError as error:
-        print(f"labcnn: {error}", file=sys.stderr)
-        sys.exit(2)
     except Exception as error:
-        cause = system_cause(error)
-        if not cause:
+        line = str(error) if isinstance(error, LabError) else system_cause(error)
+        if not line:
             raise
-        print(f"labcnn: {cause}", file=sys.stderr)
+        print(f"labcnn: {line}", file=sys.stderr)
         sys.exit(2)
 
 

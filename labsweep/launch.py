@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from labcnn.data import require_prepared
+from labcnn.data import load_dataset
 from labcnn.errors import ParameterError, RunError, require_addresses, system_cause
 from labcnn.files import TEMPORARY, project_root
 from labcnn.request import require_equal, shared_by_results
@@ -124,7 +124,7 @@ def require_data_and_device(sweep: Sweep) -> None:
     Each run would fail for itself, after its kernel has started; this says it once.
     """
     recipe = sweep.runs[0].recipe
-    require_prepared(recipe.dataset)
+    load_dataset(recipe.dataset, recipe.fraction)
     device = sweep.parameters.get("device", "auto")
     # By nvidia-smi and not by torch, which would hold memory of the GPU as long as the sweep lasts.
     if (device == "cuda" and not find_gpus()) or (device == "mps" and not is_apple()):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny_folder import write_tiny
 
-from labcnn.data import cache, tiny_imagenet
+from labcnn.data import cache, fetch, tiny_imagenet
 from labcnn.errors import DataError
 
 
@@ -25,7 +25,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def folder(tiny: Path) -> Path:
     """A prepared data set."""
-    assert tiny_imagenet.fetch(str(tiny))
+    assert fetch(tiny_imagenet.NAME, str(tiny))
     return cache.folder_of(tiny_imagenet.NAME)
 
 
@@ -126,6 +126,7 @@ def test_a_write_into_the_loaded_arrays_never_reaches_the_disk(folder: Path) -> 
 #: the second and so on, until none is left; prints each exit code and what is prepared then.
 KILLED = """
 import os, sys
+from labcnn import data
 from labcnn.data import cache, tiny_imagenet
 folder = str(cache.folder_of(tiny_imagenet.NAME))
 def fetch(left):
@@ -136,7 +137,7 @@ def fetch(left):
             if left < 0:
                 os._exit(9)
     sys.addaudithook(count)
-    tiny_imagenet.fetch(sys.argv[1], force=True)
+    data.fetch(tiny_imagenet.NAME, sys.argv[1], force=True)
 code, kills = 9, 0
 while code == 9:
     child = os.fork()
@@ -181,8 +182,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tiny: Path) -> None:
 
 
 def test_two_fetches_at_once_do_the_work_once(tiny: Path) -> None:
-    code = "import sys; from labcnn.data import tiny_imagenet as t; print(t.fetch(sys.argv[1]))"
-    command = [sys.executable, "-c", code, str(tiny)]
+    code = "import sys; from labcnn.data import fetch; print(fetch(*sys.argv[1:]))"
+    command = [sys.executable, "-c", code, tiny_imagenet.NAME, str(tiny)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted(process.communicate()[0].strip() for process in both)
     assert said == ["False", "True"]

@@ -8,7 +8,7 @@ import pytest
 import tiny_folder
 from fake_runs import Fake, write_runs
 
-from labcnn.data import ImageData, load_dataset, tiny_imagenet
+from labcnn.data import ImageData, fetch, load_dataset, tiny_imagenet
 from labcnn.runs import write_class_names
 from labreport import style
 from labreport.class_images import find_images
@@ -61,7 +61,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
             path.write_bytes(tiny_folder.jpeg(number))
     names = dict(zip(tiny_folder.WNIDS, NAMES, strict=True))
     tiny_folder.write(folder / "words.txt", "".join(f"{w}\t{n}\n" for w, n in names.items()))
-    tiny_imagenet.fetch(str(folder))
+    fetch(tiny_imagenet.NAME, str(folder))
     return load_dataset("tiny-imagenet-200")
 
 

@@ -11,7 +11,8 @@ from tiny_folder import WNIDS, write_tiny, zipped
 from typer.testing import CliRunner, Result
 
 from labcnn.cli import data_app
-from labcnn.data import Origin, cache, origin, tiny_imagenet
+from labcnn.data import Origin, cache, fetch, origin, tiny_imagenet
+from labcnn.data.archive import downloads_folder
 from labcnn.errors import DataError
 
 
@@ -44,7 +45,7 @@ def test_status_fetch_status(tiny: Path, tmp_path: Path) -> None:
     result = labcnn_data("fetch", "--from", zipped(tiny, tmp_path / "tiny.zip"))
     assert result.exit_code == 0
     assert f": {len(WNIDS)} classes, 12 train and 6 test images" in result.stdout
-    downloads = tiny_imagenet.downloads_folder()
+    downloads = downloads_folder()
     downloads.mkdir()
     (downloads / "tiny-imagenet-200.zip").write_bytes(b"12345")
     status = labcnn_data("status")
@@ -118,7 +119,7 @@ def test_a_data_folder_that_may_not_be_written_or_read_is_one_line(
     assert line.startswith(f"{data}") and "Permission denied; make it writable, or set" in line
     assert list(data.iterdir()) == []
     data.chmod(0o700)
-    tiny_imagenet.fetch(str(tiny))
+    fetch(tiny_imagenet.NAME, str(tiny))
     meta = cache.folder_of(tiny_imagenet.NAME) / "meta.json"
     for path in (
         cache.folder_of(tiny_imagenet.NAME) / "train_labels.npy",

@@ -25,6 +25,7 @@ from tiny_folder import (
     zipped,
 )  # fmt: skip
 
+from labcnn import data
 from labcnn.data import cache, tiny_imagenet
 from labcnn.data.splits import OfficialData
 from labcnn.errors import DataError
@@ -37,14 +38,14 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fetch(source: Path | str) -> OfficialData:
-    assert tiny_imagenet.fetch(str(source), force=True)
+    assert data.fetch(tiny_imagenet.NAME, str(source), force=True)
     return cache.load(tiny_imagenet.NAME)
 
 
 def refusal(source: Path) -> str:
     """The one line about ``source``, which leaves nothing behind that counts as prepared."""
     with pytest.raises(DataError) as error:
-        tiny_imagenet.fetch(str(source))
+        data.fetch(tiny_imagenet.NAME, str(source))
     assert not cache.is_prepared(tiny_imagenet.NAME)
     assert [p.name for p in cache.folder_of(tiny_imagenet.NAME).parent.iterdir()] == [
         "tiny-imagenet-200.lock"

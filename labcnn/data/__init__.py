@@ -1,12 +1,19 @@
-"""Data sets: found by name, split the same way for every seed, never copied."""
+"""Data sets: found by name, split the same way for every seed, never copied.
+
+What is published is read from its files (``archive``, ``tiny_imagenet``, ``cifar10``), own pictures
+from their ``folder``; both are decoded once (``cache``), and ``shapes`` is drawn by code. All give
+:class:`~labcnn.data.splits.OfficialData`, which :func:`load_dataset` splits into train and
+validation (``splits``); ``batches`` gives it to training.
+"""
 
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
-from labcnn.data import cache, shapes, tiny_imagenet
+from labcnn.data import cache, cifar10, shapes, tiny_imagenet
+from labcnn.data.archive import locate
 from labcnn.data.folder import A_FIFTH, prepare_folder
-from labcnn.data.splits import ImageData, Split, split_official
+from labcnn.data.splits import ImageData, OfficialData, Split, split_official
 from labcnn.errors import DataError, ParameterError
 from labcnn.recipe import DATASETS, is_own, require_dataset
 
@@ -14,9 +21,57 @@ from labcnn.recipe import DATASETS, is_own, require_dataset
 HELD_OUT = {"tiny-imagenet-200": 0.1, "shapes": 0.2}
 
 __all__ = [
-    "ImageData", "Origin", "Split", "load_dataset", "origin", "prepared_fingerprint",
-    "require_prepared", "resolve_dataset",
+    "ImageData", "Origin", "Split", "describe", "fetch", "load_dataset", "origin",
+    "prepared_fingerprint", "resolve_dataset",
 ]  # fmt: skip
+#: The data sets that can be fetched.
+PUBLISHED = {tiny_imagenet.NAME: tiny_imagenet, cifar10.NAME: cifar10}
+
+
+def fetch(name: str, source: str | None = None, *, force: bool = False) -> bool:
+    """Download, check and decode a published data set, unless it is prepared.
+
+    Parameters
+    ----------
+    source : an archive, an extracted folder, or an archive's URL; None downloads the official one.
+    force : do it even if it is prepared.
+
+    Returns
+    -------
+    bool
+        False where nothing was to do.
+
+    Raises
+    ------
+    ParameterError
+        The data set can't be fetched.
+    DataError
+        Names the source and what in it isn't as it should be, or the file that can't be read or
+        written.
+    """
+    if name not in PUBLISHED:
+        raise ParameterError(
+            f"{name!r} can't be fetched; valid: {', '.join(PUBLISHED)} (one's own pictures: "
+            "dataset=FOLDER)"
+        )
+    if source is not None and not source.strip():
+        raise DataError(f"--from {source!r} names nothing; valid: a path or a URL")
+    module = PUBLISHED[name]
+    url, md5 = module.OFFICIAL_URL, module.OFFICIAL_MD5
+    return cache.prepare(
+        name,
+        source or url,
+        lambda work: module.find_images(locate(source, url, md5, work), work),
+        lambda: cache.is_prepared(name) and not force,
+    )
+
+
+def describe(name: str, data: OfficialData) -> str:
+    """``4 classes, 160 train and 40 test images``, of Tiny ImageNet also whether it is whole."""
+    train, val = len(data.train) - data.val_count, data.val_count
+    parts = f"{train:,} train{f', {val:,} validation' if val else ''} and {len(data.test):,} test"
+    note = f" ({tiny_imagenet.describe_difference(data)})" if name == tiny_imagenet.NAME else ""
+    return f"{len(data.class_names)} classes, {parts} images{note}"
 
 
 def resolve_dataset(given: str | float) -> str:
@@ -66,12 +121,6 @@ def load_dataset(name: str, fraction: float = 1.0) -> ImageData:
     return ImageData(
         name, official.class_names, train, val, official.test, official.fingerprint, fraction
     )
-
-
-def require_prepared(name: str) -> None:
-    """Raise a :class:`DataError` if a data set must be prepared, and isn't or is damaged."""
-    if name != "shapes":  # it comes from code
-        cache.load(name)
 
 
 def prepared_fingerprint(name: str) -> str | None:

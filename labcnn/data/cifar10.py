@@ -5,33 +5,21 @@ from pathlib import Path
 
 import numpy as np
 
-from labcnn.data import cache
 from labcnn.data.cache import ImageFiles
 from labcnn.data.folder import fit_picture
-from labcnn.data.tiny_imagenet import locate
 from labcnn.errors import UNREADABLE, DataError
 
 NAME = "cifar10"
+OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+OFFICIAL_MD5 = "c58f30108f718f92721af3b95e74349a"
 FOLDER = "cifar-10-batches-py"
 
 
-def fetch(source: str | None = None, *, force: bool = False) -> bool:
-    """Download, check and decode the data; returns and raises as :func:`cache.prepare`.
+def find_images(path: Path, work: Path) -> ImageFiles:
+    """The images of the Python version's archive or extracted folder, which ``work`` may hold.
 
-    Only the official data is taken: torchvision knows each file's MD5. ``source`` is the archive of
-    the Python version, the extracted folder, or an archive's URL; None downloads the official one.
+    Only the official data is taken: torchvision knows each file's MD5.
     """
-    from torchvision.datasets import CIFAR10
-
-    return cache.prepare(
-        NAME,
-        source or CIFAR10.url,
-        lambda work: _find_images(locate(source, CIFAR10.url, CIFAR10.tgz_md5, work), work),
-        lambda: cache.is_prepared(NAME) and not force,
-    )
-
-
-def _find_images(path: Path, work: Path) -> ImageFiles:
     from PIL import Image
     from torchvision.datasets import CIFAR10
 
