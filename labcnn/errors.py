@@ -14,14 +14,12 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-#: What torch says on the devices whose allocator has no exception of its own.
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad allocation", "std::bad_alloc")
-#: What oneDNN, and a thread at its start, say when memory is used up.
-WITHOUT_REASON = (
-    "could not create a primitive",
-    "could not execute a primitive",
-    "can't start new thread",
-)
+#: What torch says where an allocator has no exception of its own, and oneDNN and a thread at its
+#: start when memory is used up.
+OUT_OF_MEMORY = (
+    "can't allocate memory", "out of memory", "bad allocation", "std::bad_alloc",
+    "could not create a primitive", "could not execute a primitive", "can't start new thread",
+)  # fmt: skip
 #: What a kernel with torch needs of addresses, in bytes.
 ADDRESS_SPACE = 6 * 2**30
 #: What reading a cut, damaged or foreign file raises, here and in numpy and torch.
@@ -77,13 +75,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of the machine or of a device, is used up."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError) or _find(error, OUT_OF_MEMORY) is not None
-
-
-def _find(error: BaseException, messages: tuple[str, ...]) -> str | None:
-    """The first of the messages that a RuntimeError has in its own."""
     text = str(error).lower() if isinstance(error, RuntimeError) else ""
-    return next((each for each in messages if each in text), None)
+    return isinstance(error, MemoryError) or any(each in text for each in OUT_OF_MEMORY)
 
 
 def system_cause(error: BaseException) -> str:
@@ -93,8 +86,6 @@ def system_cause(error: BaseException) -> str:
     """
     if is_out_of_memory(error):
         return "out of memory, or of what this process may have of it (ulimit -v)"
-    if unclear := _find(error, WITHOUT_REASON):
-        return f"{unclear}, probably out of memory, or of what this process may have of it"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         if error.errno in FULL:
@@ -104,6 +95,15 @@ def system_cause(error: BaseException) -> str:
         return f"{where}{error.strerror or error}"
     before = error.__cause__ or error.__context__
     return system_cause(before) if before else ""
+
+
+@contextmanager
+def name_unreadable(place: Path) -> Iterator[None]:
+    """Turn what the system says of a file that can't be read into a :class:`DataError`."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename or place}: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -36,7 +36,8 @@ def fails(*arguments: str | Path) -> str:
 
 def test_status_fetch_status(tiny: Path, tmp_path: Path) -> None:
     for nothing in ("", " "):
-        assert f"--from {nothing!r} names nothing" in fails("fetch", "--from", nothing)
+        for name in ("tiny-imagenet-200", "cifar10"):
+            assert f"--from {nothing!r} names nothing" in fails("fetch", name, "--from", nothing)
     absent = labcnn_data("status")
     assert absent.exit_code == 0
     assert f"absent from {tmp_path / 'data'}" in absent.stdout

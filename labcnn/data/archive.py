@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from labcnn.data import cache
-from labcnn.errors import UNREADABLE, DataError
+from labcnn.errors import UNREADABLE, DataError, name_unreadable
 from labcnn.files import data_folder
 
 OTHER_WAY = "a mirror or a copy you have does as well: `labcnn data fetch --from PATH_OR_URL`"
@@ -69,7 +69,7 @@ def read_files(path: Path) -> dict[str, bytes]:
 
     A :class:`DataError` says why it can't be read.
     """
-    try:
+    with name_unreadable(path):
         found = cache.find(path)
         if found is None:
             raise DataError("no such file or folder")
@@ -80,8 +80,6 @@ def read_files(path: Path) -> dict[str, bytes]:
         with path.open("rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"
         return _read_members(_list_zip(path) if is_zip else _list_tar(path))
-    except OSError as error:
-        raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
 
 
 class Member(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from labcnn.data.splits import IMAGE_SHAPE, OfficialData, Split
-from labcnn.errors import FULL, DataError, is_out_of_memory
+from labcnn.errors import FULL, DataError, is_out_of_memory, name_unreadable
 from labcnn.files import data_folder, write_text
 
 FORMAT = 1
@@ -38,21 +38,17 @@ class Meta(BaseModel):
 
     Attributes
     ----------
-    sizes : in bytes, by file.
     val_count : of the training images, the last so many were given as validation images.
     source : a digest of the files that the images were decoded from; empty: it isn't looked at.
     place : a digest of their folder's path. Another folder's images don't take the place of these.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: int
     wnids: tuple[str, ...]
     class_names: tuple[str, ...]
-    train_count: int
-    test_count: int
     fingerprint: str
-    sizes: dict[str, int]
     val_count: int = 0
     source: str = ""
     place: str = ""
@@ -91,10 +87,8 @@ def list_prepared() -> list[str]:
 
 def is_prepared(name: str) -> bool:
     """Whether the decoded arrays are there; a :class:`DataError` where that can't be seen."""
-    try:
+    with name_unreadable(folder_of(name)):
         return find(folder_of(name) / META) is not None
-    except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}") from None
 
 
 def find(path: Path) -> os.stat_result | None:
@@ -116,10 +110,8 @@ def load(name: str) -> OfficialData:
                 "archive or folder you have"
             )
         raise DataError(f"{name} isn't prepared in {folder}: {remedy}")
-    try:
+    with name_unreadable(folder):
         return read_arrays(folder)
-    except OSError as error:
-        raise DataError(f"{error.filename or folder}: {error.strerror}") from None
 
 
 def prepare(
@@ -220,12 +212,6 @@ def read_arrays(folder: Path) -> OfficialData:
     or time of change. A :class:`DataError` names a file that is missing, cut or changed.
     """
     meta = read_meta(folder)
-    for name, size in meta.sizes.items():
-        path = folder / name
-        if not path.exists():
-            raise DataError(f"{path}: missing; {_redo(folder)}")
-        if (found := path.stat().st_size) != size:
-            raise DataError(f"{path}: {found:,} bytes instead of {size:,}; {_redo(folder)}")
     train, test = _open_arrays(folder)
     if not _is_checked(folder):
         if compute_fingerprint(train, test, meta.wnids) != meta.fingerprint:
@@ -249,10 +235,10 @@ def _open_arrays(folder: Path) -> tuple[Split, Split]:
         try:
             # "c": torch wants arrays it could write to, and a write must not reach the disk
             arrays.append(np.load(folder / name, mmap_mode="c"))
+        except FileNotFoundError:
+            raise DataError(f"{folder / name}: missing; {_redo(folder)}") from None
         except (ValueError, EOFError):
-            raise DataError(
-                f"{folder / name}: changed, it isn't an array; {_redo(folder)}"
-            ) from None
+            raise DataError(f"{folder / name}: cut or changed; {_redo(folder)}") from None
     return Split(*arrays[:2]), Split(*arrays[2:])
 
 
@@ -291,10 +277,7 @@ def build(files: ImageFiles, fresh: Path, folder: Path) -> None:
         format=FORMAT,
         wnids=files.wnids,
         class_names=files.class_names,
-        train_count=len(files.train),
-        test_count=len(files.test),
         fingerprint=compute_fingerprint(*_open_arrays(fresh), files.wnids),
-        sizes={name: (fresh / name).stat().st_size for name in ARRAYS},
         val_count=files.val_count,
         source=files.source,
         place=files.place,

@@ -202,16 +202,16 @@ class TrainedNet(nn.Module):
             A picture can't be read.
         """
         images = [p if isinstance(p, np.ndarray) else read_picture(p) for p in pictures]
-        names = [
-            f"image {k}" if isinstance(p, np.ndarray) else str(p) for k, p in enumerate(pictures)
-        ]
         best = self(np.stack(images)).topk(min(top, len(self.class_names)))
         rows = [
-            (name, rank + 1, self.class_names[label], probability)
-            for name, labels, values in zip(
-                names, best.indices.tolist(), best.values.tolist(), strict=True
+            (
+                f"image {k}" if isinstance(picture, np.ndarray) else str(picture),
+                rank + 1,
+                self.class_names[best.indices[k, rank]],
+                best.values[k, rank].item(),
             )
-            for rank, (label, probability) in enumerate(zip(labels, values, strict=True))
+            for k, picture in enumerate(pictures)
+            for rank in range(best.indices.shape[1])
         ]
         return pd.DataFrame(rows, columns=["picture", "rank", "class_name", "probability"])
 

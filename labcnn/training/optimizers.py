@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from labcnn.models import ConvNet
 from labcnn.recipe import Recipe
@@ -119,10 +119,9 @@ class Decay:
     """
 
     def __init__(self, optimizer: Optimizer, recipe: Recipe, steps_per_epoch: int) -> None:
-        self.by_step: LRScheduler | None = None
-        self.by_epoch: ReduceLROnPlateau | None = None
+        self.scheduler: OneCycleLR | ReduceLROnPlateau | None = None
         if recipe.network.lr_decay and recipe.decay == "plateau":
-            self.by_epoch = ReduceLROnPlateau(
+            self.scheduler = ReduceLROnPlateau(
                 # torch counts the epochs that are let pass before the one that lowers the rate
                 optimizer,
                 "max",
@@ -134,7 +133,7 @@ class Decay:
             steps = recipe.epochs * steps_per_epoch
             if steps * WARM_UP == 1:  # torch divides by the number of the warm-up's last step: 0
                 steps += 1
-            self.by_step = OneCycleLR(
+            self.scheduler = OneCycleLR(
                 optimizer,
                 [group["lr"] for group in optimizer.param_groups],
                 total_steps=steps,
@@ -146,21 +145,19 @@ class Decay:
             )
 
     def after_step(self) -> None:
-        if self.by_step is not None:
-            self.by_step.step()
+        if isinstance(self.scheduler, OneCycleLR):
+            self.scheduler.step()
 
     def after_epoch(self, val_accuracy: float) -> None:
-        if self.by_epoch is not None:
-            self.by_epoch.step(val_accuracy)
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(val_accuracy)
 
     def state_dict(self) -> dict[str, Any]:
-        scheduler = self.by_step or self.by_epoch
-        return scheduler.state_dict() if scheduler else {}
+        return self.scheduler.state_dict() if self.scheduler else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        scheduler = self.by_step or self.by_epoch
-        if scheduler:
-            scheduler.load_state_dict(state)
+        if self.scheduler:
+            self.scheduler.load_state_dict(state)
 
 
 class BestEpoch:
