@@ -128,12 +128,11 @@ def lock_folder() -> Path:
     RunError
         There is no such folder: names those that were tried.
     """
-    user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     job = next((os.environ[name] for name in SCHEDULERS if os.environ.get(name)), "machine")
     # A home may be one for several machines.
     tried = [
         home_cache() / "labcnn" / f"gpus-{platform.node()}",
-        Path("/tmp") / f"labcnn-gpus-{user}",
+        Path("/tmp") / f"labcnn-gpus-{os.getuid()}",
     ]
     for folder in tried:
         if is_private(folder):
@@ -161,7 +160,7 @@ def is_private(folder: Path) -> bool:
     if not stat.S_ISDIR(found.st_mode) or not os.access(folder, os.W_OK | os.X_OK):
         return False
     others_write = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not others_write)
+    return found.st_uid == os.getuid() and not others_write
 
 
 @contextmanager

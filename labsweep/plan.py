@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heapreplace
 from pathlib import Path
@@ -13,19 +12,18 @@ from rich.console import Console
 from rich.table import Table
 
 from labcnn.data import load_dataset
-from labcnn.errors import DataError, ParameterError, RunError
+from labcnn.errors import DataError, ParameterError
 from labcnn.recipe import CHOICES, Recipe
-from labcnn.runs import RunResult, find_runs
+from labcnn.runs import RunResult, find_runs, state
 from labsweep.launch import require_data_and_device, require_same_recipe
 from labsweep.monitor import duration
 from labsweep.sweep import Run, Sweep
 
 
 class Speed(NamedTuple):
-    """Images/s of a variant's training: measured by ``runs`` of it, or estimated by others."""
+    """Images/s of a variant's training, by runs of it; or estimated, by runs of others."""
 
     images_per_second: float
-    runs: int
     estimated: bool
 
 
@@ -70,7 +68,7 @@ def plan(sweep: Sweep) -> list[VariantPlan]:
         device, threads, precision = "", 0, ""
     measured = [
         result
-        for result in results_below(sweep.logs)
+        for result in load_results(sweep.logs)
         if result.provenance.device_name == device
         and result.provenance.precision == precision
         and (result.provenance.device != "cpu" or result.provenance.threads == threads)
@@ -102,13 +100,10 @@ def training_images(recipe: Recipe) -> int | None:
         return None
 
 
-def results_below(logs: Path) -> list[RunResult]:
-    """All results of a folder of logs that can be read."""
-    found = []
-    for run in find_runs(logs):
-        with suppress(RunError):
-            found.append(run.result())
-    return found
+def load_results(logs: Path) -> list[RunResult]:
+    """All results of a folder of logs that are whole."""
+    found = (state(run, ask_lock=False).result for run in find_runs(logs))
+    return [result for result in found if result is not None]
 
 
 def speed_of(recipe: Recipe, measured: Iterable[RunResult]) -> Speed | None:
@@ -126,13 +121,13 @@ def speed_of(recipe: Recipe, measured: Iterable[RunResult]) -> Speed | None:
     ]
     own = [speed for variant, speed, _ in alike if variant == recipe.variant]
     if own:
-        return Speed(median(own), len(own), estimated=False)
+        return Speed(median(own), estimated=False)
     if alike:
         from labcnn.models import model_size  # imports torch
 
         flops = median(speed * size for _, speed, size in alike)
         size = model_size(recipe.variant, recipe.width, size=recipe.last_size).flops
-        return Speed(flops / size, len(alike), estimated=True)
+        return Speed(flops / size, estimated=True)
     return None
 
 

@@ -60,11 +60,11 @@ def test_a_plan_goes_by_what_was_measured(tmp_path: Path) -> None:
     images = len(load_dataset("shapes").train)
     assert (short.runs, len(short.due), short.images) == (3, 1, images)
     assert list(short.due.values()) == ["no result yet"]
-    assert short.speed == (100.0, 2, False)
+    assert short.speed == (100.0, False)
     assert short.seconds == short.epochs * images / 100
     recipe = sweep.runs[0].recipe
     size = model_size("long_all", recipe.width, size=recipe.last_size).flops
-    assert long.speed == (100 * 1000 / size, 2, True)
+    assert long.speed == (100 * 1000 / size, True)
     assert len(long.due) == 3
     assert short.seconds and long.seconds
     assert wall_seconds([short, long], 1) == pytest.approx(short.seconds + 3 * long.seconds)
