@@ -95,6 +95,9 @@ def stack(frames: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
 class Trials(BaseModel):
     """Short trainings of small nets, on the CPU, by gradient descent with momentum.
 
+    Not the loop of runs: here each step is a row, the rate falls at a step that is chosen, and
+    nothing is kept.
+
     Attributes
     ----------
     dataset, fraction : the images, as for a run; a folder of pictures too.

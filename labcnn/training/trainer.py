@@ -73,6 +73,82 @@ class Watcher(Protocol):
         """Called with the rows of ``history.csv`` so far."""
 
 
+def fit(
+    request: RunRequest, data: ImageData | None = None, watcher: Watcher | None = None
+) -> RunResult:
+    """Train what ``request`` asks for and save it; of a finished run, return the saved result.
+
+    ``data`` is the request's, if it is loaded already.
+
+    Raises
+    ------
+    ParameterError, DataError, RunError
+        Before any training: the device, the data or the experiment doesn't fit the request, or
+        another process trains the same run. During it: disk or memory is used up; what is done up
+        to then is kept, and the same request goes on from there.
+    Interrupted
+        By Ctrl-C, or the notebook's stop button.
+    """
+    hardware = choose_hardware(request.device, request.precision, request.threads)
+    if request.folder.finished and not request.overwrite:
+        return load_finished(request)
+    if data is None:
+        data = load_dataset(request.recipe.dataset, request.recipe.fraction)
+    require_data(request.recipe, data)
+    if request.precision == "bf16" and hardware.device.type == "cpu" and not fast_bf16("cpu"):
+        print(
+            "precision=bf16 is slower than fp32 on this processor, up to 13 times where it has no "
+            "bfloat16 of its own; auto takes fp32 here"
+        )
+    recipe, run = request.recipe, request.folder
+    needs = f"batch_size={recipe.batch_size} and width={recipe.width}"
+    with explain_system_errors(run.path, needs), start_run(request, data.fingerprint):
+        if run.finished and not request.overwrite:  # by another process, meanwhile
+            return load_finished(request)
+        work = working_folder(run)
+        remove_leftovers(work.path)
+        trainer = Trainer(request, data, hardware, work, watcher)
+        try:
+            result = trainer.train()
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"stopped in epoch {trainer.epoch} of {recipe.epochs}; run this again to go on "
+                "from the last checkpoint"
+            ) from None
+        if work != run:
+            publish(run.path)
+    return result
+
+
+def require_data(recipe: Recipe, data: ImageData) -> None:
+    """Raise a :class:`RunError` if ``data`` isn't what the recipe says it is.
+
+    A notebook's cells run in any order: a result must not name a fraction it wasn't trained on.
+    """
+    if (data.name, data.fraction) != (recipe.dataset, recipe.fraction):
+        raise RunError(
+            f"the data given is {data.name} with fraction={data.fraction:g}, the run is of "
+            f"{recipe.dataset} with fraction={recipe.fraction:g}; load the data again"
+        )
+
+
+def load_finished(request: RunRequest) -> RunResult:
+    """The result of a finished run; prints that it wasn't trained now.
+
+    A :class:`RunError` if it has another recipe, or one of its files is damaged.
+    """
+    result = request.folder.result()
+    require_equal(request.experiment_name, result.recipe.shared, request.recipe.shared)
+    try:
+        require_whole(request.folder, result)
+    except RunError as error:
+        raise RunError(f"{error}; overwrite=True trains the run anew") from None
+    with suppress(OSError):  # left by a process that was killed between its result and this
+        (request.folder.path / CHECKPOINT).unlink(missing_ok=True)
+    print(FINISHED[request.language])
+    return result
+
+
 class Trainer:
     """One run while it is trained.
 
@@ -348,82 +424,6 @@ class Totals:
         self.loss = state["loss"].to(self.device, self.dtype)
         self.correct = state["correct"].to(self.device)
         self._begin = time.perf_counter() - state["seconds"]
-
-
-def fit(
-    request: RunRequest, data: ImageData | None = None, watcher: Watcher | None = None
-) -> RunResult:
-    """Train what ``request`` asks for and save it; of a finished run, return the saved result.
-
-    ``data`` is the request's, if it is loaded already.
-
-    Raises
-    ------
-    ParameterError, DataError, RunError
-        Before any training: the device, the data or the experiment doesn't fit the request, or
-        another process trains the same run. During it: disk or memory is used up; what is done up
-        to then is kept, and the same request goes on from there.
-    Interrupted
-        By Ctrl-C, or the notebook's stop button.
-    """
-    hardware = choose_hardware(request.device, request.precision, request.threads)
-    if request.folder.finished and not request.overwrite:
-        return load_finished(request)
-    if data is None:
-        data = load_dataset(request.recipe.dataset, request.recipe.fraction)
-    require_data(request.recipe, data)
-    if request.precision == "bf16" and hardware.device.type == "cpu" and not fast_bf16("cpu"):
-        print(
-            "precision=bf16 is slower than fp32 on this processor, up to 13 times where it has no "
-            "bfloat16 of its own; auto takes fp32 here"
-        )
-    recipe, run = request.recipe, request.folder
-    needs = f"batch_size={recipe.batch_size} and width={recipe.width}"
-    with explain_system_errors(run.path, needs), start_run(request, data.fingerprint):
-        if run.finished and not request.overwrite:  # by another process, meanwhile
-            return load_finished(request)
-        work = working_folder(run)
-        remove_leftovers(work.path)
-        trainer = Trainer(request, data, hardware, work, watcher)
-        try:
-            result = trainer.train()
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"stopped in epoch {trainer.epoch} of {recipe.epochs}; run this again to go on "
-                "from the last checkpoint"
-            ) from None
-        if work != run:
-            publish(run.path)
-    return result
-
-
-def require_data(recipe: Recipe, data: ImageData) -> None:
-    """Raise a :class:`RunError` if ``data`` isn't what the recipe says it is.
-
-    A notebook's cells run in any order: a result must not name a fraction it wasn't trained on.
-    """
-    if (data.name, data.fraction) != (recipe.dataset, recipe.fraction):
-        raise RunError(
-            f"the data given is {data.name} with fraction={data.fraction:g}, the run is of "
-            f"{recipe.dataset} with fraction={recipe.fraction:g}; load the data again"
-        )
-
-
-def load_finished(request: RunRequest) -> RunResult:
-    """The result of a finished run; prints that it wasn't trained now.
-
-    A :class:`RunError` if it has another recipe, or one of its files is damaged.
-    """
-    result = request.folder.result()
-    require_equal(request.experiment_name, result.recipe.shared, request.recipe.shared)
-    try:
-        require_whole(request.folder, result)
-    except RunError as error:
-        raise RunError(f"{error}; overwrite=True trains the run anew") from None
-    with suppress(OSError):  # left by a process that was killed between its result and this
-        (request.folder.path / CHECKPOINT).unlink(missing_ok=True)
-    print(FINISHED[request.language])
-    return result
 
 
 def is_finite(row: dict[str, Any]) -> bool:
