@@ -80,13 +80,7 @@ class RunRequest(BaseModel):
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "RunRequest":
-        """A request from what a user gave; ``None`` stands for the default.
-
-        Raises
-        ------
-        ParameterError
-            One line: the parameter, its value, and what is valid.
-        """
+        """A request from what a user gave; returns and raises as :meth:`Recipe.from_parameters`."""
         refuse_unknown(parameters, cls.parameters())
         given = {name: value for name, value in parameters.items() if value is not None}
         if isinstance(file := given.get("variants_file"), str):

@@ -120,24 +120,10 @@ def prepare(
     find_images: Callable[[Path], ImageFiles],
     is_done: Callable[[], bool],
 ) -> bool:
-    """Decode a data set into its folder, unless that is done.
+    """Decode a data set into its folder, unless that is done: returns and raises as ``fetch``.
 
-    Parameters
-    ----------
-    source : where the images come from, for errors.
-    find_images : finds them; it may write into the empty folder that it is given.
-    is_done : whether nothing is to do; asked again once this process alone prepares the set.
-
-    Returns
-    -------
-    bool
-        False where nothing was to do.
-
-    Raises
-    ------
-    DataError
-        Names the source and what in it isn't as it should be, or the file that can't be read or
-        written.
+    ``find_images`` may write into the empty folder that it is given; ``is_done`` is asked again
+    once this process alone prepares the set; ``source`` is what errors name.
     """
     if is_done():
         return False
