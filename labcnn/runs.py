@@ -1,6 +1,15 @@
 """The files of a run: their schema, the run's state by them, and all of them as one table.
 
-Known to training and sweeps (which write) and to the report (which reads); needs no torch.
+Known to training and sweeps (which write) and to the report (which reads); needs no torch. In
+``<logs>/<experiment>/<variant>/seed<k>`` lie
+
+* ``result.json``: recipe, status, metrics, provenance. Written last: it alone proves a run finished.
+* ``history.csv``: a row per epoch; ``gradients.csv``: a row per epoch and layer.
+* ``predictions.npz``: of each validation and test image the label, the predicted class and both
+  probabilities.
+* ``model.safetensors``, ``train.ipynb``, ``tensorboard/``: the best net, the notebook, events; not
+  in git.
+* ``checkpoint.pt``: of a run that isn't finished; ``failure.json``: why the last attempt ended.
 """
 
 import csv
