@@ -3,7 +3,7 @@
 Known to training and sweeps (which write) and to the report (which reads); needs no torch. In
 ``<logs>/<experiment>/<variant>/seed<k>`` lie
 
-* ``result.json``: recipe, status, metrics, provenance. Written last: it alone proves a run finished.
+* ``result.json``: recipe, status, metrics, provenance; written last: it alone proves a run whole.
 * ``history.csv``: a row per epoch; ``gradients.csv``: a row per epoch and layer.
 * ``predictions.npz``: of each validation and test image the label, the predicted class and both
   probabilities.
