@@ -5,26 +5,17 @@ its parts. A frame is empty where there are no runs, and seaborn then draws noth
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from labcnn.variants import VARIANTS
-from labreport import style, words
+from labreport import words
 from labreport.decays import find_falls
 from labreport.formats import short_name
 from labreport.study import Study
 
 RUN = ["variant", "model", "depth", "switch", "seed"]
-#: How the cells draw gradients by layer: the depth's colour and marker, the baseline's line dashed.
-GRADIENTS: dict[str, Any] = {
-    "x": "block", "y": "norm", "hue": "model", "style": "model", "estimator": "median",
-    "errorbar": None, "markeredgewidth": 0,
-    "palette": {short_name(v): style.colour(v) for v in VARIANTS},
-    "markers": {short_name(v): style.marker(v) for v in VARIANTS},
-    "dashes": {short_name(v): (3, 1.5) if style.is_baseline(v) else "" for v in VARIANTS},
-}  # fmt: skip
 
 
 def _name(variant: str) -> dict[str, str]:

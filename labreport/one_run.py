@@ -21,9 +21,12 @@ from labcnn.request import RunRequest
 from labcnn.variants import BUILT_IN, label
 from labreport import style, words
 from labreport.classes import find_confusions
+from labreport.figures.images import shorten_name, show_grid
 
 #: Of a confusion matrix: with more classes, their names can't be read.
 MOST_NAMES = 20
+#: Of images.
+COLUMNS = 10
 NOTICES = {Origin.DEMO: "demo", Origin.OWN: "own"}
 LINES = {"train": ":", "train_eval": "--", "val": "-"}
 WRONG = "#B00020"
@@ -68,7 +71,8 @@ def plot_samples(request: RunRequest, data: ImageData, count: int = 20) -> Figur
         test=len(data.test),
     )
     images = [data.train.images[rows[at]] for at in first[:count]]
-    return _plot_images(images, [data.class_names[each] for each in labels[:count]], title)
+    names = [shorten_name(data.class_names[each]) for each in labels[:count]]
+    return show_grid(images, names, COLUMNS, 2, title)
 
 
 def watch(request: RunRequest) -> "LiveDisplay | None":
@@ -172,22 +176,22 @@ def draw_curves(history: pd.DataFrame, best: int | None, language: str) -> Figur
 def plot_predictions(request: RunRequest, data: ImageData, count: int = 20) -> Figure:
     """Test images, evenly spread over the classes, with what the net takes them for.
 
-    The title of a wrong one is red, and has the right class below.
+    The text of a wrong one is red, and has the right class below.
     """
     found = require_result(request).predictions()
     rows = np.linspace(0, len(data.test) - 1, count).astype(int)
     images = [data.test.images[data.test.indices[row]] for row in rows]
     right, predicted = found["test_label"][rows], found["test_predicted"][rows]
-    names = [
-        f"{data.class_names[one][:14]}\n{probability:.0%}"
-        + ("" if one == other else f"\n({data.class_names[other][:14]})")
+    short = [name[:12] for name in data.class_names]
+    texts = [
+        f"{short[one]}\n{probability:.0%}" + ("" if one == other else f"\n({short[other]})")
         for one, other, probability in zip(
             predicted, right, found["test_probability"][rows], strict=True
         )
     ]
     colours = np.where(right == predicted, "black", WRONG).tolist()
     title = words.ONE_RUN[request.language]["predictions"]
-    return _plot_images(images, names, title, colours)
+    return show_grid(images, texts, COLUMNS, 3, title, colours)
 
 
 def plot_confusions(request: RunRequest, data: ImageData, count: int = 10) -> Figure:
@@ -213,30 +217,6 @@ def plot_confusions(request: RunRequest, data: ImageData, count: int = 10) -> Fi
         right.set(xlabel=text["images"], title=text["confusions"])
         figure.tight_layout()
     plt.close(figure)
-    return figure
-
-
-def _plot_images(
-    images: Sequence[np.ndarray],
-    names: Sequence[str],
-    title: str,
-    colours: Sequence[str] | None = None,
-) -> Figure:
-    """Images in rows of ten, each with a name above."""
-    columns = 10
-    rows = -(-len(images) // columns)
-    lines = max(name.count("\n") for name in names)
-    size = 7, 0.4 + (0.8 + 0.11 * lines) * rows
-    with plt.rc_context({"font.family": style.add_fonts()}):
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-        for ax in axes.flat:
-            ax.axis("off")
-        for k, (ax, image, name) in enumerate(zip(axes.flat, images, names, strict=False)):
-            ax.imshow(image)
-            ax.set_title(name, fontsize=6, pad=3, color=colours[k] if colours else "black")
-        figure.suptitle(title, fontsize=9)
-        figure.tight_layout()
-    plt.close(figure)  # the cell shows what it gets; an open one would be shown twice
     return figure
 
 

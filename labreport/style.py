@@ -1,12 +1,13 @@
 """The look of every figure: theme, fonts, and how a variant is drawn.
 
-Colour and marker say the depth; the baseline's line is dashed. Where the colour alone says the
-depth, the marker says the switch.
+A colour says the depth, or the switch where one depth is shown; a marker says the switch, and
+dashes that a line is of training or of a baseline. Where any variants are compared, each has a
+colour and dashes of its own.
 """
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,44 +17,40 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from labcnn.variants import VARIANTS
+from labcnn.variants import ABLATIONS, BLOCKS_PER_STAGE, VARIANTS
 from labreport import words
 from labreport.export.drawings import hover_id
 from labreport.export.fonts import fonts
 
 #: For plots that name no colour: six that every kind of colour vision tells apart.
 PALETTE: tuple[str, ...] = ("#004488", "#D2601A", "#6CB0E6", "#8C2D5A", "#E8B030", "#8F8F8F")
-#: A line never depends on its colour alone: grey printing keeps the dashes and the markers.
-LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
-    "-",
-    "--",
-    "-.",
-    ":",
-    (0, (8, 2)),
-    (0, (3, 1)),
-)
 #: Inches. The text of an A4 page is 6.3 wide, so that 9 pt in a figure prints as 9 pt.
 WIDTH, HEIGHT, DPI = 6.3, 3.4, 150
-DEPTH_COLOURS = {"short": "#004488", "mid": "#B0487A", "long": "#E07020"}
-DEPTH_MARKERS = {"short": "o", "mid": "D", "long": "s"}
-#: By the suffix of a variant's name.
-SWITCH_MARKERS = {
-    "baseline": "o", "lrdecay": "s", "norm": "^", "dropout": "D", "residual": "v", "all": "P",
+GREY = "#666666"
+#: Of a depth that isn't named below.
+OTHER_COLOUR = "#6CB0E6"
+DEPTH_COLOURS = dict.fromkeys(BLOCKS_PER_STAGE, OTHER_COLOUR) | {
+    "short": "#004488", "mid": "#B0487A", "long": "#E07020",
 }  # fmt: skip
-#: Of a depth or a switch that isn't named above.
-OTHER_COLOUR, OTHER_DEPTH_MARKER, OTHER_SWITCH_MARKER = "#6CB0E6", "^", "X"
 #: Of a split's lines, by the word that a legend has for it.
 SPLIT_DASHES = {words.SPLITS["val"]: "", words.SPLITS["train"]: (4, 2)}
-GREY = "#666666"
-#: By the word for a switch; the baseline is a wide pale line, seen also below one that coincides.
-SWITCH_COLOURS = {
-    words.SWITCHES[switch]: colour
-    for switch, colour in {
-        "baseline": "#979797", "lrdecay": "#004488", "norm": "#D2601A", "dropout": "#6CB0E6",
-        "residual": "#8C2D5A", "all": "#E8B030",
-    }.items()
-}  # fmt: skip
-SWITCH_WIDTHS = dict.fromkeys(SWITCH_COLOURS, 1.2) | {words.SWITCHES["baseline"]: 2.0}
+
+
+def by_switch(other: Any, **known: Any) -> dict[str, Any]:
+    """A look for every switch of the table of variants, by the word that a legend has for it."""
+    return {words.SWITCHES.get(s, s): known.get(s, other) for s in ABLATIONS}
+
+
+SWITCH_COLOURS = by_switch(
+    "black", baseline="#979797", lrdecay="#004488", norm="#D2601A", dropout="#6CB0E6",
+    residual="#8C2D5A", all="#E8B030",
+)  # fmt: skip
+SWITCH_MARKERS = by_switch(
+    "X", baseline="o", lrdecay="s", norm="^", dropout="D", residual="v", all="P"
+)
+SWITCH_DASHES = by_switch("", baseline=(3, 1.5))
+#: The baseline is a wide pale line, seen also below one that coincides.
+SWITCH_WIDTHS = by_switch(1.2, baseline=2.0)
 #: Of a dashed line, whose wide dashes would become blots where seeds coincide.
 DASHED_WIDTH = 0.9
 #: How the cells of the notebook draw curves by epoch, one line a seed: arguments of seaborn's.
@@ -65,6 +62,12 @@ CURVES: dict[str, Any] = {
 #: What changes where such curves compare the depths.
 BY_DEPTH: dict[str, Any] = {
     "hue": "depth", "palette": DEPTH_COLOURS, "size": None, "sizes": None,
+}  # fmt: skip
+#: How they draw gradients by double convolution, the seeds' median.
+GRADIENTS: dict[str, Any] = {
+    "x": "block", "y": "norm", "hue": "depth", "palette": DEPTH_COLOURS, "style": "switch",
+    "markers": SWITCH_MARKERS, "dashes": SWITCH_DASHES, "markeredgewidth": 0,
+    "estimator": "median", "errorbar": None,
 }  # fmt: skip
 #: What seaborn writes into a legend beside the values: the columns' names.
 LEGEND_HEADINGS = {"switch", "split", "depth", "model"}
@@ -81,14 +84,6 @@ FALLS: dict[str, Any] = {
 OTHER_LETTERS = "Report Sans, other letters"
 #: A logarithmic axis from a to less than this times a has more ticks in each power of ten.
 SHORT_STRETCH = 8
-TUNED: dict[str, Any] = {
-    "marker": "*",
-    "markersize": 9,
-    "color": "#E8B030",
-    "markeredgecolor": "black",
-    "markeredgewidth": 0.5,
-    "linestyle": "none",
-}
 ORIGINAL: dict[str, Any] = {
     "marker": "d",
     "markerfacecolor": "white",
@@ -103,17 +98,12 @@ def use() -> None:
     Call it once, at the top of a notebook. Two runs with the same data give the same bytes.
     """
     import seaborn as sns
-    from cycler import cycler
 
     # The font goes through set_theme: it resets font.family, so an earlier rcParams would be lost.
     families = add_fonts()
     sns.set_theme(style="ticks", context="paper", palette=list(PALETTE), font=families, rc=_RC)
-    import matplotlib as mpl
-
     # An experiment's first report has empty panels: they say so themselves.
     warnings.filterwarnings("ignore", "Ignoring `palette`", UserWarning)
-    styles = cycler(color=list(PALETTE)) + cycler(linestyle=list(LINES))
-    mpl.rcParams["axes.prop_cycle"] = styles
     _display_formats()
 
 
@@ -191,39 +181,33 @@ def percent_axis(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, position: f"{100 * value:.4g}%")
 
 
-def finish_curves(figure: Figure, *titles: str, same_limits: bool = True) -> None:
+def finish_curves(figure: Figure, *titles: str) -> None:
     """Label the panels of accuracies by epoch; one legend for all of them.
 
-    A panel of runs that aren't there gives its room to the others. ``same_limits`` of the axes are
-    for panels that are compared with each other.
+    A panel of runs that aren't there gives its room to the others.
     """
     for axes, title in zip(figure.axes, titles or [""], strict=True):
-        axes.set(title=title, xlabel=words.EPOCH, ylabel="")
-        percent_axis(axes.yaxis)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-        for line in axes.lines:
-            if line.is_dashed():
-                line.set_linewidth(min(line.get_linewidth(), DASHED_WIDTH))
-            if np.size(line.get_xdata()) == 1:  # of one epoch there is no line
-                line.set_marker("o")
+        axes.set(title=title, ylabel="")
+        finish_panel(axes)
         axes.set_visible(any(np.size(line.get_xdata()) for line in axes.lines))
     shown = [axes for axes in figure.axes if axes.get_visible()] or figure.axes
     shown[0].set_ylabel(words.ACCURACY)
-    if same_limits:
-        _share_limits(shown)
+    shown[0].tick_params(labelleft=True)  # where a hidden panel beside it has the shared ones
     if (grid := figure.axes[0].get_gridspec()) is not None:
         grid.set_width_ratios([1 if axes in shown else 0.001 for axes in figure.axes])
-    _share_legend(figure)
+    share_legend(figure)
 
 
-def _share_limits(panels: Sequence[Axes]) -> None:
-    """Give panels beside each other the same limits, for they are compared."""
-    limits = [(*axes.get_xlim(), *axes.get_ylim()) for axes in panels]
-    left, _, bottom, _ = map(min, zip(*limits, strict=True))
-    _, right, _, top = map(max, zip(*limits, strict=True))
-    for axes in panels:
-        axes.set(xlim=(left, right), ylim=(bottom, top))
-        axes.tick_params(labelleft=axes is panels[0])
+def finish_panel(axes: Axes) -> None:
+    """Label the axes of one panel of accuracies by epoch; a run of one epoch is a point."""
+    axes.set_xlabel(words.EPOCH)
+    percent_axis(axes.yaxis)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    for line in axes.lines:
+        if line.is_dashed():
+            line.set_linewidth(min(line.get_linewidth(), DASHED_WIDTH))
+        if np.size(line.get_xdata()) == 1:  # of one epoch there is no line
+            line.set_marker("o")
 
 
 def finish_gradients(figure: Figure, *titles: str) -> None:
@@ -232,10 +216,10 @@ def finish_gradients(figure: Figure, *titles: str) -> None:
         axes.set(title=title, xlabel=words.BLOCK, ylabel=words.GRADIENT_NORM, yscale="log")
         plain_log_axis(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-    _share_legend(figure)
+    share_legend(figure)
 
 
-def _share_legend(figure: Figure) -> None:
+def share_legend(figure: Figure, columns: int = 6) -> None:
     """One legend below all panels, without the names of the columns that it is of."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
@@ -244,9 +228,13 @@ def _share_legend(figure: Figure) -> None:
             legend.remove()
     splits = [word for word in found if word in SPLIT_DASHES]
     silent = LEGEND_HEADINGS | set(splits if len(splits) == 1 else [])  # it tells nothing apart
-    kept = {word: handle for word, handle in found.items() if word not in silent}
+    kept = [word for word in found if word not in silent]
     if kept:
-        figure.legend(kept.values(), kept, loc="outside lower center", ncols=6)
+        # matplotlib fills column after column; a reader reads rows
+        rowwise = [word for k in range(columns) for word in kept[k::columns]]
+        figure.legend(
+            [found[word] for word in rowwise], rowwise, loc="outside lower center", ncols=columns
+        )
 
 
 def plain_log_axis(axis: Axis) -> None:
@@ -258,73 +246,8 @@ def plain_log_axis(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, position: f"{value:g}")
 
 
-def depth_colour(depth: str) -> str:
-    return DEPTH_COLOURS.get(depth, OTHER_COLOUR)
-
-
 def colour(variant: str) -> str:
-    return depth_colour(VARIANTS[variant].depth)
-
-
-def marker(variant: str) -> str:
-    return DEPTH_MARKERS.get(VARIANTS[variant].depth, OTHER_DEPTH_MARKER)
-
-
-def switch_marker(suffix: str) -> str:
-    return SWITCH_MARKERS.get(suffix, OTHER_SWITCH_MARKER)
-
-
-def is_baseline(variant: str) -> bool:
-    """Is it what the others are compared with? Its markers are rings, its lines dashed."""
-    return variant.endswith("_baseline")
-
-
-def marker_face(variant: str) -> str:
-    return "white" if is_baseline(variant) else colour(variant)
-
-
-def marker_size(variant: str) -> float:
-    return 6 if is_baseline(variant) else 3.2
-
-
-def line_style(variant: str) -> str:
-    """Dashed for the baseline, solid for what is compared with it."""
-    return "--" if is_baseline(variant) else "-"
-
-
-def variant_look(variant: str) -> dict[str, Any]:
-    """Colour and marker of a variant by its depth; the baseline is hollow."""
-    face = marker_face(variant)
-    return {"color": colour(variant), "marker": marker(variant), "markerfacecolor": face}
-
-
-def line_looks(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How each variant's line looks beside the others': by its depth, or one by one.
-
-    The depth's colour is enough for a baseline and one variant of a depth. Where more would look
-    alike, each gets a colour and a marker of its own.
-    """
-    kinds = [(VARIANTS[v].depth, is_baseline(v)) for v in variants]
-    alike = len(set(kinds)) < len(kinds)
-    looks = {}
-    for place, variant in enumerate(variants):
-        own = PALETTE[place % len(PALETTE)] if alike else colour(variant)
-        hollow = is_baseline(variant)
-        looks[variant] = {
-            "color": own,
-            "linestyle": line_style(variant),
-            "marker": switch_marker(variant.split("_", 1)[1]) if alike else marker(variant),
-            "markerfacecolor": "none" if hollow else own,
-            # Of two curves that coincide, the baseline's rings are seen around the other's dots.
-            "markersize": marker_size(variant),
-            "zorder": 2.5 if hollow else 2,
-        }
-    return looks
-
-
-def marker_step(epochs: int) -> int:
-    """A marker at every how many epochs, so that a long curve stays a line."""
-    return max(1, epochs // 10)
+    return DEPTH_COLOURS.get(VARIANTS[variant].depth, OTHER_COLOUR)
 
 
 def new_figure(
@@ -334,34 +257,6 @@ def new_figure(
     made = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = made.subplots(rows, columns, squeeze=False, **options)
     return made, [list(row) for row in axes]
-
-
-def write_note(axes: Axes, text: str) -> None:
-    """A word in the middle of a panel that has nothing (more) to show."""
-    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": GREY, "alpha": 0.9}
-    axes.text(
-        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, bbox=box
-    )
-
-
-def add_depth_legend(figure: Figure, variants: Iterable[str], **last: Any) -> None:
-    """One legend below all: what has a label, the variants' depths, and how a baseline looks.
-
-    ``last`` is the look of one more entry; none where it is empty.
-    """
-    axes, variants = figure.axes[0], list(variants)
-    there = {VARIANTS[variant].depth for variant in variants}
-    entries: list[dict[str, Any]] = [
-        {"label": d, "color": depth_colour(d), "marker": DEPTH_MARKERS.get(d, OTHER_DEPTH_MARKER)}
-        for d in dict.fromkeys([*DEPTH_MARKERS, *sorted(there)])
-        if d in there
-    ]
-    if any(map(is_baseline, variants)):
-        hollow = {"color": GREY, "marker": "o", "markerfacecolor": "white"}
-        entries.append({"label": words.HOLLOW, **hollow})
-    for look in [*entries, *([last] if last else [])]:
-        axes.plot([], [], **{"linestyle": "none", **look})
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6)
 
 
 def set_hover(artist: Artist, words: str | Sequence[str]) -> None:

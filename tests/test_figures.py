@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from labcnn.data import tiny_imagenet
 from labcnn.variants import REPORT_VARIANTS
 from labreport import frames, style
+from labreport.costs import find_points
 from labreport.display import CaptionedFigure, Prose
 from labreport.facts import Facts
 from labreport.figures import classes, comparison, costs, gaps, networks, ranking
@@ -53,7 +54,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 FIGURES: dict[str, Callable[[Study], Figure]] = {
-    "comparison": lambda study: comparison.plot_comparison(study, PAIRS),
+    "comparison": lambda study: comparison.plot_comparison(study, study.with_runs(PAIRS)),
     "ranking": ranking.plot_ranking,
     "gaps": lambda study: gaps.plot_gaps(study, PAIRS),
     "network": lambda study: networks.plot_network(study.recipe.width),
@@ -79,8 +80,8 @@ def test_figures_draw_every_character_and_say_what_is_missing_and_what_diverged(
     logged = [r.getMessage() for r in caplog.records if r.name.startswith("matplotlib.mathtext")]
     logged += [r.getMessage() for r in caplog.records if "findfont" in r.getMessage()]
     assert logged == []
-    shown = _texts(comparison.plot_comparison(broken, [*PAIRS, "mid_all", "long_all"]))
-    assert "未完成" in shown and any("发散" in text for text in shown)
+    shown = _texts(comparison.plot_comparison(broken, broken.with_runs(PAIRS)))
+    assert any("发散" in text for text in shown)
     assert any("未学到" in text for text in _texts(ranking.plot_ranking(broken)))
     assert "未完成" in _texts(gaps.plot_gaps(broken, ["mid_all", "long_all"]))
 
@@ -88,10 +89,9 @@ def test_figures_draw_every_character_and_say_what_is_missing_and_what_diverged(
 def test_what_is_drawn_are_the_runs_numbers(whole: Study) -> None:
     figure = comparison.plot_comparison(whole, ["short_all"])
     accuracy = [line.get_ydata() for line in figure.axes[0].lines]
-    history = whole.history("short_all", 0)
-    assert any(np.array_equal(np.ravel(y), history["val_accuracy"]) for y in accuracy)
-    mean = (history["val_accuracy"] + whole.history("short_all", 1)["val_accuracy"]) / 2
-    assert any(np.allclose(np.ravel(y), mean) for y in accuracy)
+    for seed in (0, 1):
+        history = whole.history("short_all", seed)
+        assert any(np.array_equal(np.ravel(y), history["val_accuracy"]) for y in accuracy)
 
     figure = ranking.plot_ranking(whole)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
@@ -100,38 +100,54 @@ def test_what_is_drawn_are_the_runs_numbers(whole: Study) -> None:
     assert shown <= set(_texts(figure))
     value, low, high = accuracy_interval(whole, "short_all")
     assert low < value < high
-    assert {short_name(v) for v in REPORT_VARIANTS} <= set(_texts(costs.plot_costs(whole)))
+    (points,) = costs.plot_costs(whole).axes[0].collections
+    expected = [(p.cost / 1e12, whole.mean(p.variant, "test_accuracy")) for p in find_points(whole)]
+    assert np.asarray(points.get_offsets()).tolist() == [list(place) for place in expected]
 
 
-def test_names_of_points_cover_no_other_name_no_point_and_not_the_front(whole: Study) -> None:
-    figure = costs.plot_costs(whole)
+def test_the_fronts_points_have_names_that_cover_no_other_and_no_point(tmp_path: Path) -> None:
+    close = {"short_baseline": 0.3, "short_lrdecay": 0.31, "short_residual": 0.4, "long_all": 0.5}
+    epochs = dict.fromkeys(close, 21) | {"short_baseline": 20, "short_residual": 30}
+    write_runs(
+        tmp_path,
+        [Fake(v, accuracies=(0.6, a, a), epochs_run=epochs[v]) for v, a in close.items()],
+        images=200,
+        parameters={"epochs": 30},
+    )
+    figure = costs.plot_costs(load_study(tmp_path))
     figure.canvas.draw()
     (axes,) = figure.axes
-    boxes = [name.get_window_extent() for name in axes.texts if name.get_text()]
-    assert len(boxes) == len(REPORT_VARIANTS)
+    shown = [name for name in axes.texts if name.get_visible()]
+    # The first is cheapest, but too near to the next, which is better.
+    assert {name.get_text() for name in shown} == {"short+衰减", "short+残差", "long+全部"}
+    boxes = [name.get_window_extent() for name in shown]
     assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
-    front, *marks = [line for line in axes.lines if np.size(line.get_xdata())]
+    (marks,) = axes.collections
+    places = axes.transData.transform(marks.get_offsets())
+    assert len(places) == len(close)
+    front = axes.lines[0]
     path = front.get_transform().transform_path(front.get_path())
     for box in boxes:
+        assert axes.bbox.containsx(box.x0) and axes.bbox.containsy(box.y1)
         assert not path.intersects_bbox(box, filled=False)
-        for mark in marks:
-            (place,) = axes.transData.transform(mark.get_xydata())
-            assert not box.contains(*place)
+        assert not any(box.contains(*place) for place in places)
     (legend,) = figure.legends
-    said = [text.get_text() for text in legend.get_texts()]
-    assert said == ["前沿", "short", "mid", "long", "基线（空心）"]
+    said = {text.get_text() for text in legend.get_texts()}
+    assert said == {"前沿", "short", "long", "基线", "衰减", "残差", "全部"}
 
 
 def test_the_originals_numbers_stand_beside_a_study_of_its_size_only(tmp_path: Path) -> None:
     for place, fraction in (("full", 1.0), ("part", 0.1)):
         given = {"dataset": tiny_imagenet.NAME, "fraction": fraction}
         folder, official = tmp_path / place, tiny_imagenet.OFFICIAL_FINGERPRINT
-        write_runs(folder, ["short_all", "mid_all"], parameters=given, fingerprint=official)
+        low = [Fake(variant, accuracies=(0.2, 0.2, 0.2)) for variant in ("short_all", "mid_all")]
+        write_runs(folder, low, parameters=given, fingerprint=official)
         axes = ranking.plot_ranking(load_study(folder)).axes[0]
         marks = [np.ravel(line.get_xdata()) for line in axes.lines if line.get_marker() == "d"]
         found = np.concatenate(marks).astype(float) if marks else np.zeros(0)
         drawn = sorted(found[np.isfinite(found)].tolist())
         assert drawn == ([0.3617, 0.4302] if place == "full" else [])
+        assert not drawn or drawn[-1] < axes.get_xlim()[1]
 
 
 def test_no_two_ticks_say_the_same(tmp_path: Path) -> None:
@@ -230,10 +246,9 @@ def test_the_diagram_is_the_network() -> None:
         }
     widths = [16 * 2**k for k in range(len(stages))]
     assert widths[-1] == model.head.in_features
-    assert [text for text in said if "双卷积" in text] == [f"$n$ × 双卷积，{w}" for w in widths]
-    assert said.count("2×2 池化") == sum(
-        m.pool for m in model.modules() if isinstance(m, DoubleConv)
-    )
+    blocks = [text for text in said if "双卷积" in text]
+    assert blocks == [f"$n$ × 双卷积，{w}；2×2 池化" for w in widths]
+    assert len(blocks) == sum(m.pool for m in model.modules() if isinstance(m, DoubleConv))
     (first,) = [text for text in said if "步长 2" in text]
     assert first.endswith(f"，{model.stem_convolution.out_channels}")
     inside = [text.get_text() for text in block.texts]
@@ -244,11 +259,17 @@ def test_the_diagram_is_the_network() -> None:
 
 
 def test_a_panel_without_runs_gives_its_room_to_the_other(broken: Study, tmp_path: Path) -> None:
-    figure, ((left, right),) = style.new_figure(1, 2)
     short = frames.histories(broken, ["short_all"])
-    sns.lineplot(short, **style.CURVES, ax=left)
-    sns.lineplot(short.query("depth == 'long'"), **style.CURVES, ax=right)
-    style.finish_curves(figure, "short", "long")
-    figure.savefig(tmp_path / "panels.svg")
-    assert (left.get_visible(), right.get_visible()) == (True, False)
-    assert left.get_position().width > 20 * right.get_position().width
+    _, [[single]] = style.new_figure()
+    sns.lineplot(short, **style.CURVES, ax=single)
+    for drawn in (0, 1):
+        figure, [panels] = style.new_figure(1, 2, sharex=True, sharey=True)
+        sns.lineplot(short, **style.CURVES, ax=panels[drawn])
+        sns.lineplot(short.query("depth == 'long'"), **style.CURVES, ax=panels[1 - drawn])
+        style.finish_curves(figure, "short", "long")
+        figure.savefig(tmp_path / "panels.svg")
+        full, empty = panels[drawn], panels[1 - drawn]
+        assert (full.get_visible(), empty.get_visible()) == (True, False)
+        assert full.get_position().width > 20 * empty.get_position().width
+        assert (full.get_xlim(), full.get_ylim()) == (single.get_xlim(), single.get_ylim())
+        assert full.get_yticklabels()[0].get_visible()

@@ -1,7 +1,9 @@
 """What the cells of train.ipynb show of a run, in both languages."""
 
+import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 from labcnn.request import RunRequest
@@ -25,6 +27,16 @@ def test_demo_data_is_named_and_a_run_without_a_best_epoch_says_so(small_data) -
     assert "diverged" in english and "best epoch none of 1" in english
     real = one_run.describe_request(request(dataset="tiny-imagenet-200", language="en")).data
     assert "Demo data" not in real and "| parameter | value |" in real
+
+
+def test_long_names_of_classes_neither_meet_nor_leave_the_figure(small_data) -> None:
+    names = [f"$name {k}$ of a class, also known by others" for k in range(small_data.classes)]
+    figure = one_run.plot_samples(request(), replace(small_data, class_names=tuple(names)))
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(axes.images) == 4 and len(boxes) == 1 + 2 * 4
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
 
 
 def test_both_languages_say_the_same_things() -> None:

@@ -1,8 +1,5 @@
 """A network class by class, and the data set's images."""
 
-import textwrap
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -13,8 +10,8 @@ from labreport.confidence import confident_mistakes
 from labreport.display import CaptionedFigure, Prose
 from labreport.estimates import ALPHA
 from labreport.facts import Facts
+from labreport.figures.images import shorten_name, show_grid
 from labreport.prose import phrase
-from labreport.style import WIDTH
 
 #: Classes named at each end.
 ENDS = 8
@@ -22,8 +19,6 @@ ENDS = 8
 EASY, HARD = "#004488", "#D2601A"
 #: Columns and rows of images.
 MISTAKES, SAMPLE_COLUMNS = (6, 2), 10
-#: Between two thumbnails, in their sides; the height of a line of text, in points.
-GAP, LINE = 0.06, 7.8
 
 
 def plot_classes(facts: Facts) -> Figure:
@@ -81,7 +76,7 @@ def show_mistakes(facts: Facts) -> CaptionedFigure | Prose:
         )
         for mistake in found
     ]
-    figure = _show_grid([images.test[mistake.row] for mistake in found], texts, columns, 3)
+    figure = show_grid([images.test[mistake.row] for mistake in found], texts, columns, 3)
     return CaptionedFigure(figure, "fig-mistakes", phrase("mistakes_caption", variant))
 
 
@@ -92,39 +87,5 @@ def show_samples(facts: Facts) -> CaptionedFigure | Prose:
         return Prose(phrase("no_images", images, "samples"))
     first = [images.training(label, 1)[0] for label in images.samples]
     names = [shorten_name(images.name(label)) for label in images.samples]
-    figure = _show_grid(first, names, SAMPLE_COLUMNS, 2)
+    figure = show_grid(first, names, SAMPLE_COLUMNS, 2)
     return CaptionedFigure(figure, "fig-samples", phrase("samples_caption"))
-
-
-def shorten_name(name: str, width: int = 13, lines: int = 2) -> str:
-    """A name wrapped to a thumbnail's width, cut with an ellipsis where it needs more lines."""
-    return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder="…"))
-
-
-def _show_grid(
-    images: Sequence[np.ndarray], texts: Sequence[str], columns: int, lines: int
-) -> Figure:
-    """Images in rows of ``columns``, each with its text below, as many ``lines`` as it may have.
-
-    One unit of the axes is a thumbnail's side. Names are never read as formulas.
-    """
-    rows, width = -(-len(images) // columns), columns * (1 + GAP) - GAP
-    line = LINE / (72 * WIDTH / width)
-    step = 1 + GAP + (lines + 0.5) * line
-    figure = Figure(figsize=(WIDTH, WIDTH * rows * step / width))
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(rows * step, 0), autoscale_on=False)
-    axes.set_axis_off()
-    for k, (image, text) in enumerate(zip(images, texts, strict=True)):
-        row, column = divmod(k, columns)
-        x, y = column * (1 + GAP), row * step
-        axes.imshow(
-            image, extent=(x, x + 1, y + 1, y), aspect="auto", zorder=2, interpolation="none"
-        )  # stored as they are, not resampled: half the file
-        for place, words_of_line in enumerate(text.split("\n"), start=1):
-            axes.text(
-                x + 0.5, y + 1 + place * line, words_of_line, ha="center", va="baseline",
-                fontsize=6.5, parse_math=False,
-            )  # fmt: skip
-    return figure

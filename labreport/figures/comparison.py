@@ -1,67 +1,51 @@
 """Some variants beside each other: validation curves, and test accuracies."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import cycle
 
 import numpy as np
-import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from labreport import style, words
+from labreport import frames, style, words
 from labreport.formats import percent, short_name
 from labreport.measures import accuracy_interval
 from labreport.study import Study
 
 
 def plot_comparison(study: Study, variants: Sequence[str]) -> Figure:
-    """Validation accuracy by epoch in one panel, test accuracy with its interval in the other."""
-    figure, [[left, right]] = style.new_figure(1, 2, height=2.3, width_ratios=[1.15, 1])
-    looks = style.line_looks(study.with_runs(variants))
-    for variant, look in looks.items():
-        _draw_validation(left, study, variant, {**look, "label": short_name(variant)})
-    left.set(xlabel=words.EPOCH, ylabel=words.SPLIT_ACCURACY["val"])
-    style.percent_axis(left.yaxis)
-    left.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
+    """Validation accuracy by epoch in one panel, test accuracy with its interval in the other.
+
+    A line per seed; each variant has a colour and dashes of its own.
+    """
+    height = max(2.3, 1 + 0.2 * len(variants))
+    figure, [[left, right]] = style.new_figure(1, 2, height=height, width_ratios=[1.15, 1])
+    colours = dict(zip(map(short_name, variants), cycle(style.PALETTE), strict=False))
+    curves = frames.histories(study, variants).query("split == @words.SPLITS['val']")
+    sns.lineplot(
+        curves, x="epoch", y="accuracy", hue="model", palette=colours, style="model",
+        units="seed", estimator=None, linewidth=1.2, ax=left,
+    )  # fmt: skip
+    style.finish_panel(left)
+    left.set_ylabel(words.SPLIT_ACCURACY["val"])
     for place, variant in enumerate(variants):
-        if variant in looks:
-            draw_accuracy(right, place, study, variant, looks[variant])
-        else:
-            style.mark_missing(right, place)
+        draw_accuracy(right, place, study, variant, colours[short_name(variant)])
     finish_accuracies(right, variants)
-    if looks:
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    else:
-        style.write_note(left, words.STATUS["missing"])
+    style.share_legend(figure, 3)  # one's own names may be long
     return figure
 
 
-def _draw_validation(axes: Axes, study: Study, variant: str, look: dict[str, Any]) -> None:
-    """The seeds' mean with some markers, and each seed as a thin line where there are several.
-
-    The markers are what is seen of a run of one epoch.
-    """
-    seeds = study.seeds(variant)
-    table = pd.DataFrame(
-        {s: study.history(variant, s).set_index("epoch")["val_accuracy"] for s in seeds}
-    )
-    if len(seeds) > 1:
-        thin = {**look, "linewidth": 0.6, "alpha": 0.35, "label": None, "marker": None}
-        axes.plot(table.index, table.to_numpy(), **thin)
-    axes.plot(table.index, table.mean(axis=1), **look, markevery=style.marker_step(len(table)))
-
-
-def draw_accuracy(axes: Axes, place: int, study: Study, variant: str, look: dict[str, Any]) -> None:
+def draw_accuracy(axes: Axes, place: int, study: Study, variant: str, colour: str) -> None:
     """A test accuracy with its interval, and its number at the right edge.
 
     A net that diverged or learned nothing has a word for it.
     """
     value, low, high = accuracy_interval(study, variant)
-    wanted = ("color", "marker", "markerfacecolor")
     drawn = axes.errorbar(
         value, place, xerr=np.maximum([[value - low], [high - value]], 0), capsize=2.5, zorder=3,
-        markersize=4.5, **{name: look[name] for name in wanted},
+        markersize=4.5, color=colour, marker="o",
     )  # fmt: skip
     said = f"{short_name(variant)} {percent(value)}% [{percent(low)}, {percent(high)}]"
     style.set_hover(drawn.lines[0], said)

@@ -18,9 +18,7 @@ def plot_gaps(study: Study, variants: Sequence[str]) -> Figure:
             continue
         train, test = (study.mean(variant, f"{s}_accuracy") for s in ("train", "test"))
         colour = style.colour(variant)
-        (line,) = axes.plot(
-            [test, train], [place, place], color=colour, linestyle="-", linewidth=1.2
-        )
+        (line,) = axes.plot([test, train], [place, place], color=colour, linewidth=1.2)
         style.set_hover(line, f"{short_name(variant)} {percent(train)}% − {percent(test)}%")
         axes.plot(train, place, color=colour, marker="o", markerfacecolor="white", linestyle="none")
         axes.plot(test, place, color=colour, marker="o", linestyle="none")

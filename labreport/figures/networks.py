@@ -1,5 +1,6 @@
 """The network as a diagram: its stages at the left, one double convolution at the right."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,10 +13,12 @@ from labreport import style, words
 from labreport.style import WIDTH
 
 STAGES = 4
-FILLS = {"conv": "#DCE8F4", "pool": "#FBE6D8", "end": "#EDEDED", "option": "white"}
-EDGES = {"conv": "#004488", "pool": "#D2601A", "end": style.GREY, "option": style.GREY}
+FILLS = {"conv": "#DCE8F4", "end": "#EDEDED", "option": "white"}
+EDGES = {"conv": "#004488", "end": style.GREY, "option": style.GREY}
 SHORTCUT = "#8C2D5A"
 DASHES = (0, (3, 2))
+#: From one box of a column to the next; half a box.
+STEP, HALF = 1.15, 0.34
 #: Of the circle where the shortcut is added, in points.
 RADIUS = 7.0
 
@@ -36,40 +39,23 @@ def plot_network(width: int, size: int = IMAGE_SHAPE[0]) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     for axes, title in ((left, words.WHOLE_NETWORK), (right, words.ONE_BLOCK)):
         axes.set_axis_off()
-        axes.set_title(title)
+        axes.set(title=title, xlim=(0, 10), ylim=(10.6, -0.5))
     _draw_path(left, width, size)
     _draw_block(right)
     return figure
 
 
 def _draw_path(axes: Axes, width: int, size: int) -> None:
-    axes.set(xlim=(0, 10), ylim=(10.6, -0.5))
-    _draw_box(axes, 4.4, 0, words.INPUT.format(size=size), "end", 5.6)
-    size = -(-size // 2)
-    _draw_box(axes, 4.4, 1.15, words.STRIDED.format(channels=width), "conv", 5.6)
-    _draw_arrow(axes, (4.4, 0.34), (4.4, 0.81))
-    y = 2.3
+    rows = [
+        (words.INPUT.format(size=size), "end"), (words.STRIDED.format(channels=width), "conv"),
+    ]  # fmt: skip
     for stage in range(STAGES):
-        text = words.STAGE_BLOCKS.format(channels=width * 2**stage)
-        if stage == 0:
-            _draw_arrow(axes, (3.35, y - 0.81), (3.35, y - 0.34))
-        else:  # from the pooling above, around a corner
-            _draw_arrow(axes, (6.3, y - 0.81), (6.3, y - 0.6), (3.35, y - 0.6), (3.35, y - 0.34))
-        _draw_box(axes, 3.35, y, text, "conv", 3.5)
-        _draw_box(axes, 6.3, y, words.POOLING, "pool", 1.8)
-        _draw_arrow(axes, (5.1, y), (5.4, y))
-        axes.text(
-            7.4, y, words.STAGE.format(number=stage + 1, size=size), va="center", fontsize=7.5
-        )
         size = -(-size // 2)
-        y += 1.15
-    for text, kind in (
-        (words.GLOBAL_POOLING, "end"), (words.DROPOUT, "option"), (words.LINEAR, "end"),
-    ):  # fmt: skip
-        x = 6.3 if text == words.GLOBAL_POOLING else 4.4
-        _draw_arrow(axes, (x, y - 0.81), (x, y - 0.34))
-        _draw_box(axes, 4.4, y, text, kind, 5.6)
-        y += 1.15
+        note = words.STAGE.format(number=stage + 1, size=size)
+        axes.text(7.4, STEP * len(rows), note, va="center", fontsize=7.5)
+        rows.append((words.STAGE_BLOCKS.format(channels=width * 2**stage), "conv"))
+    rows += [(words.GLOBAL_POOLING, "end"), (words.DROPOUT, "option"), (words.LINEAR, "end")]
+    _draw_column(axes, 4.4, 0, 5.6, rows)
     blocks = words.GAP.join(
         words.TIMES.format(depth=d, count=n) for d, n in BLOCKS_PER_STAGE.items()
     )
@@ -77,36 +63,44 @@ def _draw_path(axes: Axes, width: int, size: int) -> None:
 
 
 def _draw_block(axes: Axes) -> None:
-    axes.set(xlim=(0, 10), ylim=(10.6, -0.5))
-    middle, rows = 6.4, [
+    x, rows = 6.4, [
         (words.BLOCK_CONVOLUTION, "conv"), (words.BLOCK_NORM, "option"), ("ReLU", "end"),
         (words.BLOCK_CONVOLUTION, "conv"), (words.BLOCK_NORM, "option"),
     ]  # fmt: skip
-    axes.text(middle, 0, "$x$", ha="center", va="center", fontsize=9)
-    y = 1.15
-    for text, kind in rows:
-        _draw_arrow(axes, (middle, y - 0.85), (middle, y - 0.33))
-        _draw_box(axes, middle, y, text, kind, 4.2)
-        y += 1.2
-    plus = y - 0.15
+    axes.text(x, 0, "$x$", ha="center", va="center", fontsize=9)
+    plus = _draw_column(axes, x, STEP, 4.2, rows)
     circle: dict[str, Any] = {
         "markersize": 2 * RADIUS,
         "markerfacecolor": "white",
         "markeredgecolor": SHORTCUT,
     }
-    axes.plot(middle, plus, marker="o", **circle)
-    axes.plot(middle, plus, marker="+", markersize=RADIUS, color="black")
-    _draw_arrow(axes, (middle, y - 0.87), (middle, plus), end=RADIUS)
-    _draw_arrow(axes, (middle, plus), (middle, plus + 0.81), start=RADIUS)
-    _draw_box(axes, middle, plus + 1.15, "ReLU", "end", 4.2)
+    axes.plot(x, plus, marker="o", **circle)
+    axes.plot(x, plus, marker="+", markersize=RADIUS, color="black")
+    _draw_arrow(axes, (x, plus - STEP + HALF), (x, plus), end=RADIUS)
+    _draw_column(axes, x, plus + STEP, 4.2, [("ReLU", "end")])
     look: dict[str, Any] = {"color": SHORTCUT, "linewidth": 1.0, "linestyle": DASHES}
-    _draw_arrow(axes, (middle - 0.3, 0), (2.0, 0), (2.0, 2.5), **look)
-    _draw_arrow(axes, (2.0, 4.5), (2.0, plus), (middle, plus), end=RADIUS, **look)
+    _draw_arrow(axes, (x - 0.3, 0), (2.0, 0), (2.0, 2.5), **look)
+    _draw_arrow(axes, (2.0, 4.5), (2.0, plus), (x, plus), end=RADIUS, **look)
     _draw_box(axes, 2.0, 3.5, words.PROJECTION, "option", 3.7, 2.0)
 
 
+def _draw_column(
+    axes: Axes, x: float, y: float, width: float, rows: Sequence[tuple[str, str]]
+) -> float:
+    """Boxes of a text and a kind below each other, from y on; where the next would be.
+
+    An arrow leads to each from what is above, if there is anything.
+    """
+    for text, kind in rows:
+        if y > 0:
+            _draw_arrow(axes, (x, y - STEP + HALF), (x, y - HALF))
+        _draw_box(axes, x, y, text, kind, width)
+        y += STEP
+    return y
+
+
 def _draw_box(
-    axes: Axes, x: float, y: float, text: str, kind: str, width: float, height: float = 0.68
+    axes: Axes, x: float, y: float, text: str, kind: str, width: float, height: float = 2 * HALF
 ) -> None:
     """A box centred at a place; dashed where only a switch brings it."""
     axes.add_patch(
@@ -123,7 +117,7 @@ def _draw_arrow(
     axes: Axes, *corners: tuple[float, float], start: float = 0, end: float = 0, **look: Any
 ) -> None:
     """From the first corner to the last; ``start`` and ``end`` are what is left out, in points."""
-    look = {"color": "#444444", "linewidth": 0.7, "linestyle": "-", **look}
+    look = {"color": "#444444", "linewidth": 0.7, **look}
     *_, before, last = corners
     if len(corners) > 2:
         axes.plot(*zip(*corners[:-1], strict=True), solid_joinstyle="miter", **look)

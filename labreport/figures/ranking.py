@@ -1,9 +1,8 @@
 """The headline: all variants by test accuracy, the best above, the original's as a mark."""
 
-import math
-
 from matplotlib.figure import Figure
 
+from labcnn.variants import VARIANTS
 from labreport import style, words
 from labreport.figures.comparison import draw_accuracy, finish_accuracies
 from labreport.study import Study, original
@@ -16,13 +15,16 @@ def plot_ranking(study: Study) -> Figure:
     """
     ranked = study.ranked
     figure, [[axes]] = style.new_figure(height=0.75 + 0.22 * len(ranked))
-    old = original()["test_accuracy"]
     for place, variant in enumerate(ranked):
-        draw_accuracy(axes, place, study, variant, style.variant_look(variant))
-        was = float(old[variant]) if study.full else math.nan
-        axes.plot(was, place, zorder=2, **style.ORIGINAL)
-    finish_accuracies(axes, ranked)
+        draw_accuracy(axes, place, study, variant, style.colour(variant))
     axes.axvline(study.chance, color=style.GREY, linestyle=":", linewidth=1, label=words.CHANCE)
-    last = {"label": words.ORIGINAL, **style.ORIGINAL} if study.full else {}
-    style.add_depth_legend(figure, ranked, **last)
+    depths = {VARIANTS[variant].depth for variant in ranked}
+    for depth, colour in style.DEPTH_COLOURS.items():
+        if depth in depths:
+            axes.plot([], [], label=depth, color=colour, marker="o", linestyle="none")
+    if study.full:
+        old = original()["test_accuracy"][ranked].astype(float)
+        axes.plot(old, range(len(ranked)), zorder=2, label=words.ORIGINAL, **style.ORIGINAL)
+    finish_accuracies(axes, ranked)
+    style.share_legend(figure)
     return figure
