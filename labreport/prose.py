@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from labcnn.data import Origin
 from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.runs import NUMERICS
-from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
+from labcnn.variants import REPORT_VARIANTS, VARIANTS
 from labreport import formats, words
 from labreport.claims import GAP_TOLERANCE
 from labreport.class_images import Absence
@@ -86,16 +86,6 @@ def _code(text: str) -> str:
     return " ".join(text.replace("`", "'").split())
 
 
-def _title(claim: str) -> str:
-    return words.CLAIMS[claim][0]
-
-
-def _says(claim: str) -> str:
-    return words.CLAIMS[claim][1].format(
-        tolerance=GAP_TOLERANCE * 100, variants=len(REPORT_VARIANTS)
-    )
-
-
 def _escaping(function: Callable[..., object]) -> Callable[..., str]:
     return lambda *given, **more: escape(str(function(*given, **more)))
 
@@ -109,9 +99,9 @@ def _environment() -> Environment:
     plain: dict[str, Callable[..., object]] = {
         "name": formats.short_name, "names": _names, "comma": formats.join,
         "percent": formats.percent, "number": formats.number, "interval": formats.interval,
-        "seconds": formats.seconds, "span": formats.span, "title": _title, "says": _says,
+        "seconds": formats.seconds, "span": formats.span, "title": words.CLAIMS.__getitem__,
         "without_paths": without_paths,
-        "label": label, "depth": lambda v: VARIANTS[v].depth,
+        "depth": lambda v: VARIANTS[v].depth,
         "seeds_of": lambda v, study: len(study.seeds(v)),
         "switch": lambda v: words.SWITCHES.get(v.partition("_")[2], v.partition("_")[2]),
     }  # fmt: skip

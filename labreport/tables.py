@@ -133,7 +133,7 @@ def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
     alone = bool(compared) and all(verdict.one_seed for verdict in compared)
     for verdict in verdicts:
         note = words.OF_ONE_SEED if verdict.one_seed and not alone else ""
-        title = f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id][0]}"
+        title = f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id]}"
         outcome = words.OUTCOMES[verdict.outcome]
         if verdict.untested_in_part:
             outcome = words.IN_PART

@@ -51,54 +51,24 @@ OUTCOMES = {
     "undecided": "证据不足",
     "untested": "未能检验",
 }
-#: The original's claims: what each is called, and what it says (in brackets: how it is tested).
+#: What the original's claims are called.
 CLAIMS = {
-    "depth-order": (
-        "越浅准确率越高",
-        "测试集准确率：short 高于 mid，mid 高于 long（均加全部模块）",
-    ),
-    "depth-underfit": (
-        "long 欠拟合",
-        "long 落后是因为欠拟合，而不是过拟合（训练集准确率也低于 short）",
-    ),
-    "depth-gradient": (
-        "深层梯度衰减",
-        "原因是梯度在深层网络中回传时衰减（首末阶段梯度范数之比小于 short）",
-    ),
-    "lrdecay-helps": ("学习率衰减有效", "学习率衰减提高测试集准确率（short 与 long）"),
-    "lrdecay-longer": ("训练轮数更多", "原因是学习率衰减使训练的轮数更多"),
-    "norm-helps": ("归一化有效", "归一化小幅提高测试集准确率（short 与 long；只检验方向）"),
-    "norm-faster": (
-        "归一化收敛快",
-        "归一化收敛更快、用时更少（达到两者都达到过的最高验证集准确率所需的轮数与时间）",
-    ),
-    "dropout-helps": (
-        "Dropout 有效",
-        "Dropout 明显提高测试集准确率（short 与 long；只检验方向）",
-    ),
-    "dropout-overfit": (
-        "Dropout 减轻过拟合",
-        "原因是 Dropout 减轻了过拟合（训练集与测试集准确率之差变小）",
-    ),
-    "residual-long": (
-        "残差改善 long",
-        "残差连接使 long 避免梯度问题（测试集准确率提高；另列首末阶段梯度范数之比）",
-    ),
-    "residual-slower": ("残差更耗时", "残差连接使每轮用时变长"),
-    "residual-short": (
-        "short 残差发散",
-        "short 无归一化而学习率固定时，残差连接使训练发散，准确率停在随机水平",
-    ),
-    "best": ("short+全部最好", "{variants} 个模型中 short+全部的测试集准确率最高"),
-    "worst": ("short+残差最差", "{variants} 个模型中 short+残差的测试集准确率最低"),
-    "shallow-better": (
-        "浅层整体更好",
-        "整体上 long 与 mid 的测试集准确率低于 short（逐对比较）",
-    ),
-    "no-overfit": (
-        "short+全部不过拟合",
-        "short+全部没有过拟合（训练集与测试集准确率之差小于 {tolerance:g} 个百分点）",
-    ),
+    "depth-order": "越浅准确率越高",
+    "depth-underfit": "long 欠拟合",
+    "depth-gradient": "深层梯度衰减",
+    "lrdecay-helps": "学习率衰减有效",
+    "lrdecay-longer": "训练轮数更多",
+    "norm-helps": "归一化有效",
+    "norm-faster": "归一化收敛快",
+    "dropout-helps": "Dropout 有效",
+    "dropout-overfit": "Dropout 减轻过拟合",
+    "residual-long": "残差改善 long",
+    "residual-slower": "残差更耗时",
+    "residual-short": "short 残差发散",
+    "best": "short+全部最好",
+    "worst": "short+残差最差",
+    "shallow-better": "浅层整体更好",
+    "no-overfit": "short+全部不过拟合",
 }
 #: What is compared, by measure: in a sentence, and in a table (where test accuracy goes unsaid).
 MEASURES = {
