@@ -31,7 +31,6 @@ from labreport.export.pandoc import without_paths
 from labreport.measures import BUSY, Why
 from labreport.verdicts import Outcome
 
-NO_BREAK = "\u00a0"
 #: It would be read as a space; not before an item of a list, a table or a block.
 _LINE_IN_A_PARAGRAPH = re.compile(r"(?<=[\u3002\uff1b\uff1a])\n(?=[^\W_])(?!\d+\. )")
 
@@ -58,13 +57,6 @@ def caption(name: str, facts: object) -> str:
     """A figure's caption, plain text: a macro of ``text/captions.md.j2``."""
     made = _environment().get_template("captions.md.j2").module
     return re.sub(r"\\(.)", r"\1", str(getattr(made, name)(facts)).strip())
-
-
-def _p_value(p: float) -> str:
-    """``p = 0.012`` in one line."""
-    shown = formats.p_value(p)
-    text = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
-    return escape(text).replace(" ", NO_BREAK)
 
 
 def _names(variants: Iterable[str]) -> str:
@@ -110,7 +102,6 @@ def _environment() -> Environment:
         "size": formats.size,
         "escape": escape,
         "code": _code,
-        "p_value": _p_value,
         "spaced": _spaced,
     }
     made.globals |= {"Absence": Absence, "Origin": Origin, "Outcome": Outcome, "Why": Why}
