@@ -79,9 +79,7 @@ def find_images(study: Study, wanted: bool = True) -> ClassImages:
         data = load_dataset(recipe.dataset, recipe.fraction)
     except DataError:
         return ClassImages(None, Absence.NOT_PREPARED, study.class_names)
-    run = next(iter(study.results.values()))
-    labels = study.test_labels(run.recipe.variant, run.recipe.seed)
-    same = data.fingerprint == run.provenance.data_fingerprint
-    if not same or not np.array_equal(data.test.labels, labels):
+    labels = study.test_labels(study.recipe.variant, study.recipe.seed)
+    if data.fingerprint != study.data_fingerprint or not np.array_equal(data.test.labels, labels):
         return ClassImages(None, Absence.OTHER_DATA, study.class_names)
     return ClassImages(data)

@@ -20,7 +20,6 @@ class Confidence:
         are of these, NaN where there is none.
     """
 
-    variant: str
     seed: int
     mean: float
     accuracy: float
@@ -43,7 +42,7 @@ def measure_confidence(study: Study, variant: str) -> Confidence:
     sure = probability > 0.5
     of_sure = (float(x[sure].mean()) if sure.any() else np.nan for x in (probability, right))
     mean, accuracy = float(probability.mean()), float(right.mean())
-    return Confidence(variant, seed, mean, accuracy, error, int(sure.sum()), *of_sure)
+    return Confidence(seed, mean, accuracy, error, int(sure.sum()), *of_sure)
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,14 @@ class Study:
     _read: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
+    def any_run(self) -> RunResult:
+        """One of them, for what all have in common: their data and most of their recipe."""
+        return next(iter(self.results.values()))
+
+    @property
     def recipe(self) -> Recipe:
         """A recipe of the experiment; its runs differ in variant and seed only."""
-        return next(iter(self.results.values())).recipe
+        return self.any_run.recipe
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -121,25 +126,33 @@ class Study:
         return [v for v in self.wanted if len(self.seeds(v)) < len(self.all_seeds)]
 
     @property
+    def uneven(self) -> bool:
+        """Whether the variants that have a run don't all have the same seeds."""
+        return any(self.seeds(v) != self.all_seeds for v in (*self.present, *self.others))
+
+    @property
     def all_seeds(self) -> list[int]:
         return sorted({seed for _, seed in self.results})
 
     @property
     def chance(self) -> float:
         """Accuracy of guessing."""
-        return 1 / next(iter(self.results.values())).classes
+        return 1 / self.any_run.classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes' names as they are kept with the logs; empty where they aren't."""
         folder = self.table["folder"].iloc[0].path.parents[1]
-        return read_class_names(folder, next(iter(self.results.values())).classes)
+        return read_class_names(folder, self.any_run.classes)
 
     @property
     def data_origin(self) -> Origin:
         """Where the images come from; all runs have the same."""
-        result = next(iter(self.results.values()))
-        return origin(self.recipe.dataset, result.provenance.data_fingerprint)
+        return origin(self.recipe.dataset, self.data_fingerprint)
+
+    @property
+    def data_fingerprint(self) -> str:
+        return self.any_run.provenance.data_fingerprint
 
     @property
     def has_original(self) -> bool:
@@ -405,11 +418,9 @@ def load_tuned(
 def _find_tuned_fault(study: Study, found: Study) -> str:
     if found.recipe.protocol != "tuned":
         return f"has protocol={found.recipe.protocol!r}; it must be 'tuned'"
-    prints = [
-        next(iter(s.results.values())).provenance.data_fingerprint[:12] for s in (study, found)
-    ]
-    if prints[0] != prints[1]:
-        return f"was made from other data ({prints[1]}) than {study.experiment!r} ({prints[0]})"
+    mine, other = study.data_fingerprint[:12], found.data_fingerprint[:12]
+    if mine != other:
+        return f"was made from other data ({other}) than {study.experiment!r} ({mine})"
     return ""
 
 
