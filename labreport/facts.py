@@ -255,7 +255,7 @@ class Facts:
     @property
     def weak(self) -> list[str]:
         """Variants that don't get a fifth of their own training images right."""
-        return [v for v in self.study.present if self.study.mean(v, "train_accuracy") < 0.2]
+        return [v for v in self.study.present if self.study.accuracy(v, "train") < 0.2]
 
     @property
     def stuck(self) -> bool:
@@ -266,8 +266,7 @@ class Facts:
     @property
     def _gaps(self) -> dict[str, float]:
         gap = {
-            v: self.study.mean(v, "train_accuracy") - self.study.mean(v, "test_accuracy")
-            for v in self.study.present
+            v: self.study.accuracy(v, "train") - self.study.accuracy(v) for v in self.study.present
         }
         return gap if len(gap) > 1 else {}
 

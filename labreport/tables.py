@@ -82,7 +82,7 @@ def tabulate_results(study: Study) -> Table:
     """
     old, splits = original(), words.SPLITS
     best = {
-        split: max((study.mean(v, f"{split}_accuracy") for v in study.present), default=0.0)
+        split: max((study.accuracy(v, split) for v in study.present), default=0.0)
         for split in splits
     }
     rows: list[Sequence[str]] = []
@@ -98,7 +98,7 @@ def tabulate_results(study: Study) -> Table:
 def _result_cells(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
     cells = []
     for split in words.SPLITS:
-        mean = study.mean(variant, f"{split}_accuracy")
+        mean = study.accuracy(variant, split)
         best_of_unseen = split != "train" and mean == best.get(split)
         cells.append((Strong if best_of_unseen else str)(percent(mean)))
     if len(study.learned(variant)) > 1:
@@ -113,7 +113,7 @@ def tabulate_depths(facts: Facts) -> Table:
     wanted = {v.partition("_")[2] for v in study.wanted}
     for switch in sorted(wanted & {*words.SWITCHES}, key=list(words.SWITCHES).index):
         short, long = f"short_{switch}", f"long_{switch}"
-        means = [percent(study.mean(v, "test_accuracy")) for v in (short, long)]
+        means = [percent(study.accuracy(v)) for v in (short, long)]
         effects = [_effect_cell(facts.against(of, long, short)) for of in ("test", "train")]
         rows.append((words.SWITCHES[switch], *means, *effects))
     return Table(words.DEPTH_COLUMNS, rows, "lrrrr")

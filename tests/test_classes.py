@@ -164,7 +164,7 @@ def test_the_names_of_the_classes_are_kept_with_the_logs(
     study = write_study(tmp_path / "logs", TRUE, PREDICTED, data.fingerprint)
     with_data = tabulate_confusions(Facts(study, [], None, find_images(study)))
     monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "none"))
-    experiment = study.table["folder"].iloc[0].path.parents[1]
+    experiment = study.folders["short_all", 0].path.parents[1]
     write_class_names(experiment, data.class_names)
     kept = tabulate_confusions(Facts(study, [], None, find_images(study)))
     assert kept.rows == with_data.rows

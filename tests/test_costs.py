@@ -46,8 +46,8 @@ def test_an_epoch_in_which_the_computer_slept_is_no_cost(tmp_path: Path) -> None
     text = result.model_copy(update={"timing": paused}).model_dump_json()
     (run.path / RESULT).write_text(text, encoding="utf-8")
     facts = Facts(load_study(tmp_path), [])
-    assert facts.study.mean("short_norm", "train_seconds") == 5 * 371
-    assert facts.study.mean("short_norm", "seconds_per_epoch") == 371
+    timing = facts.study.results["short_norm", 0].timing
+    assert (timing.train_seconds, timing.seconds_per_epoch) == (5 * 371, 371)
     assert 1850 < facts.provenance.train_seconds < 1880
     part = Part("seconds_to_reach", "short_norm", "short_baseline")
     estimate = compare(facts.study, part).estimate

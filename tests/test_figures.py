@@ -96,7 +96,7 @@ def test_what_is_drawn_are_the_runs_numbers(whole: Study) -> None:
     figure = ranking.plot_ranking(whole)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names == [short_name(v) for v in whole.ranked]  # the best above
-    shown = {f"{whole.mean(v, 'test_accuracy') * 100:.2f}" for v in REPORT_VARIANTS}
+    shown = {f"{whole.accuracy(v) * 100:.2f}" for v in REPORT_VARIANTS}
     assert shown <= set(_texts(figure))
     value, low, high = accuracy_interval(whole, "short_all")
     assert low < value < high
