@@ -45,20 +45,8 @@ def measure_confidence(study: Study, variant: str) -> Confidence:
     return Confidence(seed, mean, accuracy, error, int(sure.sum()), *of_sure)
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A test image's row, its class, the class it was taken for, and with what probability."""
-
-    row: int
-    true: int
-    predicted: int
-    probability: float
-
-
-def confident_mistakes(study: Study, variant: str, seed: int, count: int) -> list[Mistake]:
-    """The ``count`` errors with the highest predicted probability."""
-    true, predicted = study.test_labels(variant, seed), study.test_predicted(variant, seed)
-    probability = study.test_probability(variant, seed)
-    wrong = np.flatnonzero(true != predicted)
-    order = wrong[np.argsort(-probability[wrong], kind="stable")][:count]
-    return [Mistake(int(r), int(true[r]), int(predicted[r]), float(probability[r])) for r in order]
+def find_confident_mistakes(study: Study, variant: str, seed: int, count: int) -> np.ndarray:
+    """The test images of the ``count`` errors with the highest predicted probability."""
+    wrong = np.flatnonzero(~study.test_correct(variant, seed))
+    probability = study.test_probability(variant, seed)[wrong]
+    return wrong[np.argsort(-probability, kind="stable")][:count]

@@ -1,7 +1,7 @@
 """All that the report's texts may speak of, each computed when a text first asks for it."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,13 +13,13 @@ from labcnn.data import Origin
 from labcnn.variants import VARIANTS, Variant
 from labreport import words
 from labreport.claims import Part
-from labreport.class_images import NO_IMAGES, ClassImages
+from labreport.class_images import ClassImages
 from labreport.classes import ClassAccuracies, count_classes
 from labreport.confidence import Confidence, measure_confidence
 from labreport.costs import Point, find_front, find_points, training_flops
 from labreport.decays import Decay, Uneven, compare_falls, find_falls, measure_decays
 from labreport.display import CaptionedFigure, FrontMatter, Prose
-from labreport.dropout_study import Places, summarise_places
+from labreport.dropout_study import summarise_places
 from labreport.estimates import Estimate, over_seeds
 from labreport.measures import accuracy_interval, find_prior, left_plateau
 from labreport.prose import caption, render
@@ -105,7 +105,7 @@ class Facts:
     study: Study
     verdicts: list[Verdict]
     tuned: Study | None = None
-    images: ClassImages = NO_IMAGES
+    images: ClassImages = field(default_factory=ClassImages)
 
     @property
     def claims(self) -> dict[str, Verdict]:
@@ -282,7 +282,8 @@ class Facts:
         return prior.variance**0.5 if prior else None
 
     @cached_property
-    def dropout_study(self) -> Places | None:
+    def dropout_study(self) -> tuple[dict[str, dict[str, float]], int] | None:
+        """Accuracies (0-1) of the small study by place of dropout and mode, and its seeds."""
         return summarise_places()
 
     @cached_property

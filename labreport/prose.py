@@ -23,7 +23,7 @@ from labcnn.runs import NUMERICS
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 from labreport import formats, words
 from labreport.claims import GAP_TOLERANCE
-from labreport.class_images import Absence
+from labreport.class_images import SAMPLES
 from labreport.classes import PAIRS
 from labreport.display import escape
 from labreport.estimates import ALPHA
@@ -104,7 +104,7 @@ def _environment() -> Environment:
         "code": _code,
         "spaced": _spaced,
     }
-    made.globals |= {"Absence": Absence, "Origin": Origin, "Outcome": Outcome, "Why": Why}
+    made.globals |= {"SAMPLES": SAMPLES, "Origin": Origin, "Outcome": Outcome, "Why": Why}
     made.globals |= {"NUMERICS": NUMERICS, "PAIRS": PAIRS, "GAP_TOLERANCE": GAP_TOLERANCE}
     made.globals |= {"words": words, "ALPHA": ALPHA, "BUSY": BUSY, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}

@@ -74,7 +74,11 @@ def test_every_sentence_is_in_a_template_and_every_template_in_the_report() -> N
     notebook = nbformat.read(project_root() / "notebooks" / "analysis.ipynb", as_version=4)
     shown = re.findall(r'text\("([^"]+)"', "\n".join(cell.source for cell in notebook.cells))
     assert sorted([*shown, "captions", "notice", "phrases"]) == TEXTS
-    figures = re.findall(r'figure\("([^"]+)", ', "\n".join(cell.source for cell in notebook.cells))
+    sources = [cell.source for cell in notebook.cells]
+    sources += [
+        path.read_text("utf-8") for path in (PACKAGE / "figures").iterdir() if path.is_file()
+    ]
+    figures = re.findall(r'facts.figure\("([^"]+)", ', "\n".join(sources))
     captions = (PACKAGE / "text" / "captions.md.j2").read_text("utf-8")
     assert sorted(figures) == sorted(re.findall(r"macro (\w+)\(", captions))
     # No number of a result is typed.
