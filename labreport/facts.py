@@ -17,7 +17,14 @@ from labreport.class_images import ClassImages
 from labreport.classes import ClassAccuracies, count_classes
 from labreport.confidence import Confidence, measure_confidence
 from labreport.costs import Point, find_front, find_points, training_flops
-from labreport.decays import Decay, Uneven, compare_falls, find_falls, measure_decays
+from labreport.decays import (
+    Decay,
+    Uneven,
+    compare_falls,
+    find_first_fall,
+    measure_decays,
+    measure_epoch,
+)
 from labreport.display import CaptionedFigure, FrontMatter, Prose
 from labreport.dropout_study import summarise_places
 from labreport.estimates import Estimate, over_seeds
@@ -220,17 +227,14 @@ class Facts:
         return compare_falls(self.study, variants)
 
     def in_epoch(self, variant: str, epoch: int) -> float:
-        """Mean validation accuracy of a variant's runs in an epoch that all of them have."""
-        tables = [self.study.history(variant, s) for s in self.study.seeds(variant)]
-        return float(np.mean([t.set_index("epoch")["val_accuracy"][epoch] for t in tables]))
+        """Mean validation accuracy of a variant's runs in an epoch."""
+        return measure_epoch(self.study, variant, epoch)[0]
 
     @cached_property
     def fallen(self) -> list[str]:
         """The variants of which the learning rate of a run fell."""
-        fell = {
-            variant for variant, seed in self.study.results if find_falls(self.study, variant, seed)
-        }
-        return [variant for variant in self.study.present if variant in fell]
+        runs = [(v, s) for v in self.study.present for s in self.study.seeds(v)]
+        return list(dict.fromkeys(run[0] for run in runs if find_first_fall(self.study, *run)))
 
     def against(self, measure: str, first: str, second: str) -> Finding:
         """A comparison that belongs to no claim."""

@@ -208,7 +208,8 @@ class Study:
         return fmean(getattr(run, split).accuracy for run in runs) if runs else math.nan
 
     def history(self, variant: str, seed: int) -> pd.DataFrame:
-        return self._read_once(variant, seed, RunFolder.history)
+        """A row per epoch; ``fell``: its learning rate is lower than that of the one before."""
+        return self._read_once(variant, seed, _read_history)
 
     def gradients(self, variant: str, seed: int) -> pd.DataFrame:
         return self._read_once(variant, seed, RunFolder.gradients)
@@ -340,6 +341,11 @@ def without_pauses(run: RunFolder) -> RunResult:
     result, median = run.result(), float(run.history()["seconds"].median())
     seconds = {"seconds_per_epoch": median, "train_seconds": median * result.epochs_run}
     return result.model_copy(update={"timing": result.timing.model_copy(update=seconds)})
+
+
+def _read_history(run: RunFolder) -> pd.DataFrame:
+    table = run.history()
+    return table.assign(fell=table["learning_rate"].diff() < 0)
 
 
 def _strip_folder(problems: Iterable[str], folder: Path) -> list[str]:

@@ -42,18 +42,14 @@ SWITCH_MARKERS = {
 }  # fmt: skip
 #: Of a depth or a switch that isn't named above.
 OTHER_COLOUR, OTHER_DEPTH_MARKER, OTHER_SWITCH_MARKER = "#6CB0E6", "^", "X"
-#: Of a split's lines, by the word that a legend has for it.
-SPLIT_DASHES = {words.SPLITS["val"]: "", words.SPLITS["train"]: (4, 2)}
+SPLIT_DASHES = {"val": "", "train": (4, 2)}
 GREY = "#666666"
-#: By the word for a switch; the baseline is a wide pale line, seen also below one that coincides.
+#: The baseline is a wide pale line, seen also below one that coincides.
 SWITCH_COLOURS = {
-    words.SWITCHES[switch]: colour
-    for switch, colour in {
-        "baseline": "#979797", "lrdecay": "#004488", "norm": "#D2601A", "dropout": "#6CB0E6",
-        "residual": "#8C2D5A", "all": "#E8B030",
-    }.items()
+    "baseline": "#979797", "lrdecay": "#004488", "norm": "#D2601A", "dropout": "#6CB0E6",
+    "residual": "#8C2D5A", "all": "#E8B030",
 }  # fmt: skip
-SWITCH_WIDTHS = dict.fromkeys(SWITCH_COLOURS, 1.2) | {words.SWITCHES["baseline"]: 2.0}
+SWITCH_WIDTHS = dict.fromkeys(SWITCH_COLOURS, 1.2) | {"baseline": 2.0}
 #: Of a dashed line, whose wide dashes would become blots where seeds coincide.
 DASHED_WIDTH = 0.9
 #: How the cells of the notebook draw curves by epoch, one line a seed: arguments of seaborn's.
@@ -236,7 +232,7 @@ def finish_gradients(figure: Figure, *titles: str) -> None:
 
 
 def _share_legend(figure: Figure) -> None:
-    """One legend below all panels, without the names of the columns that it is of."""
+    """One legend below all panels, in the report's words, without the columns' names."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
         found |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
@@ -244,7 +240,7 @@ def _share_legend(figure: Figure) -> None:
             legend.remove()
     splits = [word for word in found if word in SPLIT_DASHES]
     silent = LEGEND_HEADINGS | set(splits if len(splits) == 1 else [])  # it tells nothing apart
-    kept = {word: handle for word, handle in found.items() if word not in silent}
+    kept = {words.LEGEND.get(w, w): handle for w, handle in found.items() if w not in silent}
     if kept:
         figure.legend(kept.values(), kept, loc="outside lower center", ncols=6)
 

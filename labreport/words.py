@@ -37,6 +37,8 @@ ORIGINS = {
     "own pictures": "自己的图片",
 }
 SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
+#: What a legend has for the values of a frame's columns.
+LEGEND = SWITCHES | SPLITS
 STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "missing": "未完成"}
 STOPPED = {"cap": "轮数上限", "early": "早停", "diverged": "发散"}
 #: What kept a run from having a result.
@@ -124,7 +126,6 @@ CLASSES_ALIKE = "各类同样难时的 95% 范围"
 MISTAKE = "真实：{true}\n判为：{predicted}\n概率 {probability:.0%}"
 
 GAP = "　"
-MOMENTS = ("训练之前", "最佳一轮")
 WHOLE_NETWORK, ONE_BLOCK = "(a) 整个网络", "(b) 一个双卷积"
 INPUT, STRIDED = "输入 {size}×{size}×3", "3×3 卷积，步长 2，ReLU，{channels}"
 STAGE_BLOCKS, POOLING = "$n$ × 双卷积，{channels}", "2×2 池化"

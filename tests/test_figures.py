@@ -175,18 +175,17 @@ def test_a_figure_is_shown_where_there_is_something_to_compare(whole: Study, bro
     for frame in (
         frames.histories(broken, []),
         frames.gradients(broken, []),
-        frames.falls(broken, []),
     ):
         assert frame.empty and {"depth", "switch"} <= set(frame.columns)
 
 
 def test_frames_hold_the_runs_files(whole: Study) -> None:
-    histories = frames.histories(whole, ["short_norm"]).query("seed == 1 and split == '验证集'")
+    histories = frames.histories(whole, ["short_norm"]).query("seed == 1 and split == 'val'")
     expected = whole.history("short_norm", 1)
     assert histories["accuracy"].tolist() == expected["val_accuracy"].tolist()
-    falls = frames.falls(whole, ["short_lrdecay"])
+    decayed = frames.histories(whole, ["short_lrdecay"]).query("seed == 0 and split == 'val'")
     rates = whole.history("short_lrdecay", 0).set_index("epoch")["learning_rate"]
-    assert falls.query("seed == 0")["epoch"].tolist() == rates.index[rates.diff() < 0].tolist()
+    assert decayed.query("fell")["epoch"].tolist() == rates.index[rates.diff() < 0].tolist()
 
 
 def test_gradients_of_a_double_convolution_by_hand() -> None:
