@@ -16,7 +16,7 @@ from labreport.claims import Part
 from labreport.class_images import ClassImages
 from labreport.classes import ClassAccuracies, count_classes
 from labreport.confidence import Confidence, measure_confidence
-from labreport.costs import Point, find_front, find_points, training_flops
+from labreport.costs import Point, find_front, find_points
 from labreport.decays import (
     Decay,
     Uneven,
@@ -107,11 +107,11 @@ def compare_others(study: Study) -> list[OtherVariant]:
 
 @dataclass(frozen=True)
 class Facts:
-    """One report: its study, the verdicts on the claims, the tuned net, the images to show."""
+    """One report: its study, the verdicts on the claims, the tuned net's facts, the images."""
 
     study: Study
     verdicts: list[Verdict]
-    tuned: Study | None = None
+    tuned: "Facts | None" = None
     images: ClassImages = field(default_factory=ClassImages)
 
     @property
@@ -268,16 +268,12 @@ class Facts:
         return bool(runs) and not any(left_plateau(self.study, *run) for run in runs)
 
     @property
-    def _gaps(self) -> dict[str, float]:
-        gap = {
-            v: self.study.accuracy(v, "train") - self.study.accuracy(v) for v in self.study.present
-        }
-        return gap if len(gap) > 1 else {}
-
-    @property
     def widest_gap(self) -> str | None:
         """The variant whose training accuracy is the furthest above its test accuracy."""
-        return max(self._gaps, key=self._gaps.__getitem__, default=None)
+        study = self.study
+        if len(study.present) < 2:
+            return None
+        return max(study.present, key=lambda v: study.accuracy(v, "train") - study.accuracy(v))
 
     @cached_property
     def spread(self) -> float | None:
@@ -294,10 +290,6 @@ class Facts:
     def front(self) -> list[Point]:
         """The Pareto front of test accuracy by the arithmetic of a training."""
         return find_front(find_points(self.study))
-
-    def compute(self, study: Study, variant: str) -> float:
-        """FLOPs of a variant's training."""
-        return training_flops(study, variant)
 
     @cached_property
     def classes(self) -> ClassAccuracies:
@@ -321,10 +313,6 @@ class Facts:
     def provenance(self) -> Provenance:
         return gather_provenance(self.study)
 
-    @cached_property
-    def tuned_provenance(self) -> Provenance | None:
-        return None if self.tuned is None else gather_provenance(self.tuned)
-
     @property
     def uneven_seconds(self) -> float:
         """How many times as long an epoch took in one run as in another of the same variant."""
@@ -337,10 +325,6 @@ class Facts:
     def command(self) -> str:
         """What makes these runs and this report again."""
         return command(self.study)
-
-    @property
-    def tuned_command(self) -> str:
-        return command(self.tuned) if self.tuned is not None else ""
 
     def figure(
         self, name: str, figure: Figure, drawn: Iterable[str] | pd.DataFrame | None = None

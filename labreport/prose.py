@@ -7,7 +7,9 @@ of is in :class:`labreport.facts.Facts`, and it can choose by what was found::
     {% if verdict.outcome == Outcome.HOLDS %}…{% elif verdict.outcome == Outcome.FAILS %}…
 
 A name it misspells is an error. A paragraph is one line; ``{%-`` and ``-%}`` join lines. Text from
-outside goes through ``| escape``; the other filters escape what they return.
+outside goes through ``| escape``; the other filters escape what they return. A table of words is a
+pipe table in its text, one of numbers in :mod:`labreport.tables`; a table's caption is in its cell
+of the notebook, a figure's in ``captions.md.j2``.
 """
 
 import re
@@ -25,6 +27,7 @@ from labreport import formats, words
 from labreport.claims import GAP_TOLERANCE
 from labreport.class_images import SAMPLES
 from labreport.classes import PAIRS
+from labreport.costs import training_flops
 from labreport.display import escape
 from labreport.estimates import ALPHA
 from labreport.export.pandoc import without_paths
@@ -108,5 +111,6 @@ def _environment() -> Environment:
     made.globals |= {"NUMERICS": NUMERICS, "PAIRS": PAIRS, "GAP_TOLERANCE": GAP_TOLERANCE}
     made.globals |= {"words": words, "ALPHA": ALPHA, "BUSY": BUSY, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}
+    made.globals["training_flops"] = training_flops
     made.globals["phrases"] = made.get_template("phrases.md.j2").module
     return made

@@ -1,19 +1,13 @@
-"""How to get these results again: data, code, versions, devices, command, and the logs."""
+"""How to get these results again: code, versions, devices, command."""
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from labcnn.runs import GRADIENTS, HISTORY, RESULT
 from labcnn.runs import Provenance as RunProvenance
 from labcnn.variants import REPORT_VARIANTS
 from labreport import words
-from labreport.display import Links, Table
-from labreport.formats import join, short_name
 from labreport.study import Study
 
-#: Linked by its own name, a cell per seed.
-LOGS = (RESULT, HISTORY, GRADIENTS)
 #: Packages named first; the others follow in the order of the alphabet.
 FIRST = ("labcnn", "python", "torch")
 #: A name that no shell reads anything into.
@@ -95,32 +89,3 @@ def command(study: Study) -> str:
     if set(variants) != set(REPORT_VARIANTS):
         parts.append(f'VARIANTS="{" ".join(variants)}"')
     return " ".join(parts)
-
-
-def list_logs(study: Study, beside: str = "", tuned: Study | None = None) -> Table:
-    """Every run's files by variant and seed, linked where the logs lie beside the report.
-
-    Parameters
-    ----------
-    beside : folder of the logs as seen from the report, ``logs``; empty: names without links.
-    """
-    rows: list[list[str]] = []
-    for part, note in ((study, ""), (tuned, words.TUNED)):
-        for variant in (*part.present, *part.others) if part is not None else ():
-            assert part is not None
-            folder = PurePosixPath(part.experiment) / variant
-            seeds = part.seeds(variant)
-            if beside:
-                place = PurePosixPath(beside) / folder
-                cells: list[str] = [
-                    Links([
-                        (words.SEED.format(seed=seed), str(place / f"seed{seed}" / file))
-                        for seed in seeds
-                    ])
-                    for file in LOGS
-                ]  # fmt: skip
-            else:
-                cells = [str(folder), join(f"seed{seed}" for seed in seeds)]
-            rows.append([f"{short_name(variant)}{note}", *cells])
-    files = LOGS if beside else (words.LOG_FOLDER, words.LOG_RUNS)
-    return Table((words.LOG_COLUMN, *files), rows, "l" * (1 + len(files)))

@@ -108,9 +108,9 @@ NETWORK_COLUMNS = ("网络", "开关", "参数量 / 百万", "前向 FLOPs / 百
 ORIGINAL_NAME = "原报告的名称"
 CLAIM_COLUMNS, ORIGINAL_COLUMN = ("论断", "比较", "效应 [95% 区间]", "单项"), "原报告"
 NO_INTERVAL = "[无区间]"
-CLAIM_OUTCOME, CLAIM_OUTCOME_OF_ONE_SEED, OF_ONE_SEED = "结论", "单种子结论", "（单种子）"
+CLAIM_OUTCOME, OF_ONE_SEED = "结论", "（单种子）"
 CONFUSION_COLUMNS = ("真实类别", "误判为", "次数 / 该类的判断数", "比例", "反向误判次数")
-LOG_COLUMN, LOG_FOLDER, LOG_RUNS, SEED = "模型", "目录", "运行", "种子 {seed}"
+LOG_COLUMNS = ("模型", "目录", "运行")
 
 EPOCH = "轮"
 LOSS, ACCURACY = "损失", "准确率"

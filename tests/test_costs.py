@@ -8,7 +8,7 @@ from fake_runs import Fake, write_runs
 
 from labcnn.errors import ReportError
 from labcnn.runs import HISTORY, RESULT
-from labreport import reproduction, tables
+from labreport import tables
 from labreport.claims import Part
 from labreport.costs import Point, find_front, find_points, training_flops
 from labreport.facts import Facts
@@ -65,7 +65,7 @@ def test_the_tuned_run_is_a_box_of_its_own_with_its_whole_recipe(tmp_path: Path)
     write_runs(tmp_path, [Fake("short_all", accuracies=(1.0, 0.9, 0.9))], parameters=TUNED)
     study, tuned = _studies(tmp_path)
     assert tuned is not None
-    facts = Facts(study, judge_claims(study), tuned)
+    facts = Facts(study, judge_claims(study), Facts(tuned, []))
     assert len(tables.tabulate_results(study).rows) == 13
     text = facts.text("3.6-tuned").text
     recipe = tuned.recipe
@@ -76,7 +76,7 @@ def test_the_tuned_run_is_a_box_of_its_own_with_its_whole_recipe(tmp_path: Path)
     ):  # fmt: skip
         assert said in text
     assert f"{training_flops(tuned, 'short_all') / 1e12:.0f} TFLOP" in text
-    assert reproduction.list_logs(study, "logs", tuned).rows[-1][0] == "short+全部（tuned）"
+    assert tables.tabulate_logs(facts, "logs").rows[-1][0] == "short+全部（tuned）"
     assert Facts(study, []).text("3.6-tuned").text == ""
 
 
