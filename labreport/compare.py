@@ -16,8 +16,7 @@ from labreport.claims import Part
 from labreport.figures.comparison import plot_comparison
 from labreport.measures import accuracy_interval
 from labreport.study import Study, load_study, newest_experiment
-from labreport.verdicts import Finding
-from labreport.verdicts import compare as estimate
+from labreport.verdicts import Finding, estimate_part
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Comparison:
     @cached_property
     def findings(self) -> list[Finding]:
         """Each variant against the first, itself included."""
-        return [estimate(self.study, Part("test", v, self.variants[0])) for v in self.variants]
+        return [estimate_part(self.study, Part("test", v, self.variants[0])) for v in self.variants]
 
     @property
     def table(self) -> pd.DataFrame:

@@ -30,10 +30,10 @@ from labreport.dropout_study import summarise_places
 from labreport.estimates import Estimate, over_seeds
 from labreport.measures import accuracy_interval, find_prior, left_plateau
 from labreport.prose import caption, render
-from labreport.reproduction import Provenance, command, gather_provenance
+from labreport.reproduction import Circumstances, command, gather_circumstances
 from labreport.study import Study, original
 from labreport.title_block import TitleBlock
-from labreport.verdicts import Finding, Outcome, Verdict, compare
+from labreport.verdicts import Finding, Outcome, Verdict, estimate_part
 
 #: The suffixes of the variants with one switch.
 SINGLE = ("lrdecay", "norm", "dropout", "residual")
@@ -99,7 +99,7 @@ def compare_others(study: Study) -> list[OtherVariant]:
     for variant in study.others:
         usual = (f"{VARIANTS[variant].depth}_baseline", "short_baseline")
         reference = next((v for v in usual if v != variant and study.seeds(v)), None)
-        difference = compare(study, Part("test", variant, reference)) if reference else None
+        difference = estimate_part(study, Part("test", variant, reference)) if reference else None
         accuracy = accuracy_interval(study, variant)
         found.append(OtherVariant(variant, reference, accuracy, difference))
     return found
@@ -177,7 +177,7 @@ class Facts:
             for variant in self.study.present
             if variant.partition("_")[2] not in ("baseline", "all")
         ]
-        found = [compare(self.study, Part("test", v, base)) for v, base in pairs if base]
+        found = [estimate_part(self.study, Part("test", v, base)) for v, base in pairs if base]
         found = [each for each in found if each.estimate]
         return sorted(found, key=lambda each: -each.estimate.effect if each.estimate else 0.0)
 
@@ -238,7 +238,7 @@ class Facts:
 
     def against(self, measure: str, first: str, second: str) -> Finding:
         """A comparison that belongs to no claim."""
-        return compare(self.study, Part(measure, first, second))
+        return estimate_part(self.study, Part(measure, first, second))
 
     @cached_property
     def rivals(self) -> list[str]:
@@ -310,8 +310,8 @@ class Facts:
         return [*references, *(each.variant for each in self.others)]
 
     @cached_property
-    def provenance(self) -> Provenance:
-        return gather_provenance(self.study)
+    def circumstances(self) -> Circumstances:
+        return gather_circumstances(self.study)
 
     @property
     def uneven_seconds(self) -> float:

@@ -322,7 +322,7 @@ MEASURES: dict[str, Measure] = {
 }  # fmt: skip
 
 
-def estimate(
+def estimate_effect(
     study: Study,
     name: str,
     first: str,
@@ -410,7 +410,7 @@ def accuracy_interval(study: Study, variant: str) -> tuple[float, float, float]:
     Of the runs that learned, where some did. Symmetric as a logit, so that it stays within 0 and 1.
     """
     seeds = study.learned(variant)
-    found = estimate(study, "test", variant, None, seeds)
+    found = estimate_effect(study, "test", variant, None, seeds)
     accuracy = found.effect
     if found.variance is None or not 0 < accuracy < 1:
         counts = [_counts(study.results[variant, s].test) for s in seeds]

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from labcnn.runs import Provenance as RunProvenance
+from labcnn.runs import Provenance
 from labcnn.variants import REPORT_VARIANTS
 from labreport import words
 from labreport.study import Study
@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Circumstances:
     """What the runs were made with: every value that occurs, in order.
 
     Attributes
@@ -38,13 +38,13 @@ class Provenance:
     at_once: int
 
 
-def gather_provenance(study: Study) -> Provenance:
+def gather_circumstances(study: Study) -> Circumstances:
     """Of all runs of a study."""
     runs = [run.provenance for run in study.results.values()]
     days = [run.finished[:10] for run in runs]
     names = {name for run in runs for name in run.versions}
     commits = {(run.git_commit and run.git_commit[:12], bool(run.git_dirty)) for run in runs}
-    return Provenance(
+    return Circumstances(
         days=(min(days), max(days)),
         commits=sorted(commits, key=str),
         versions={
@@ -60,7 +60,7 @@ def gather_provenance(study: Study) -> Provenance:
     )
 
 
-def _count_at_once(runs: list[RunProvenance]) -> int:
+def _count_at_once(runs: list[Provenance]) -> int:
     """Of runs that began and ended at these times, the most that were under way together."""
     ends = [(run.finished, -1) for run in runs]
     now = most = 0

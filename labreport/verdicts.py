@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
-from labreport import estimates, measures
+from labreport import estimates
 from labreport.claims import CLAIMS, Claim, Part
 from labreport.estimates import ALPHA, Estimate
-from labreport.measures import MEASURES, NotComparableError, Reason, Why
+from labreport.measures import MEASURES, NotComparableError, Reason, Why, estimate_effect
 from labreport.study import Study, original
 
 #: Below this accuracy (0-1) a point is no small difference.
@@ -186,7 +186,7 @@ def judge_claims(study: Study, claims: tuple[Claim, ...] = CLAIMS) -> list[Verdi
     decided gives its share of the 5 % to the others. A part that can't be tested counts as one of
     p = 1, so that the correction doesn't depend on what happened to be there.
     """
-    found = [tuple(compare(study, part) for part in claim.parts) for claim in claims]
+    found = [tuple(estimate_part(study, part) for part in claim.parts) for claim in claims]
     whole = [max(finding.p for finding in findings) for findings in found]
     return [
         _judge(claim, findings, whole[:place] + whole[place + 1 :])
@@ -194,7 +194,7 @@ def judge_claims(study: Study, claims: tuple[Claim, ...] = CLAIMS) -> list[Verdi
     ]
 
 
-def compare(study: Study, part: Part) -> Finding:
+def estimate_part(study: Study, part: Part) -> Finding:
     """One part's estimate on the seeds that all its variants have, and no outcome."""
     missing = tuple(v for v in part.variants if not study.seeds(v))
     if missing:
@@ -212,7 +212,7 @@ def compare(study: Study, part: Part) -> Finding:
     found = replace(found, seeds=len(seeds))
     threshold = part.threshold + part.times_chance * study.chance
     try:
-        estimate = measures.estimate(study, part.measure, part.first, part.second, seeds, threshold)
+        estimate = estimate_effect(study, part.measure, part.first, part.second, seeds, threshold)
     except NotComparableError as error:
         return replace(found, reason=error.reason)
     return replace(found, estimate=estimate, margin=_find_margin(study, part))

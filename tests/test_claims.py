@@ -24,7 +24,7 @@ from labreport.measures import (
     left_plateau,
 )
 from labreport.study import load_study, original
-from labreport.verdicts import Outcome, Verdict, compare, conclude, judge_claims
+from labreport.verdicts import Outcome, Verdict, conclude, estimate_part, judge_claims
 
 HOLDS, FAILS, EQUIVALENT, UNDECIDED, UNTESTED = Outcome
 
@@ -195,7 +195,7 @@ def test_one_seed_borrows_the_spread_of_others_and_failed_runs_dont_count(tmp_pa
     assert prior and 0.5e-4 < prior.variance < 8e-4  # twice 0.01 squared: not 0.4 - 0.05
     assert prior.df <= 4  # half of what four variants with three seeds have
 
-    borrowed = compare(study, Part("test", "mid_all", "long_all"))
+    borrowed = estimate_part(study, Part("test", "mid_all", "long_all"))
     assert borrowed.borrowed
     assert borrowed.estimate and borrowed.estimate.variance
     of_images = np.var(
@@ -205,11 +205,11 @@ def test_one_seed_borrows_the_spread_of_others_and_failed_runs_dont_count(tmp_pa
     assert borrowed.estimate.variance.of_seeds == prior.variance
     assert borrowed.estimate.variance.df == prior.df
 
-    always = compare(study, Part("test", "short_residual", above=False, times_chance=2))
+    always = estimate_part(study, Part("test", "short_residual", above=False, times_chance=2))
     assert always.estimate and always.estimate.variance
     assert (always.seeds, always.estimate.variance.df) == (3, 2)  # its own
 
-    found = compare(study, Part("test", "short_norm", "long_norm"))
+    found = estimate_part(study, Part("test", "short_norm", "long_norm"))
     assert found.seeds == 1
     assert found.estimate
     difference = [study.results[v, 0].test.accuracy for v in ("short_norm", "long_norm")]
@@ -234,7 +234,7 @@ def test_a_plateau_is_no_fading(tmp_path: Path) -> None:
         write_runs(tmp_path / str(accuracy), fakes, parameters=tiny)
         study = load_study(tmp_path / str(accuracy))
         assert left_plateau(study, "long_baseline", 0) is (reason is None)
-        found = compare(study, Part("fading", "long_baseline", "short_baseline", above=False))
+        found = estimate_part(study, Part("fading", "long_baseline", "short_baseline", above=False))
         assert found.reason == reason
 
 
@@ -265,7 +265,7 @@ def test_one_training_under_two_names_is_no_comparison(tmp_path: Path) -> None:
     slower = first.history().assign(seconds=9.0, images_per_second=1.0)
     slower.to_csv(second.path / HISTORY, index=False, encoding="utf-8")
     study = load_study(tmp_path)
-    finding = compare(study, Part("test", "short_lrdecay", "short_baseline"))
+    finding = estimate_part(study, Part("test", "short_lrdecay", "short_baseline"))
     assert (finding.estimate, finding.reason) == (None, Reason(Why.IDENTICAL))
     verdict = next(v for v in judge_claims(study) if v.claim.id == "lrdecay-helps")
     assert verdict.outcome is UNTESTED

@@ -13,7 +13,7 @@ from labreport.claims import Part
 from labreport.costs import Point, find_front, find_points, training_flops
 from labreport.facts import Facts
 from labreport.study import Study, load_study, load_tuned
-from labreport.verdicts import compare, judge_claims
+from labreport.verdicts import estimate_part, judge_claims
 
 TUNED = {"protocol": "tuned"}
 
@@ -48,9 +48,9 @@ def test_an_epoch_in_which_the_computer_slept_is_no_cost(tmp_path: Path) -> None
     facts = Facts(load_study(tmp_path), [])
     timing = facts.study.results["short_norm", 0].timing
     assert (timing.train_seconds, timing.seconds_per_epoch) == (5 * 371, 371)
-    assert 1850 < facts.provenance.train_seconds < 1880
+    assert 1850 < facts.circumstances.train_seconds < 1880
     part = Part("seconds_to_reach", "short_norm", "short_baseline")
-    estimate = compare(facts.study, part).estimate
+    estimate = estimate_part(facts.study, part).estimate
     assert estimate is not None and math.exp(estimate.effect) < 5 * 371 / 2
     assert "中位数" in facts.text("a-statistics").text
 
