@@ -113,7 +113,7 @@ class Uneven:
     before: dict[str, tuple[float, float]]
 
 
-def compare_falls(study: Study, variants: Iterable[str]) -> Uneven | None:
+def find_uneven(study: Study, variants: Iterable[str]) -> Uneven | None:
     """None where all of the runs, or none, had one."""
     variants = study.with_runs(variants)
     fell = {v: [find_first_fall(study, v, seed) for seed in study.seeds(v)] for v in variants}

@@ -128,7 +128,7 @@ class Study:
         return [v for v in self.wanted if len(self.seeds(v)) < len(self.all_seeds)]
 
     @property
-    def uneven(self) -> bool:
+    def seeds_differ(self) -> bool:
         """Whether the variants that have a run don't all have the same seeds."""
         return any(self.seeds(v) != self.all_seeds for v in (*self.present, *self.others))
 
