@@ -30,7 +30,7 @@ TRAINING_IMAGES_EACH = 5
 SAME = 1e-9
 #: Usual mean epochs, logarithm of seconds per epoch, and how fast the validation curve rises.
 EPOCHS, SECONDS, SPEED = 30.0, 3.0, 0.3
-NO_TABLE, SAME_IMAGES = pd.DataFrame(), np.zeros(1)
+SAME_IMAGES = np.zeros(1)
 MACHINE = SimpleNamespace(machines=("the same for all",))
 
 
@@ -157,7 +157,7 @@ def draw(world: World, rng: np.random.Generator) -> Draw:
                 history = _history(rng, world.speed.get(variant, SPEED), one["seconds"])
                 read[*key, "history"] = history
     return Draw(
-        "simulated", NO_TABLE, results, _read=read,  # type: ignore[arg-type]
+        "simulated", results, {}, _read=read,  # type: ignore[arg-type]
         correct=correct, nets=nets, drawn_seeds=list(range(seeds)), single=world.single,
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The original report's claims as data: what each compares, on which measure, which way.
 
-What they are called and say is in :data:`labreport.words.CLAIMS`.
+What they are called is in :data:`labreport.words.CLAIMS`.
 """
 
 from dataclasses import dataclass

@@ -13,12 +13,10 @@ from labcnn.runs import load_runs
 from labcnn.variants import get_variant
 from labreport import style, words
 from labreport.claims import Part
-from labreport.display import Table
 from labreport.figures.comparison import plot_comparison
 from labreport.measures import accuracy_interval
 from labreport.study import Study, load_study, newest_experiment
-from labreport.verdicts import Finding
-from labreport.verdicts import compare as estimate
+from labreport.verdicts import Finding, estimate_part
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Comparison:
     @cached_property
     def findings(self) -> list[Finding]:
         """Each variant against the first, itself included."""
-        return [estimate(self.study, Part("test", v, self.variants[0])) for v in self.variants]
+        return [estimate_part(self.study, Part("test", v, self.variants[0])) for v in self.variants]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -60,21 +58,10 @@ class Comparison:
         style.use()
         return plot_comparison(self.study, self.variants)
 
-    def tabulate(self) -> Table:
-        """:attr:`table` as it is shown."""
-        rows = []
-        for variant, row in self.table.iterrows():
-            apart = f"{row.difference:+.2f} [{row['from']:+.2f}, {row.to:+.2f}]"
-            shown = words.NOTHING if variant == self.variants[0] else apart
-            accuracy = f"{row.test:.2f} [{row.low:.2f}, {row.high:.2f}]"
-            rows.append((str(variant), f"{row.seeds:.0f}", accuracy, shown.replace("-", "−")))
-        columns = [column.format(self.variants[0]) for column in words.COMPARED_COLUMNS]
-        return Table(columns, rows, "lrrr")
-
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        display(self.tabulate(), self.plot())
+        display(self.table.style.format(precision=2, na_rep=words.NOTHING), self.plot())
 
 
 def compare(

@@ -20,7 +20,6 @@ class Confidence:
         are of these, NaN where there is none.
     """
 
-    variant: str
     seed: int
     mean: float
     accuracy: float
@@ -43,23 +42,11 @@ def measure_confidence(study: Study, variant: str) -> Confidence:
     sure = probability > 0.5
     of_sure = (float(x[sure].mean()) if sure.any() else np.nan for x in (probability, right))
     mean, accuracy = float(probability.mean()), float(right.mean())
-    return Confidence(variant, seed, mean, accuracy, error, int(sure.sum()), *of_sure)
+    return Confidence(seed, mean, accuracy, error, int(sure.sum()), *of_sure)
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A test image's row, its class, the class it was taken for, and with what probability."""
-
-    row: int
-    true: int
-    predicted: int
-    probability: float
-
-
-def confident_mistakes(study: Study, variant: str, seed: int, count: int) -> list[Mistake]:
-    """The ``count`` errors with the highest predicted probability."""
-    true, predicted = study.test_labels(variant, seed), study.test_predicted(variant, seed)
-    probability = study.test_probability(variant, seed)
-    wrong = np.flatnonzero(true != predicted)
-    order = wrong[np.argsort(-probability[wrong], kind="stable")][:count]
-    return [Mistake(int(r), int(true[r]), int(predicted[r]), float(probability[r])) for r in order]
+def find_confident_mistakes(study: Study, variant: str, seed: int, count: int) -> np.ndarray:
+    """The test images of the ``count`` errors with the highest predicted probability."""
+    wrong = np.flatnonzero(~study.test_correct(variant, seed))
+    probability = study.test_probability(variant, seed)[wrong]
+    return wrong[np.argsort(-probability, kind="stable")][:count]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from labreport.study import Study
 
@@ -39,14 +40,13 @@ def training_flops(study: Study, variant: str) -> float:
 def find_points(study: Study) -> list[Point]:
     """One per variant of the report that has a run."""
     return [
-        Point(
-            v,
-            training_flops(study, v),
-            study.mean(v, "test_accuracy"),
-            study.mean(v, "epochs_run"),
-        )
+        Point(v, training_flops(study, v), study.accuracy(v), _mean_epochs(study, v))
         for v in study.present
     ]
+
+
+def _mean_epochs(study: Study, variant: str) -> float:
+    return fmean(study.results[variant, seed].epochs_run for seed in study.learned(variant))
 
 
 def find_front(found: Sequence[Point]) -> list[Point]:

@@ -1,5 +1,6 @@
 """What the falls of the learning rate did, and which of compared nets had any."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,29 +11,18 @@ from labcnn.variants import VARIANTS
 from labreport.study import Study
 
 
-@dataclass(frozen=True)
-class Fall:
-    """An epoch in which a run's learning rate was lower than in the one before.
-
-    Attributes
-    ----------
-    val, train : accuracies (0-1) of the epoch before and of this one; ``train`` is evaluated.
-    """
-
-    epoch: int
-    val: tuple[float, float]
-    train: tuple[float, float]
+def find_first_fall(study: Study, variant: str, seed: int) -> int | None:
+    """The first epoch of a run in which the learning rate was lower than before."""
+    history = study.history(variant, seed)
+    epochs = history.loc[history["fell"], "epoch"].tolist()
+    return epochs[0] if epochs else None
 
 
-def find_falls(study: Study, variant: str, seed: int) -> list[Fall]:
-    """Of one run, in order."""
-    table = study.history(variant, seed).set_index("epoch")
-    rates = table["learning_rate"]
-    accuracies = {name: table[f"{name}_accuracy"] for name in ("val", "train_eval")}
-    return [
-        Fall(int(epoch), *((float(a[epoch - 1]), float(a[epoch])) for a in accuracies.values()))
-        for epoch in rates.index[rates < rates.shift()]
-    ]
+def measure_epoch(study: Study, variant: str, epoch: int) -> tuple[float, float]:
+    """Mean validation and evaluated training accuracy (0-1) of the runs that have an epoch."""
+    rows = pd.concat([study.history(variant, seed) for seed in study.seeds(variant)])
+    rows = rows[rows["epoch"] == epoch]
+    return float(rows["val_accuracy"].mean()), float(rows["train_eval_accuracy"].mean())
 
 
 @dataclass(frozen=True)
@@ -68,29 +58,28 @@ def measure_decays(study: Study) -> list[Decay]:
     found = []
     for variant in study.with_runs(("short_lrdecay", "long_lrdecay")):
         seeds = [s for s in study.seeds(variant) if study.results[variant, s].status == "ok"]
-        firsts = {s: falls[0] for s in seeds if (falls := find_falls(study, variant, s))}
+        firsts = {s: fall for s in seeds if (fall := find_first_fall(study, variant, s))}
         if not firsts:
             continue
-        twins = [_find_twin(study, variant, seed, fall.epoch) for seed, fall in firsts.items()]
+        val, train = (_around(study, variant, firsts, of) for of in ("val", "train_eval"))
+        twins = [_find_twin(study, variant, seed, fall) for seed, fall in firsts.items()]
         whole = [twin for twin in twins if twin is not None]
-        best = [study.results[variant, seed].best_epoch or 0 for seed in firsts]
         same = len(whole) == len(twins)
-        found.append(
-            Decay(
-                variant,
-                tuple(fall.epoch for fall in firsts.values()),
-                len(seeds),
-                _means([fall.val for fall in firsts.values()]),
-                _means([fall.train for fall in firsts.values()]),
-                float(np.mean([accuracy for accuracy, _ in whole])) if same else None,
-                same and all(b <= last for b, (_, last) in zip(best, whole, strict=True)),
-            )
-        )
+        twin = float(np.mean([accuracy for accuracy, _ in whole])) if same else None
+        best = [study.results[variant, seed].best_epoch or 0 for seed in firsts]
+        sooner = same and all(b <= last for b, (_, last) in zip(best, whole, strict=True))
+        epochs = tuple(firsts.values())
+        found.append(Decay(variant, epochs, len(seeds), val, train, twin, sooner))
     return found
 
 
-def _means(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    before, after = np.mean(list(pairs), axis=0)
+def _around(study: Study, variant: str, falls: dict[int, int], split: str) -> tuple[float, float]:
+    """Mean accuracy in the epochs before the falls, and in those of the falls."""
+    runs = {seed: study.history(variant, seed).set_index("epoch") for seed in falls}
+    values = [
+        runs[seed][f"{split}_accuracy"][[fall - 1, fall]].tolist() for seed, fall in falls.items()
+    ]
+    before, after = np.mean(values, axis=0)
     return float(before), float(after)
 
 
@@ -124,30 +113,22 @@ class Uneven:
     before: dict[str, tuple[float, float]]
 
 
-def compare_falls(study: Study, variants: Iterable[str]) -> Uneven | None:
+def find_uneven(study: Study, variants: Iterable[str]) -> Uneven | None:
     """None where all of the runs, or none, had one."""
-    fell: dict[str, list[int | None]] = {}
-    tests: dict[str, tuple[list[float], list[float]]] = {}
-    for variant in study.with_runs(variants):
-        fell[variant], tests[variant] = [], ([], [])
-        for seed in study.seeds(variant):
-            falls = find_falls(study, variant, seed)
-            fell[variant].append(falls[0].epoch if falls else None)
-            accuracy = study.results[variant, seed].test.accuracy
-            tests[variant][0 if falls else 1].append(accuracy)
-    epochs = [epoch for each in fell.values() for epoch in each]
-    known = [epoch for epoch in epochs if epoch is not None]
-    if not known or len(known) == len(epochs):
+    variants = study.with_runs(variants)
+    fell = {v: [find_first_fall(study, v, seed) for seed in study.seeds(v)] for v in variants}
+    epochs = [epoch for each in fell.values() for epoch in each if epoch]
+    if not epochs or all(all(each) for each in fell.values()):
         return None
-    last = min(known) - 1
-    before = {}
-    for variant in fell:
-        tables = [study.history(variant, seed) for seed in study.seeds(variant)]
-        rows = pd.concat([table[table["epoch"] == last] for table in tables])
-        if rows.empty:
-            return None
-        before[variant] = (
-            float(rows["val_accuracy"].mean()),
-            float(rows["train_eval_accuracy"].mean()),
-        )
+    tests = {}
+    for variant, firsts in fell.items():
+        found = [
+            (run.test.accuracy, first)
+            for run, first in zip(study.runs(variant), firsts, strict=True)
+        ]
+        tests[variant] = [a for a, first in found if first], [a for a, first in found if not first]
+    last = min(epochs) - 1
+    before = {variant: measure_epoch(study, variant, last) for variant in variants}
+    if any(math.isnan(val) for val, _ in before.values()):  # none of a variant's runs came so far
+        return None
     return Uneven(fell, tests, last, before)

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from labreport.export import DOCUMENT
 from labreport.title_block import TitleBlock
-from labreport.words import SEPARATOR
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~^@&\"'])")
 
@@ -28,19 +27,14 @@ class Markdown(str):
     """A table's cell that is marked up already."""
 
 
-class Strong(str):
+def bold(text: str) -> Markdown:
     """A table's cell to be marked, as the best of its column."""
+    return Markdown(f"**{escape(text)}**")
 
 
-class Links(str):
-    """A table's cell of links: each entry is a text and a relative target."""
-
-    entries: tuple[tuple[str, str], ...]
-
-    def __new__(cls, entries: Sequence[tuple[str, str]]) -> "Links":
-        made = super().__new__(cls, SEPARATOR.join(text for text, _ in entries))
-        made.entries = tuple(entries)
-        return made
+def link(text: str, target: str) -> Markdown:
+    """A table's cell that leads to a relative target."""
+    return Markdown(f"[{escape(text)}]({quote(target)})")
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Prose:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of plain text or the classes above, shown as a pipe table.
+    """Cells of plain text or of Markdown, shown as a pipe table.
 
     ``align`` has a letter per column: ``l``, ``c`` or ``r``.
     """
@@ -68,16 +62,11 @@ class Table:
         marks = {"l": ":{}-", "c": ":{}:", "r": "-{}:"}
         rule = [marks[a].format("---") for a in self.align]
         lines = [[escape(c) for c in self.columns], rule]
-        lines += [[_markdown(cell) for cell in row] for row in self.rows]
+        lines += [
+            [cell if isinstance(cell, Markdown) else escape(cell) for cell in row]
+            for row in self.rows
+        ]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _markdown(cell: str) -> str:
-    if isinstance(cell, Markdown):
-        return cell
-    if isinstance(cell, Links):
-        return SEPARATOR.join(f"[{escape(text)}]({quote(target)})" for text, target in cell.entries)
-    return f"**{escape(cell)}**" if isinstance(cell, Strong) and cell else escape(cell)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""All that the report's texts may speak of, each computed when a text first asks for it."""
+"""All that the report's texts may speak of, each computed when a text first asks for it.
+
+:class:`Facts` is in the order of the sections, whose texts are ``text/<section>-….md.j2``.
+"""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +15,27 @@ from labcnn.data import Origin
 from labcnn.variants import VARIANTS, Variant
 from labreport import words
 from labreport.claims import Part
-from labreport.class_images import NO_IMAGES, ClassImages
+from labreport.class_images import ClassImages
 from labreport.classes import ClassAccuracies, count_classes
 from labreport.confidence import Confidence, measure_confidence
-from labreport.costs import Point, find_front, find_points, training_flops
-from labreport.decays import Decay, Uneven, compare_falls, find_falls, measure_decays
+from labreport.costs import Point, find_front, find_points
+from labreport.decays import (
+    Decay,
+    Uneven,
+    find_first_fall,
+    find_uneven,
+    measure_decays,
+    measure_epoch,
+)
 from labreport.display import CaptionedFigure, FrontMatter, Prose
-from labreport.dropout_study import Places, summarise_places
+from labreport.dropout_study import summarise_places
 from labreport.estimates import Estimate, over_seeds
 from labreport.measures import accuracy_interval, find_prior, left_plateau
 from labreport.prose import caption, render
-from labreport.reproduction import Provenance, command, gather_provenance
+from labreport.reproduction import Circumstances, command, gather_circumstances
 from labreport.study import Study, original
 from labreport.title_block import TitleBlock
-from labreport.verdicts import Finding, Outcome, Verdict, compare
+from labreport.verdicts import Finding, Outcome, Verdict, estimate_part
 
 #: The suffixes of the variants with one switch.
 SINGLE = ("lrdecay", "norm", "dropout", "residual")
@@ -86,13 +95,13 @@ class OtherVariant:
         return sum(mine[name] != other[name] for name in mine if name != "blocks") > 1
 
 
-def compare_others(study: Study) -> list[OtherVariant]:
+def find_others(study: Study) -> list[OtherVariant]:
     """One's own variants, in the order in which they were registered."""
     found = []
     for variant in study.others:
         usual = (f"{VARIANTS[variant].depth}_baseline", "short_baseline")
         reference = next((v for v in usual if v != variant and study.seeds(v)), None)
-        difference = compare(study, Part("test", variant, reference)) if reference else None
+        difference = estimate_part(study, Part("test", variant, reference)) if reference else None
         accuracy = accuracy_interval(study, variant)
         found.append(OtherVariant(variant, reference, accuracy, difference))
     return found
@@ -100,17 +109,40 @@ def compare_others(study: Study) -> list[OtherVariant]:
 
 @dataclass(frozen=True)
 class Facts:
-    """One report: its study, the verdicts on the claims, the tuned net, the images to show."""
+    """One report: its study, the verdicts on the claims, the tuned net's facts, the images."""
 
     study: Study
     verdicts: list[Verdict]
-    tuned: Study | None = None
-    images: ClassImages = NO_IMAGES
+    tuned: "Facts | None" = None
+    images: ClassImages = field(default_factory=ClassImages)
 
-    @property
-    def claims(self) -> dict[str, Verdict]:
-        """The verdicts by their claims' ids."""
-        return {verdict.claim.id: verdict for verdict in self.verdicts}
+    # What the cells of the notebook show.
+
+    def text(self, template: str) -> Prose:
+        """A text in ``text/``, whose names are ``facts`` and its ``study``."""
+        return Prose(render(template, facts=self, study=self.study))
+
+    def figure(
+        self, name: str, figure: Figure, drawn: Iterable[str] | pd.DataFrame | None = None
+    ) -> CaptionedFigure | Prose:
+        """A figure with the caption of its name in ``text/captions.md.j2``.
+
+        Parameters
+        ----------
+        name : of the caption's macro; the figure is referred to as ``@fig-<name>``, ``_`` as ``-``.
+        drawn : the frame that it was drawn from, or its variants; where there is nothing to
+            compare, nothing is shown.
+        """
+        if drawn is not None:
+            variants = drawn["variant"] if isinstance(drawn, pd.DataFrame) else drawn
+            if not self.study.comparable(set(variants)):
+                return Prose("")
+        return CaptionedFigure(figure, f"fig-{name.replace('_', '-')}", caption(name, self))
+
+    def front_matter(self, block: TitleBlock, columns: int = 1) -> FrontMatter:
+        return FrontMatter(block, self.notice, columns)
+
+    # Of several sections.
 
     @property
     def notice(self) -> str:
@@ -131,10 +163,14 @@ class Facts:
         found = original()["test_accuracy"].dropna().sort_values(ascending=False)
         return {str(variant): float(accuracy) for variant, accuracy in found.items()}
 
+    @cached_property
+    def circumstances(self) -> Circumstances:
+        return gather_circumstances(self.study)
+
     @property
-    def best(self) -> str:
-        """The variant with the highest mean test accuracy."""
-        return self.study.ranked[0]
+    def claims(self) -> dict[str, Verdict]:
+        """The verdicts by their claims' ids."""
+        return {verdict.claim.id: verdict for verdict in self.verdicts}
 
     @property
     def relevant(self) -> list[Verdict]:
@@ -150,6 +186,28 @@ class Facts:
     def untested_in_part(self) -> int:
         """How many undecided ones hold in every part that could be tested."""
         return sum(verdict.untested_in_part for verdict in self.relevant)
+
+    def against(self, measure: str, first: str, second: str) -> Finding:
+        """A comparison that belongs to no claim."""
+        return estimate_part(self.study, Part(measure, first, second))
+
+    # Abstract, main findings, 6: which network is best, which switch gains most.
+
+    @property
+    def best(self) -> str:
+        """The variant with the highest mean test accuracy."""
+        return self.study.ranked[0]
+
+    @cached_property
+    def rivals(self) -> list[str]:
+        """The variants after the best one, up to the first that it is told from by itself."""
+        found: list[str] = []
+        for variant in self.study.ranked[1:]:
+            estimate = self.against("test", self.best, variant).estimate
+            if estimate is not None and estimate.low > 0:
+                break
+            found.append(variant)
+        return found
 
     @property
     def nothing_learned(self) -> bool:
@@ -170,7 +228,7 @@ class Facts:
             for variant in self.study.present
             if variant.partition("_")[2] not in ("baseline", "all")
         ]
-        found = [compare(self.study, Part("test", v, base)) for v, base in pairs if base]
+        found = [estimate_part(self.study, Part("test", v, base)) for v, base in pairs if base]
         found = [each for each in found if each.estimate]
         return sorted(found, key=lambda each: -each.estimate.effect if each.estimate else 0.0)
 
@@ -194,6 +252,58 @@ class Facts:
         compared = dict.fromkeys(VARIANTS[f.part.first].depth for f in self.single_effects)
         return [d for d in compared if d not in {leader.depth for leader in self.leaders}]
 
+    @property
+    def untrained_singles(self) -> list[str]:
+        """Variants with one switch that have no run."""
+        return [v for v in self.study.missing if v.partition("_")[2] in SINGLE]
+
+    # 3, 3.1: depth.
+
+    @property
+    def stuck(self) -> bool:
+        """Whether there are runs that learned nothing, all with a loss that stayed near ln C."""
+        runs = [key for key, run in self.study.results.items() if run.status == "no_learning"]
+        return bool(runs) and not any(left_plateau(self.study, *run) for run in runs)
+
+    def uneven(self, variants: Iterable[str]) -> Uneven | None:
+        """Whether the learning rate fell in some of their runs only, and what that did."""
+        return find_uneven(self.study, variants)
+
+    # 3.2: the learning rate's decay.
+
+    @cached_property
+    def decays(self) -> list[Decay]:
+        return measure_decays(self.study)
+
+    @cached_property
+    def fallen(self) -> list[str]:
+        """The variants of which the learning rate of a run fell."""
+        runs = [(v, s) for v in self.study.present for s in self.study.seeds(v)]
+        return list(dict.fromkeys(run[0] for run in runs if find_first_fall(self.study, *run)))
+
+    # 3.4: dropout.
+
+    @cached_property
+    def dropout_study(self) -> tuple[dict[str, dict[str, float]], int] | None:
+        """Accuracies (0-1) of the small study by place of dropout and mode, and its seeds."""
+        return summarise_places()
+
+    # 3.5: residual connections.
+
+    def in_epoch(self, variant: str, epoch: int) -> float:
+        """Mean validation accuracy of a variant's runs in an epoch."""
+        return measure_epoch(self.study, variant, epoch)[0]
+
+    @property
+    def uneven_seconds(self) -> float:
+        """How many times as long an epoch took in one run as in another of the same variant."""
+        found = [
+            [run.timing.seconds_per_epoch for run in self.study.runs(v)] for v in self.study.present
+        ]
+        return max(max(each) / min(each) for each in found)
+
+    # 3.6: summary and costs.
+
     @cached_property
     def joint(self) -> Joint | None:
         """None where a run that it needs is missing."""
@@ -212,88 +322,23 @@ class Facts:
         return Joint(sum(gains[:-1]), gains[-1], more)
 
     @cached_property
-    def decays(self) -> list[Decay]:
-        return measure_decays(self.study)
-
-    def uneven(self, variants: Iterable[str]) -> Uneven | None:
-        """Whether the learning rate fell in some of their runs only, and what that did."""
-        return compare_falls(self.study, variants)
-
-    def in_epoch(self, variant: str, epoch: int) -> float:
-        """Mean validation accuracy of a variant's runs in an epoch that all of them have."""
-        tables = [self.study.history(variant, s) for s in self.study.seeds(variant)]
-        return float(np.mean([t.set_index("epoch")["val_accuracy"][epoch] for t in tables]))
-
-    @cached_property
-    def fallen(self) -> list[str]:
-        """The variants of which the learning rate of a run fell."""
-        fell = {
-            variant for variant, seed in self.study.results if find_falls(self.study, variant, seed)
-        }
-        return [variant for variant in self.study.present if variant in fell]
-
-    def against(self, measure: str, first: str, second: str) -> Finding:
-        """A comparison that belongs to no claim."""
-        return compare(self.study, Part(measure, first, second))
-
-    @cached_property
-    def rivals(self) -> list[str]:
-        """The variants after the best one, up to the first that it is told from by itself."""
-        found: list[str] = []
-        for variant in self.study.ranked[1:]:
-            estimate = self.against("test", self.best, variant).estimate
-            if estimate is not None and estimate.low > 0:
-                break
-            found.append(variant)
-        return found
-
-    @property
-    def untrained_singles(self) -> list[str]:
-        """Variants with one switch that have no run."""
-        return [v for v in self.study.missing if v.partition("_")[2] in SINGLE]
-
-    @property
-    def weak(self) -> list[str]:
-        """Variants that don't get a fifth of their own training images right."""
-        return [v for v in self.study.present if self.study.mean(v, "train_accuracy") < 0.2]
-
-    @property
-    def stuck(self) -> bool:
-        """Whether there are runs that learned nothing, all with a loss that stayed near ln C."""
-        runs = [key for key, run in self.study.results.items() if run.status == "no_learning"]
-        return bool(runs) and not any(left_plateau(self.study, *run) for run in runs)
-
-    @property
-    def _gaps(self) -> dict[str, float]:
-        gap = {
-            v: self.study.mean(v, "train_accuracy") - self.study.mean(v, "test_accuracy")
-            for v in self.study.present
-        }
-        return gap if len(gap) > 1 else {}
-
-    @property
-    def widest_gap(self) -> str | None:
-        """The variant whose training accuracy is the furthest above its test accuracy."""
-        return max(self._gaps, key=self._gaps.__getitem__, default=None)
-
-    @cached_property
-    def spread(self) -> float | None:
-        """Standard deviation between seeds of a variant's test accuracy, told by all; 0-1."""
-        prior = find_prior(self.study, "test", paired=False)
-        return prior.variance**0.5 if prior else None
-
-    @cached_property
-    def dropout_study(self) -> Places | None:
-        return summarise_places()
-
-    @cached_property
     def front(self) -> list[Point]:
         """The Pareto front of test accuracy by the arithmetic of a training."""
         return find_front(find_points(self.study))
 
-    def compute(self, study: Study, variant: str) -> float:
-        """FLOPs of a variant's training."""
-        return training_flops(study, variant)
+    # 3.7: one's own variants.
+
+    @cached_property
+    def others(self) -> list[OtherVariant]:
+        return find_others(self.study)
+
+    @property
+    def beside_others(self) -> list[str]:
+        """One's own variants, after what they are compared with."""
+        references = {each.reference: None for each in self.others if each.reference}
+        return [*references, *(each.variant for each in self.others)]
+
+    # 5: errors.
 
     @cached_property
     def classes(self) -> ClassAccuracies:
@@ -303,61 +348,30 @@ class Facts:
     def confidence(self) -> Confidence:
         return measure_confidence(self.study, self.best)
 
-    @cached_property
-    def others(self) -> list[OtherVariant]:
-        return compare_others(self.study)
+    # 6, 7: discussion and limits.
 
     @property
-    def beside_others(self) -> list[str]:
-        """One's own variants, after what they are compared with."""
-        references = {each.reference: None for each in self.others if each.reference}
-        return [*references, *(each.variant for each in self.others)]
-
-    @cached_property
-    def provenance(self) -> Provenance:
-        return gather_provenance(self.study)
-
-    @cached_property
-    def tuned_provenance(self) -> Provenance | None:
-        return None if self.tuned is None else gather_provenance(self.tuned)
+    def weak(self) -> list[str]:
+        """Variants that don't get a fifth of their own training images right."""
+        return [v for v in self.study.present if self.study.accuracy(v, "train") < 0.2]
 
     @property
-    def uneven_seconds(self) -> float:
-        """How many times as long an epoch took in one run as in another of the same variant."""
-        found = [
-            [run.timing.seconds_per_epoch for run in self.study.runs(v)] for v in self.study.present
-        ]
-        return max(max(each) / min(each) for each in found)
+    def widest_gap(self) -> str | None:
+        """The variant whose training accuracy is the furthest above its test accuracy."""
+        study = self.study
+        if len(study.present) < 2:
+            return None
+        return max(study.present, key=lambda v: study.accuracy(v, "train") - study.accuracy(v))
+
+    @cached_property
+    def spread(self) -> float | None:
+        """Standard deviation between seeds of a variant's test accuracy, told by all; 0-1."""
+        prior = find_prior(self.study, "test", paired=False)
+        return prior.variance**0.5 if prior else None
+
+    # C: how to get it again.
 
     @property
     def command(self) -> str:
         """What makes these runs and this report again."""
         return command(self.study)
-
-    @property
-    def tuned_command(self) -> str:
-        return command(self.tuned) if self.tuned is not None else ""
-
-    def figure(
-        self, name: str, figure: Figure, drawn: Iterable[str] | pd.DataFrame | None = None
-    ) -> CaptionedFigure | Prose:
-        """A figure with the caption of its name in ``text/captions.md.j2``.
-
-        Parameters
-        ----------
-        name : of the caption's macro; the figure is referred to as ``@fig-<name>``, ``_`` as ``-``.
-        drawn : the frame that it was drawn from, or its variants; where there is nothing to
-            compare, nothing is shown.
-        """
-        if drawn is not None:
-            variants = drawn["variant"] if isinstance(drawn, pd.DataFrame) else drawn
-            if not self.study.comparable(set(variants)):
-                return Prose("")
-        return CaptionedFigure(figure, f"fig-{name.replace('_', '-')}", caption(name, self))
-
-    def front_matter(self, block: TitleBlock, columns: int = 1) -> FrontMatter:
-        return FrontMatter(block, self.notice, columns)
-
-    def text(self, template: str, **more: Any) -> Prose:
-        """A text in ``text/``, whose names are ``facts``, its ``study`` and what is given here."""
-        return Prose(render(template, facts=self, study=self.study, **more))

@@ -80,10 +80,6 @@ def span(values: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
-def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def seconds(value: float) -> str:
     """65.2 as ``1 分 5 秒``."""
     whole = round(value)

@@ -38,7 +38,7 @@ FEWEST = 3
 
 
 class Why(Enum):
-    """Why a comparison can't be made, or a claim isn't decided."""
+    """Why a comparison can't be made, or isn't tested."""
 
     MISSING = auto()  # some variants have no finished run
     NO_COMMON_SEED = auto()
@@ -51,9 +51,6 @@ class Why(Enum):
     PLATEAU = auto()  # a net that has not begun to learn: its gradients tell nothing of depth
     GAP_OUT_OF_REACH = auto()  # the training accuracy is below the gap that is asked for
     ONE_SEED = auto()  # there is an effect, but no interval without more seeds
-    NOT_SIGNIFICANT = auto()
-    NOT_ALL_PARTS = auto()  # some parts are decided
-    ONLY_BEFORE_HOLM = auto()
 
 
 @dataclass(frozen=True)
@@ -325,7 +322,7 @@ MEASURES: dict[str, Measure] = {
 }  # fmt: skip
 
 
-def estimate(
+def estimate_effect(
     study: Study,
     name: str,
     first: str,
@@ -413,7 +410,7 @@ def accuracy_interval(study: Study, variant: str) -> tuple[float, float, float]:
     Of the runs that learned, where some did. Symmetric as a logit, so that it stays within 0 and 1.
     """
     seeds = study.learned(variant)
-    found = estimate(study, "test", variant, None, seeds)
+    found = estimate_effect(study, "test", variant, None, seeds)
     accuracy = found.effect
     if found.variance is None or not 0 < accuracy < 1:
         counts = [_counts(study.results[variant, s].test) for s in seeds]

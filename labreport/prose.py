@@ -7,7 +7,9 @@ of is in :class:`labreport.facts.Facts`, and it can choose by what was found::
     {% if verdict.outcome == Outcome.HOLDS %}…{% elif verdict.outcome == Outcome.FAILS %}…
 
 A name it misspells is an error. A paragraph is one line; ``{%-`` and ``-%}`` join lines. Text from
-outside goes through ``| escape``; the other filters escape what they return.
+outside goes through ``| escape``; the other filters escape what they return. A table of words is a
+pipe table in its text, one of numbers in :mod:`labreport.tables`; a table's caption is in its cell
+of the notebook, a figure's in ``captions.md.j2``.
 """
 
 import re
@@ -20,18 +22,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from labcnn.data import Origin
 from labcnn.data.splits import IMAGE_SHAPE
 from labcnn.runs import NUMERICS
-from labcnn.variants import REPORT_VARIANTS, VARIANTS, label
+from labcnn.variants import REPORT_VARIANTS, VARIANTS
 from labreport import formats, words
 from labreport.claims import GAP_TOLERANCE
-from labreport.class_images import Absence
+from labreport.class_images import SAMPLES
 from labreport.classes import PAIRS
+from labreport.costs import training_flops
 from labreport.display import escape
 from labreport.estimates import ALPHA
 from labreport.export.pandoc import without_paths
 from labreport.measures import BUSY, Why
 from labreport.verdicts import Outcome
 
-NO_BREAK = "\u00a0"
 #: It would be read as a space; not before an item of a list, a table or a block.
 _LINE_IN_A_PARAGRAPH = re.compile(r"(?<=[\u3002\uff1b\uff1a])\n(?=[^\W_])(?!\d+\. )")
 
@@ -60,13 +62,6 @@ def caption(name: str, facts: object) -> str:
     return re.sub(r"\\(.)", r"\1", str(getattr(made, name)(facts)).strip())
 
 
-def _p_value(p: float) -> str:
-    """``p = 0.012`` in one line."""
-    shown = formats.p_value(p)
-    text = f"p {shown}" if shown.startswith("<") else f"p = {shown}"
-    return escape(text).replace(" ", NO_BREAK)
-
-
 def _names(variants: Iterable[str]) -> str:
     return formats.join(formats.short_name(variant) for variant in variants)
 
@@ -86,16 +81,6 @@ def _code(text: str) -> str:
     return " ".join(text.replace("`", "'").split())
 
 
-def _title(claim: str) -> str:
-    return words.CLAIMS[claim][0]
-
-
-def _says(claim: str) -> str:
-    return words.CLAIMS[claim][1].format(
-        tolerance=GAP_TOLERANCE * 100, variants=len(REPORT_VARIANTS)
-    )
-
-
 def _escaping(function: Callable[..., object]) -> Callable[..., str]:
     return lambda *given, **more: escape(str(function(*given, **more)))
 
@@ -109,9 +94,9 @@ def _environment() -> Environment:
     plain: dict[str, Callable[..., object]] = {
         "name": formats.short_name, "names": _names, "comma": formats.join,
         "percent": formats.percent, "number": formats.number, "interval": formats.interval,
-        "seconds": formats.seconds, "span": formats.span, "title": _title, "says": _says,
+        "seconds": formats.seconds, "span": formats.span, "title": words.CLAIMS.__getitem__,
         "without_paths": without_paths,
-        "label": label, "depth": lambda v: VARIANTS[v].depth,
+        "depth": lambda v: VARIANTS[v].depth,
         "seeds_of": lambda v, study: len(study.seeds(v)),
         "switch": lambda v: words.SWITCHES.get(v.partition("_")[2], v.partition("_")[2]),
     }  # fmt: skip
@@ -120,12 +105,12 @@ def _environment() -> Environment:
         "size": formats.size,
         "escape": escape,
         "code": _code,
-        "p_value": _p_value,
         "spaced": _spaced,
     }
-    made.globals |= {"Absence": Absence, "Origin": Origin, "Outcome": Outcome, "Why": Why}
+    made.globals |= {"SAMPLES": SAMPLES, "Origin": Origin, "Outcome": Outcome, "Why": Why}
     made.globals |= {"NUMERICS": NUMERICS, "PAIRS": PAIRS, "GAP_TOLERANCE": GAP_TOLERANCE}
     made.globals |= {"words": words, "ALPHA": ALPHA, "BUSY": BUSY, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}
+    made.globals["training_flops"] = training_flops
     made.globals["phrases"] = made.get_template("phrases.md.j2").module
     return made

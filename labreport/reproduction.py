@@ -1,21 +1,13 @@
-"""How to get these results again: data, code, versions, devices, command, and the logs."""
+"""How to get these results again: code, versions, devices, command."""
 
 import re
 from dataclasses import dataclass
-from itertools import product
-from pathlib import PurePosixPath
 
-from labcnn.data import Origin, origin
-from labcnn.runs import GRADIENTS, HISTORY, RESULT
-from labcnn.runs import Provenance as RunProvenance
+from labcnn.runs import Provenance
 from labcnn.variants import REPORT_VARIANTS
 from labreport import words
-from labreport.display import Links, Table
-from labreport.formats import join, short_name
 from labreport.study import Study
 
-#: Linked by its own name, a cell per seed.
-LOGS = (RESULT, HISTORY, GRADIENTS)
 #: Packages named first; the others follow in the order of the alphabet.
 FIRST = ("labcnn", "python", "torch")
 #: A name that no shell reads anything into.
@@ -23,22 +15,19 @@ _PLAIN = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Circumstances:
     """What the runs were made with: every value that occurs, in order.
 
     Attributes
     ----------
     days : the first and the last on which a run finished, ISO.
-    data : where the images come from, and their fingerprint.
     commits : abbreviated, and whether there were changes beside it; None: unknown.
     versions : of each package.
     devices : each one's name and kind.
     at_once : the most runs that were under way at the same time.
-    uneven : the variants don't all have the same seeds.
     """
 
     days: tuple[str, str]
-    data: list[tuple[Origin, str]]
     commits: list[tuple[str | None, bool]]
     versions: dict[str, list[str]]
     devices: list[tuple[str, str]]
@@ -47,24 +36,16 @@ class Provenance:
     train_seconds: float
     interruptions: int
     at_once: int
-    uneven: bool
-
-    @property
-    def not_official(self) -> bool:
-        """Whether a run was made from images that claim a published set's name and aren't its."""
-        return any(where is Origin.OTHER for where, _ in self.data)
 
 
-def gather_provenance(study: Study) -> Provenance:
+def gather_circumstances(study: Study) -> Circumstances:
     """Of all runs of a study."""
     runs = [run.provenance for run in study.results.values()]
-    prints = {run.data_fingerprint for run in runs}
     days = [run.finished[:10] for run in runs]
     names = {name for run in runs for name in run.versions}
     commits = {(run.git_commit and run.git_commit[:12], bool(run.git_dirty)) for run in runs}
-    return Provenance(
+    return Circumstances(
         days=(min(days), max(days)),
-        data=sorted((origin(study.recipe.dataset, each), each) for each in prints),
         commits=sorted(commits, key=str),
         versions={
             name: sorted({run.versions.get(name, words.NOTHING) for run in runs})
@@ -76,11 +57,10 @@ def gather_provenance(study: Study) -> Provenance:
         train_seconds=sum(run.timing.train_seconds for run in study.results.values()),
         interruptions=sum(run.interruptions for run in runs),
         at_once=_count_at_once(runs),
-        uneven=set(product(_variants(study), study.all_seeds)) != set(study.results),
     )
 
 
-def _count_at_once(runs: list[RunProvenance]) -> int:
+def _count_at_once(runs: list[Provenance]) -> int:
     """Of runs that began and ended at these times, the most that were under way together."""
     ends = [(run.finished, -1) for run in runs]
     now = most = 0
@@ -105,42 +85,7 @@ def command(study: Study) -> str:
         parts.append(f'PARAMS="{" ".join(f"{k}={v}" for k, v in changed.items())}"')
     if study.all_seeds != [0]:
         parts.append(f'SEEDS="{" ".join(map(str, study.all_seeds))}"')
-    variants = _variants(study)
+    variants = (*study.present, *study.others)
     if set(variants) != set(REPORT_VARIANTS):
         parts.append(f'VARIANTS="{" ".join(variants)}"')
     return " ".join(parts)
-
-
-def list_logs(study: Study, beside: str = "", tuned: Study | None = None) -> Table:
-    """Every run's files by variant and seed, linked where the logs lie beside the report.
-
-    Parameters
-    ----------
-    beside : folder of the logs as seen from the report, ``logs``; empty: names without links.
-    """
-    rows: list[list[str]] = []
-    for part, note in ((study, ""), (tuned, words.TUNED)):
-        for variant in _variants(part) if part is not None else ():
-            assert part is not None
-            folder = PurePosixPath(part.experiment) / variant
-            seeds = part.seeds(variant)
-            if beside:
-                place = PurePosixPath(beside) / folder
-                cells: list[str] = [
-                    Links([
-                        (words.SEED.format(seed=seed), str(place / f"seed{seed}" / file))
-                        for seed in seeds
-                    ])
-                    for file in LOGS
-                ]  # fmt: skip
-            else:
-                cells = [str(folder), join(f"seed{seed}" for seed in seeds)]
-            rows.append([f"{short_name(variant)}{note}", *cells])
-    files = LOGS if beside else (words.LOG_FOLDER, words.LOG_RUNS)
-    return Table((words.LOG_COLUMN, *files), rows, "l" * (1 + len(files)))
-
-
-def _variants(study: Study) -> list[str]:
-    """The variants that have a run: the report's in its order, then the others."""
-    found = {name for name, _ in study.results}
-    return [v for v in (*REPORT_VARIANTS, *sorted(found - set(REPORT_VARIANTS))) if v in found]

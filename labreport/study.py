@@ -1,12 +1,14 @@
 """One experiment's runs, read once: what every table, figure and verdict starts from."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,26 +47,31 @@ class Study:
     Attributes
     ----------
     experiment : the experiment's name.
-    table : a row per run, with the columns of :data:`labcnn.runs.TABLE_COLUMNS`.
-    results : each run's result by variant and seed. In both, the seconds of training and of an
-        epoch are by the run's median epoch: see :func:`without_pauses`.
+    results : each run's result by variant and seed; the seconds of training and of an epoch are by
+        the run's median epoch: see :func:`without_pauses`.
+    folders : each run's files.
     problems : a line per file that was left out, paths relative to the folder of logs.
     failures : what the sweep recorded of runs that have no result, by variant and seed.
     wanted : those of the report's variants that the study is about; the others aren't missing.
     """
 
     experiment: str
-    table: pd.DataFrame
     results: dict[tuple[str, int], RunResult]
+    folders: dict[tuple[str, int], RunFolder]
     problems: tuple[str, ...] = ()
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
     wanted: tuple[str, ...] = REPORT_VARIANTS
     _read: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
+    def any_run(self) -> RunResult:
+        """One of them, for what all have in common: their data and most of their recipe."""
+        return next(iter(self.results.values()))
+
+    @property
     def recipe(self) -> Recipe:
         """A recipe of the experiment; its runs differ in variant and seed only."""
-        return next(iter(self.results.values())).recipe
+        return self.any_run.recipe
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -84,12 +91,12 @@ class Study:
     @property
     def ranked(self) -> list[str]:
         """The report's variants that have a run, by mean test accuracy, the best first."""
-        return sorted(self.present, key=lambda v: self.mean(v, "test_accuracy"), reverse=True)
+        return sorted(self.present, key=self.accuracy, reverse=True)
 
     def tied(self, variant: str) -> list[str]:
         """Those that are exactly as accurate as a variant, with it: one training twice, say."""
-        mean = self.mean(variant, "test_accuracy")
-        return [v for v in self.present if self.mean(v, "test_accuracy") == mean]
+        mean = self.accuracy(variant)
+        return [v for v in self.present if self.accuracy(v) == mean]
 
     @property
     def rising(self) -> list[str]:
@@ -121,25 +128,33 @@ class Study:
         return [v for v in self.wanted if len(self.seeds(v)) < len(self.all_seeds)]
 
     @property
+    def seeds_differ(self) -> bool:
+        """Whether the variants that have a run don't all have the same seeds."""
+        return any(self.seeds(v) != self.all_seeds for v in (*self.present, *self.others))
+
+    @property
     def all_seeds(self) -> list[int]:
         return sorted({seed for _, seed in self.results})
 
     @property
     def chance(self) -> float:
         """Accuracy of guessing."""
-        return 1 / next(iter(self.results.values())).classes
+        return 1 / self.any_run.classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes' names as they are kept with the logs; empty where they aren't."""
-        folder = self.table["folder"].iloc[0].path.parents[1]
-        return read_class_names(folder, next(iter(self.results.values())).classes)
+        folder = next(iter(self.folders.values()))
+        return read_class_names(folder.path.parents[1], self.any_run.classes)
 
     @property
     def data_origin(self) -> Origin:
         """Where the images come from; all runs have the same."""
-        result = next(iter(self.results.values()))
-        return origin(self.recipe.dataset, result.provenance.data_fingerprint)
+        return origin(self.recipe.dataset, self.data_fingerprint)
+
+    @property
+    def data_fingerprint(self) -> str:
+        return self.any_run.provenance.data_fingerprint
 
     @property
     def has_original(self) -> bool:
@@ -187,13 +202,14 @@ class Study:
         statuses = {run.status for run in self.runs(variant)}
         return next((s for s in ("diverged", "no_learning") if s in statuses), None)
 
-    def mean(self, variant: str, column: str) -> float:
-        """Mean of a column of :attr:`table` over the seeds that learned; NaN without runs."""
-        rows = (self.table["variant"] == variant) & self.table["seed"].isin(self.learned(variant))
-        return float(self.table.loc[rows, column].mean())
+    def accuracy(self, variant: str, split: str = "test") -> float:
+        """Mean accuracy (0-1) on a split over the seeds that learned; NaN without runs."""
+        runs = [self.results[variant, seed] for seed in self.learned(variant)]
+        return fmean(getattr(run, split).accuracy for run in runs) if runs else math.nan
 
     def history(self, variant: str, seed: int) -> pd.DataFrame:
-        return self._read_once(variant, seed, RunFolder.history)
+        """A row per epoch; ``fell``: its learning rate is lower than that of the one before."""
+        return self._read_once(variant, seed, _read_history)
 
     def gradients(self, variant: str, seed: int) -> pd.DataFrame:
         return self._read_once(variant, seed, RunFolder.gradients)
@@ -228,8 +244,7 @@ class Study:
     def _read_once(self, variant: str, seed: int, read: Callable[[RunFolder], Value]) -> Value:
         key = variant, seed, read
         if key not in self._read:
-            rows = self.table.query("variant == @variant and seed == @seed")
-            self._read[key] = read(rows["folder"].iloc[0])
+            self._read[key] = read(self.folders[variant, seed])
         return self._read[key]
 
 
@@ -263,30 +278,29 @@ def load_study(
         known = [] if problems else sorted(set(_load_all(folder)["experiment"]))
         none = f"has no finished run; valid: {known}"
         raise ReportError(f"experiment={experiment!r}: {left_out if problems else none}")
-    kept, foreign = _leave_out_foreign(table)
+    kept, foreign = _leave_out_foreign(list(table["folder"]))
     problems += foreign
     only = tuple(only)
     for variant in only:
         get_variant(variant)
-    has = ", ".join(sorted(set(kept["variant"])))
+    has = ", ".join(sorted({run.variant for run in kept}))
     if only:
-        kept = kept[kept["variant"].isin(only)].reset_index(drop=True)
+        kept = [run for run in kept if run.variant in only]
     wanted = tuple(v for v in REPORT_VARIANTS if not only or v in only)
-    if not any_variant and not set(kept["variant"]) & set(wanted):
+    if not any_variant and not {run.variant for run in kept} & set(wanted):
         raise ReportError(
             f"experiment={experiment!r} has none of the report's variants, only {has}; "
             f"train one of: {', '.join(wanted or REPORT_VARIANTS)}"
         )
-    whole = {(run.variant, run.seed): without_pauses(run) for run in kept["folder"]}
-    for column in ("train_seconds", "seconds_per_epoch"):
-        kept[column] = [getattr(result.timing, column) for result in whole.values()]
+    folders = {(run.variant, run.seed): run for run in kept}
+    results = {key: without_pauses(run) for key, run in folders.items()}
     failures = {
         (run.variant, run.seed): failure
         for run in find_runs(folder, experiment, [FAILURE])
         if not run.finished and (not only or run.variant in only) and (failure := run.failure())
     }
     lines = tuple(_strip_folder(problems, folder))
-    return Study(experiment, kept, whole, lines, failures, wanted)
+    return Study(experiment, results, folders, lines, failures, wanted)
 
 
 def newest_experiment(logs: Path, variants: Iterable[str] = ()) -> str:
@@ -329,44 +343,47 @@ def without_pauses(run: RunFolder) -> RunResult:
     return result.model_copy(update={"timing": result.timing.model_copy(update=seconds)})
 
 
+def _read_history(run: RunFolder) -> pd.DataFrame:
+    table = run.history()
+    return table.assign(fell=table["learning_rate"].diff() < 0)
+
+
 def _strip_folder(problems: Iterable[str], folder: Path) -> list[str]:
     """Lines without the folder of logs: a report names no path of the machine."""
     return [p.replace(f"{folder}/", "").replace(f"{folder}\\", "") for p in problems]
 
 
-def _leave_out_foreign(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _leave_out_foreign(runs: list[RunFolder]) -> tuple[list[RunFolder], list[str]]:
     """The runs that share recipe, data and labels with most of them; a line for each other one.
 
     Where as many share one as the other, those with the newest run stay.
     """
-    runs: list[RunFolder] = list(table["folder"])
-    results = [run.result() for run in runs]
-    newest_first = sorted(range(len(runs)), key=lambda k: _finished(results[k]), reverse=True)
-    problems: dict[int, str] = {}
+    shared = {run: _read_shared(run) for run in runs}
+    newest_first = sorted(runs, key=lambda run: _finished(run.result()), reverse=True)
+    most, _ = Counter(shared[run] for run in newest_first).most_common(1)[0]
+    foreign = [_describe_foreign(run, shared[run], most) for run in runs if shared[run] != most]
+    return [run for run in runs if shared[run] == most], foreign
 
-    def compare(values: list[Any], file: str, tell: Callable[[Any, Any], str]) -> None:
-        kept = [k for k in newest_first if k not in problems]
-        most, _ = Counter(values[k] for k in kept).most_common(1)[0]
-        for k in kept:
-            if values[k] != most:
-                problems[k] = f"{runs[k].path / file}: {tell(values[k], most)}"
 
-    def first_difference(mine: str, others: str) -> str:
-        one, other = json.loads(mine), json.loads(others)
-        name = next(name for name in one if one[name] != other[name])
-        return f"{name}={one[name]!r}, where the others have {other[name]!r}"
+def _read_shared(run: RunFolder) -> tuple[str, str, bytes]:
+    """What must be alike in all runs: the recipe but variant and seed, the data, the labels."""
+    result, arrays = run.result(), run.predictions()
+    labels = b"".join(arrays[f"{split}_label"].astype("i8").tobytes() for split in SPLITS)
+    return json.dumps(result.recipe.shared), result.provenance.data_fingerprint, labels
 
-    recipes = [json.dumps(result.recipe.shared) for result in results]
-    compare(recipes, RESULT, first_difference)
-    data = [result.provenance.data_fingerprint for result in results]
-    compare(data, RESULT, lambda mine, others: "made from other data")
-    labels = [
-        b"".join(run.predictions()[f"{name}_label"].astype("i8").tobytes() for name in SPLITS)
-        for run in runs
-    ]
-    compare(labels, PREDICTIONS, lambda mine, others: "other labels than the other runs'")
-    kept = table[[k not in problems for k in range(len(runs))]].reset_index(drop=True)
-    return kept, [problems[k] for k in sorted(problems)]
+
+def _describe_foreign(
+    run: RunFolder, mine: tuple[str, str, bytes], most: tuple[str, str, bytes]
+) -> str:
+    one, other = json.loads(mine[0]), json.loads(most[0])
+    for name in one:
+        if one[name] != other[name]:
+            return (
+                f"{run.path / RESULT}: {name}={one[name]!r}, where the others have {other[name]!r}"
+            )
+    if mine[1] != most[1]:
+        return f"{run.path / RESULT}: made from other data"
+    return f"{run.path / PREDICTIONS}: other labels than the other runs'"
 
 
 def load_tuned(
@@ -405,11 +422,9 @@ def load_tuned(
 def _find_tuned_fault(study: Study, found: Study) -> str:
     if found.recipe.protocol != "tuned":
         return f"has protocol={found.recipe.protocol!r}; it must be 'tuned'"
-    prints = [
-        next(iter(s.results.values())).provenance.data_fingerprint[:12] for s in (study, found)
-    ]
-    if prints[0] != prints[1]:
-        return f"was made from other data ({prints[1]}) than {study.experiment!r} ({prints[0]})"
+    mine, other = study.data_fingerprint[:12], found.data_fingerprint[:12]
+    if mine != other:
+        return f"was made from other data ({other}) than {study.experiment!r} ({mine})"
     return ""
 
 

@@ -32,13 +32,12 @@ OTHER_COLOUR = "#6CB0E6"
 DEPTH_COLOURS = dict.fromkeys(BLOCKS_PER_STAGE, OTHER_COLOUR) | {
     "short": "#004488", "mid": "#B0487A", "long": "#E07020",
 }  # fmt: skip
-#: Of a split's lines, by the word that a legend has for it.
-SPLIT_DASHES = {words.SPLITS["val"]: "", words.SPLITS["train"]: (4, 2)}
+SPLIT_DASHES = {"val": "", "train": (4, 2)}
 
 
 def by_switch(other: Any, **known: Any) -> dict[str, Any]:
-    """A look for every switch of the table of variants, by the word that a legend has for it."""
-    return {words.SWITCHES.get(s, s): known.get(s, other) for s in ABLATIONS}
+    """A look for every switch of the table of variants."""
+    return {switch: known.get(switch, other) for switch in ABLATIONS}
 
 
 SWITCH_COLOURS = by_switch(
@@ -220,7 +219,7 @@ def finish_gradients(figure: Figure, *titles: str) -> None:
 
 
 def share_legend(figure: Figure, columns: int = 6) -> None:
-    """One legend below all panels, without the names of the columns that it is of."""
+    """One legend below all panels, in the report's words, without the columns' names."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
         found |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
@@ -233,8 +232,9 @@ def share_legend(figure: Figure, columns: int = 6) -> None:
         # matplotlib fills column after column; a reader reads rows
         rowwise = [word for k in range(columns) for word in kept[k::columns]]
         figure.legend(
-            [found[word] for word in rowwise], rowwise, loc="outside lower center", ncols=columns
-        )
+            [found[word] for word in rowwise], [words.LEGEND.get(word, word) for word in rowwise],
+            loc="outside lower center", ncols=columns,
+        )  # fmt: skip
 
 
 def plain_log_axis(axis: Axis) -> None:

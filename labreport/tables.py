@@ -1,13 +1,15 @@
-"""The report's tables of numbers, from a study's runs; those of words are in ``text/``."""
+"""The report's tables of numbers: a row per variant, comparison or pair of classes.
+
+A table of words (parameters, provenance) is a pipe table in its text in ``text/``. A table's
+caption is in its cell of the notebook, a figure's in ``text/captions.md.j2``.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
-from labcnn.runs import ModelSize
 from labcnn.variants import VARIANTS, label
 from labreport import words
 from labreport.classes import PAIRS
-from labreport.display import Markdown, Strong, Table, escape
+from labreport.display import Markdown, Table, bold, escape, link
 from labreport.facts import Facts
 from labreport.formats import (
     compared_name,
@@ -26,29 +28,22 @@ from labreport.verdicts import Finding, Verdict
 def tabulate_networks(study: Study) -> Table:
     """Every variant: its switches, parameters and FLOPs, the original's name for it.
 
-    lr_decay and dropout change neither size, so that a variant without a run has its twin's.
+    The sizes are those that a run had.
     """
-    sizes: dict[tuple[object, ...], ModelSize] = {}
-    for (variant, _), run in study.results.items():
-        sizes.setdefault(_shape(variant), run.model)
     rows = []
     for variant in study.wanted:
-        network, size = VARIANTS[variant], sizes.get(_shape(variant))
+        network, runs = VARIANTS[variant], study.runs(variant)
         switches = join(words.FIELDS[s] for s in network.switches) or words.NOTHING
         if len(network.switches) == len(words.FIELDS):
             switches = words.ALL_SWITCHES
-        counts = (
-            ("%.2f" % (size.parameters / 1e6), "%.0f" % (size.flops / 1e6)) if size else ("",) * 2
-        )
+        counts = (words.NOTHING, words.NOTHING)
+        if runs:
+            size = runs[0].model
+            counts = (f"{size.parameters / 1e6:.2f}", f"{size.flops / 1e6:.0f}")
         old = [label(variant)] if study.has_original else []
         rows.append((short_name(variant), switches, *counts, *old))
     more = [words.ORIGINAL_NAME] if study.has_original else []
     return Table((*words.NETWORK_COLUMNS, *more), rows, "llrr" + "l" * len(more))
-
-
-def _shape(variant: str) -> tuple[object, ...]:
-    choices = asdict(VARIANTS[variant])
-    return tuple(value for name, value in choices.items() if name not in ("lr_decay", "dropout"))
 
 
 def describe_status(study: Study, variant: str) -> str:
@@ -82,7 +77,7 @@ def tabulate_results(study: Study) -> Table:
     """
     old, splits = original(), words.SPLITS
     best = {
-        split: max((study.mean(v, f"{split}_accuracy") for v in study.present), default=0.0)
+        split: max((study.accuracy(v, split) for v in study.present), default=0.0)
         for split in splits
     }
     rows: list[Sequence[str]] = []
@@ -96,15 +91,14 @@ def tabulate_results(study: Study) -> Table:
 
 
 def _result_cells(study: Study, variant: str, best: Mapping[str, float]) -> list[str]:
-    cells = []
-    for split in words.SPLITS:
-        mean = study.mean(variant, f"{split}_accuracy")
-        best_of_unseen = split != "train" and mean == best.get(split)
-        cells.append((Strong if best_of_unseen else str)(percent(mean)))
+    means = {split: study.accuracy(variant, split) for split in words.SPLITS}
+    cells = {split: percent(mean) for split, mean in means.items()}
     if len(study.learned(variant)) > 1:
-        deviation = percent(seed_deviation(study, variant))
-        cells[-1] = type(cells[-1])(f"{cells[-1]} ± {deviation}")
-    return [*cells, describe_status(study, variant)]
+        cells["test"] += f" ± {percent(seed_deviation(study, variant))}"
+    for split in ("val", "test"):
+        if means[split] == best[split]:
+            cells[split] = bold(cells[split])
+    return [*cells.values(), describe_status(study, variant)]
 
 
 def tabulate_depths(facts: Facts) -> Table:
@@ -113,7 +107,7 @@ def tabulate_depths(facts: Facts) -> Table:
     wanted = {v.partition("_")[2] for v in study.wanted}
     for switch in sorted(wanted & {*words.SWITCHES}, key=list(words.SWITCHES).index):
         short, long = f"short_{switch}", f"long_{switch}"
-        means = [percent(study.mean(v, "test_accuracy")) for v in (short, long)]
+        means = [percent(study.accuracy(v)) for v in (short, long)]
         effects = [_effect_cell(facts.against(of, long, short)) for of in ("test", "train")]
         rows.append((words.SWITCHES[switch], *means, *effects))
     return Table(words.DEPTH_COLUMNS, rows, "lrrrr")
@@ -122,22 +116,18 @@ def tabulate_depths(facts: Facts) -> Table:
 def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
     """The claims, a row per comparison shown: effect with its interval, the original's, outcome.
 
-    The last column's head says so where all verdicts are of a single seed, else each one does.
-
     Parameters
     ----------
     beside : whether there is a column of the original's effects.
     """
     rows: list[Sequence[str]] = []
-    compared = [verdict for verdict in verdicts if any(f.estimate for f in verdict.findings)]
-    alone = bool(compared) and all(verdict.one_seed for verdict in compared)
     for verdict in verdicts:
-        note = words.OF_ONE_SEED if verdict.one_seed and not alone else ""
-        title = f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id][0]}"
+        note = words.OF_ONE_SEED if verdict.one_seed else ""
+        title = f"{verdict.claim.section} {words.CLAIMS[verdict.claim.id]}"
         outcome = words.OUTCOMES[verdict.outcome]
         if verdict.untested_in_part:
             outcome = words.IN_PART
-        whole = Strong(f"{outcome}{note}")
+        whole = bold(f"{outcome}{note}")
         for place, finding in enumerate(verdict.shown):
             past = _original_cell(finding) or ("" if place else words.NOTHING)
             part = words.OUTCOMES[finding.outcome] if len(verdict.shown) > 1 else ""
@@ -148,8 +138,7 @@ def tabulate_claims(verdicts: list[Verdict], beside: bool = True) -> Table:
                 "" if place else whole,
             ]  # fmt: skip
             rows.append([*cells[:3], past, *cells[3:]] if beside else cells)
-    last = words.CLAIM_OUTCOME_OF_ONE_SEED if alone else words.CLAIM_OUTCOME
-    columns = [*words.CLAIM_COLUMNS, last]
+    columns = [*words.CLAIM_COLUMNS, words.CLAIM_OUTCOME]
     if beside:
         columns.insert(3, words.ORIGINAL_COLUMN)
     return Table(columns, rows, "lllrll" if beside else "lllll")
@@ -181,3 +170,21 @@ def tabulate_confusions(facts: Facts) -> Table:
         for pair in facts.classes.confusions(PAIRS)
     ]  # fmt: skip
     return Table(words.CONFUSION_COLUMNS, rows, "llrrr")
+
+
+def tabulate_logs(facts: Facts, beside: str = "") -> Table:
+    """The folder and the seeds of each variant's runs.
+
+    Parameters
+    ----------
+    beside : folder of the logs as seen from the report, to link to; empty: no links.
+    """
+    rows = []
+    studies = {"": facts.study} | ({words.TUNED: facts.tuned.study} if facts.tuned else {})
+    for note, study in studies.items():
+        for variant in (*study.present, *study.others):
+            folder = f"{study.experiment}/{variant}"
+            cell = link(folder, f"{beside}/{folder}") if beside else folder
+            seeds = join(f"seed{seed}" for seed in study.seeds(variant))
+            rows.append((f"{short_name(variant)}{note}", cell, seeds))
+    return Table(words.LOG_COLUMNS, rows, "lll")

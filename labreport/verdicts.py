@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
-from labreport import estimates, measures
+from labreport import estimates
 from labreport.claims import CLAIMS, Claim, Part
 from labreport.estimates import ALPHA, Estimate
-from labreport.measures import MEASURES, NotComparableError, Reason, Why
+from labreport.measures import MEASURES, NotComparableError, Reason, Why, estimate_effect
 from labreport.study import Study, original
 
 #: Below this accuracy (0-1) a point is no small difference.
@@ -32,21 +32,16 @@ class Finding:
 
     Attributes
     ----------
-    seeds, of : how many seeds the estimate is of, and how many the study has.
-    failed : variant and seed of runs that learned nothing while others of the variant did: they
-        are left out of the estimate.
+    seeds : how many the estimate is of.
+    outcome : corrected over all parts of all claims; see :func:`judge_claims`.
     margin : a difference below it doesn't matter; None: no such size is known.
-    outcome, p_adjusted : corrected over all parts of all claims; see :func:`judge_claims`.
     """
 
     part: Part
     estimate: Estimate | None
     reason: Reason | None = None
     seeds: int = 0
-    of: int = 0
-    failed: tuple[tuple[str, int], ...] = ()
     outcome: Outcome = Outcome.UNTESTED
-    p_adjusted: float = 1.0
     margin: float | None = None
 
     @property
@@ -74,11 +69,6 @@ class Finding:
         """One-sided p-value in the direction that the claim denies; 1 without an estimate."""
         return self.estimate.p_beyond(above=not self.part.above) if self.estimate else 1.0
 
-    @property
-    def p_direction(self) -> float:
-        """Two-sided p-value for the effect lying where it does, of the threshold's two sides."""
-        return self.estimate.p if self.estimate and self.tested else 1.0
-
     @cached_property
     def p_equivalent(self) -> float:
         """p-value for a difference that is too small to matter; 1 where no size is."""
@@ -88,8 +78,11 @@ class Finding:
 
     @cached_property
     def p(self) -> float:
-        """p-value for any of the two; either is wrong no more often than this says."""
-        return min(self.p_direction, self.p_equivalent)
+        """p-value for one side of the threshold or for equivalence; 1 without a test.
+
+        Either is wrong no more often than this says.
+        """
+        return min(self.estimate.p, self.p_equivalent) if self.estimate and self.tested else 1.0
 
     @property
     def only_alone(self) -> bool:
@@ -125,26 +118,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim's findings and what they amount to: see :func:`conclude`.
-
-    ``p_adjusted`` is that of the finding on which the outcome rests: the weakest, or the clearest
-    one that contradicts. ``reasons`` say why an undecided or untested claim is so.
-    """
+    """A claim's findings and what they amount to: see :func:`conclude`."""
 
     claim: Claim
     findings: tuple[Finding, ...]
     outcome: Outcome
-    p_adjusted: float
-    reasons: tuple[Reason, ...] = ()
 
     @property
     def deciding(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.part.decides)
-
-    @property
-    def tested(self) -> bool:
-        """Whether there was a test of every part that decides; one without has p = 1."""
-        return all(finding.tested for finding in self.deciding)
 
     @property
     def in_part(self) -> bool:
@@ -174,14 +156,10 @@ class Verdict:
         return any(finding.borrowed for finding in self.deciding)
 
     @property
-    def failed(self) -> tuple[tuple[str, int], ...]:
-        """Variant and seed of the runs that were left out because they learned nothing."""
-        return tuple(dict.fromkeys(run for finding in self.findings for run in finding.failed))
-
-    @property
     def obstacles(self) -> tuple[Reason, ...]:
-        """Why some comparisons couldn't be made."""
-        return merge(f.reason for f in self.findings if f.reason)
+        """Why some of the deciding comparisons couldn't be made, or not tested."""
+        one_seed = [Reason(Why.ONE_SEED) for f in self.deciding if f.estimate and not f.tested]
+        return merge([*(f.reason for f in self.deciding if f.reason), *one_seed])
 
     @property
     def shown(self) -> tuple[Finding, ...]:
@@ -208,7 +186,7 @@ def judge_claims(study: Study, claims: tuple[Claim, ...] = CLAIMS) -> list[Verdi
     decided gives its share of the 5 % to the others. A part that can't be tested counts as one of
     p = 1, so that the correction doesn't depend on what happened to be there.
     """
-    found = [tuple(compare(study, part) for part in claim.parts) for claim in claims]
+    found = [tuple(estimate_part(study, part) for part in claim.parts) for claim in claims]
     whole = [max(finding.p for finding in findings) for findings in found]
     return [
         _judge(claim, findings, whole[:place] + whole[place + 1 :])
@@ -216,18 +194,15 @@ def judge_claims(study: Study, claims: tuple[Claim, ...] = CLAIMS) -> list[Verdi
     ]
 
 
-def compare(study: Study, part: Part) -> Finding:
+def estimate_part(study: Study, part: Part) -> Finding:
     """One part's estimate on the seeds that all its variants have, and no outcome."""
     missing = tuple(v for v in part.variants if not study.seeds(v))
     if missing:
         return Finding(part, None, Reason(Why.MISSING, missing))
-    failed = tuple(
-        (v, s) for v in part.variants for s in study.seeds(v) if s not in study.learned(v)
-    )
     seeds = sorted(set.intersection(*(set(study.learned(v)) for v in part.variants)))
     if not seeds:
-        return Finding(part, None, Reason(Why.NO_COMMON_SEED), failed=failed)
-    found = Finding(part, None, None, len(seeds), len(study.all_seeds), failed)
+        return Finding(part, None, Reason(Why.NO_COMMON_SEED))
+    found = Finding(part, None, seeds=len(seeds))
     if part.second is not None and study.identical(part.first, part.second, seeds):
         return replace(found, reason=Reason(Why.IDENTICAL))
     usable = MEASURES[part.measure].usable
@@ -237,7 +212,7 @@ def compare(study: Study, part: Part) -> Finding:
     found = replace(found, seeds=len(seeds))
     threshold = part.threshold + part.times_chance * study.chance
     try:
-        estimate = measures.estimate(study, part.measure, part.first, part.second, seeds, threshold)
+        estimate = estimate_effect(study, part.measure, part.first, part.second, seeds, threshold)
     except NotComparableError as error:
         return replace(found, reason=error.reason)
     return replace(found, estimate=estimate, margin=_find_margin(study, part))
@@ -280,13 +255,7 @@ def _judge(claim: Claim, findings: tuple[Finding, ...], others: list[float]) -> 
     """The verdict on a claim; ``others``: for each other claim the largest of its parts' p."""
     judged = _decide(findings, others)
     deciding = [finding for finding in judged if finding.part.decides]
-    outcome = conclude([finding.outcome for finding in deciding])
-    at_fault = [f.p_adjusted for f in deciding if f.outcome is Outcome.FAILS]
-    p_adjusted = min(at_fault) if at_fault else max(f.p_adjusted for f in deciding)
-    verdict = Verdict(claim, judged, outcome, p_adjusted)
-    if outcome in {Outcome.UNDECIDED, Outcome.UNTESTED}:
-        return replace(verdict, reasons=_find_reasons(verdict))
-    return verdict
+    return Verdict(claim, judged, conclude([finding.outcome for finding in deciding]))
 
 
 def _decide(findings: tuple[Finding, ...], others: list[float]) -> tuple[Finding, ...]:
@@ -297,31 +266,12 @@ def _decide(findings: tuple[Finding, ...], others: list[float]) -> tuple[Finding
     def decide(finding: Finding, place: int) -> Finding:
         if not finding.tested:
             return finding
-        equivalent = finding.p_equivalent
-        if equivalent <= ALPHA:
-            of_claim = [*p_values[:place], equivalent, *p_values[place + 1 :]]
-            p = estimates.holm(estimates.hochberg(of_claim)[place], others)
-            if p <= ALPHA:
-                return replace(finding, p_adjusted=p, outcome=Outcome.EQUIVALENT)
-        p, outcome = estimates.holm(within[place], others), Outcome.UNDECIDED
-        if p <= ALPHA:
+        outcome = Outcome.UNDECIDED
+        of_claim = [*p_values[:place], finding.p_equivalent, *p_values[place + 1 :]]
+        if estimates.holm(estimates.hochberg(of_claim)[place], others) <= ALPHA:
+            outcome = Outcome.EQUIVALENT
+        elif estimates.holm(within[place], others) <= ALPHA:
             outcome = Outcome.FAILS if finding.p_against < 0.5 else Outcome.HOLDS
-        return replace(finding, p_adjusted=p, outcome=outcome)
+        return replace(finding, outcome=outcome)
 
     return tuple(decide(finding, place) for place, finding in enumerate(findings))
-
-
-def _find_reasons(verdict: Verdict) -> tuple[Reason, ...]:
-    """Why a claim isn't decided."""
-    reasons = [finding.reason for finding in verdict.deciding if finding.reason]
-    if any(f.estimate and not f.tested for f in verdict.deciding):
-        reasons.append(Reason(Why.ONE_SEED))
-    if not reasons:
-        alone = [f.outcome for f in _decide(verdict.findings, []) if f.part.decides]
-        if conclude(alone) is not Outcome.UNDECIDED:
-            reasons.append(Reason(Why.ONLY_BEFORE_HOLM))
-        elif len(verdict.deciding) > 1:
-            reasons.append(Reason(Why.NOT_ALL_PARTS))
-        else:
-            reasons.append(Reason(Why.NOT_SIGNIFICANT))
-    return merge(reasons)

@@ -37,6 +37,8 @@ ORIGINS = {
     "own pictures": "自己的图片",
 }
 SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
+#: What a legend has for the values of a frame's columns.
+LEGEND = SWITCHES | SPLITS
 STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "missing": "未完成"}
 STOPPED = {"cap": "轮数上限", "early": "早停", "diverged": "发散"}
 #: What kept a run from having a result.
@@ -51,54 +53,24 @@ OUTCOMES = {
     "undecided": "证据不足",
     "untested": "未能检验",
 }
-#: The original's claims: what each is called, and what it says (in brackets: how it is tested).
+#: What the original's claims are called.
 CLAIMS = {
-    "depth-order": (
-        "越浅准确率越高",
-        "测试集准确率：short 高于 mid，mid 高于 long（均加全部模块）",
-    ),
-    "depth-underfit": (
-        "long 欠拟合",
-        "long 落后是因为欠拟合，而不是过拟合（训练集准确率也低于 short）",
-    ),
-    "depth-gradient": (
-        "深层梯度衰减",
-        "原因是梯度在深层网络中回传时衰减（首末阶段梯度范数之比小于 short）",
-    ),
-    "lrdecay-helps": ("学习率衰减有效", "学习率衰减提高测试集准确率（short 与 long）"),
-    "lrdecay-longer": ("训练轮数更多", "原因是学习率衰减使训练的轮数更多"),
-    "norm-helps": ("归一化有效", "归一化小幅提高测试集准确率（short 与 long；只检验方向）"),
-    "norm-faster": (
-        "归一化收敛快",
-        "归一化收敛更快、用时更少（达到两者都达到过的最高验证集准确率所需的轮数与时间）",
-    ),
-    "dropout-helps": (
-        "Dropout 有效",
-        "Dropout 明显提高测试集准确率（short 与 long；只检验方向）",
-    ),
-    "dropout-overfit": (
-        "Dropout 减轻过拟合",
-        "原因是 Dropout 减轻了过拟合（训练集与测试集准确率之差变小）",
-    ),
-    "residual-long": (
-        "残差改善 long",
-        "残差连接使 long 避免梯度问题（测试集准确率提高；另列首末阶段梯度范数之比）",
-    ),
-    "residual-slower": ("残差更耗时", "残差连接使每轮用时变长"),
-    "residual-short": (
-        "short 残差发散",
-        "short 无归一化而学习率固定时，残差连接使训练发散，准确率停在随机水平",
-    ),
-    "best": ("short+全部最好", "{variants} 个模型中 short+全部的测试集准确率最高"),
-    "worst": ("short+残差最差", "{variants} 个模型中 short+残差的测试集准确率最低"),
-    "shallow-better": (
-        "浅层整体更好",
-        "整体上 long 与 mid 的测试集准确率低于 short（逐对比较）",
-    ),
-    "no-overfit": (
-        "short+全部不过拟合",
-        "short+全部没有过拟合（训练集与测试集准确率之差小于 {tolerance:g} 个百分点）",
-    ),
+    "depth-order": "越浅准确率越高",
+    "depth-underfit": "long 欠拟合",
+    "depth-gradient": "深层梯度衰减",
+    "lrdecay-helps": "学习率衰减有效",
+    "lrdecay-longer": "训练轮数更多",
+    "norm-helps": "归一化有效",
+    "norm-faster": "归一化收敛快",
+    "dropout-helps": "Dropout 有效",
+    "dropout-overfit": "Dropout 减轻过拟合",
+    "residual-long": "残差改善 long",
+    "residual-slower": "残差更耗时",
+    "residual-short": "short 残差发散",
+    "best": "short+全部最好",
+    "worst": "short+残差最差",
+    "shallow-better": "浅层整体更好",
+    "no-overfit": "short+全部不过拟合",
 }
 #: What is compared, by measure: in a sentence, and in a table (where test accuracy goes unsaid).
 MEASURES = {
@@ -130,16 +102,15 @@ ROLES = {
 }
 
 DEPTH_COLUMNS = ("开关", "short", "long", "long − short [95% 区间]", "训练集：long − short")
-COMPARED_COLUMNS = ("模型", "种子数", "测试集准确率（%）", "与 {} 之差（百分点）")
 RESULT_COLUMNS = ("网络模型", *SPLITS.values(), "状态")
 ORIGINAL_COLUMNS = ("原训练", "原验证", "原测试")
 NETWORK_COLUMNS = ("网络", "开关", "参数量 / 百万", "前向 FLOPs / 百万")
 ORIGINAL_NAME = "原报告的名称"
 CLAIM_COLUMNS, ORIGINAL_COLUMN = ("论断", "比较", "效应 [95% 区间]", "单项"), "原报告"
 NO_INTERVAL = "[无区间]"
-CLAIM_OUTCOME, CLAIM_OUTCOME_OF_ONE_SEED, OF_ONE_SEED = "结论", "单种子结论", "（单种子）"
+CLAIM_OUTCOME, OF_ONE_SEED = "结论", "（单种子）"
 CONFUSION_COLUMNS = ("真实类别", "误判为", "次数 / 该类的判断数", "比例", "反向误判次数")
-LOG_COLUMN, LOG_FOLDER, LOG_RUNS, SEED = "模型", "目录", "运行", "种子 {seed}"
+LOG_COLUMNS = ("模型", "目录", "运行")
 
 EPOCH = "轮"
 LOSS, ACCURACY = "损失", "准确率"
@@ -154,7 +125,6 @@ CLASSES_ALIKE = "各类同样难时的 95% 范围"
 MISTAKE = "真实：{true}\n判为：{predicted}\n概率 {probability:.0%}"
 
 GAP = "　"
-MOMENTS = ("训练之前", "最佳一轮")
 WHOLE_NETWORK, ONE_BLOCK = "(a) 整个网络", "(b) 一个双卷积"
 INPUT, STRIDED = "输入 {size}×{size}×3", "3×3 卷积，步长 2，ReLU，{channels}"
 STAGE_BLOCKS = "$n$ × 双卷积，{channels}；2×2 池化"

@@ -90,8 +90,7 @@ def test_the_report_of_all_runs(whole: nbformat.NotebookNode) -> None:
     assert front["lines"] == [["姓名", "张三"], ["学号", "7"]]
     assert "演示数据" in front["notice"]
     links = "\n".join(_outputs(whole, "text/markdown"))
-    assert "(logs/shapes-3ep/mid_all/seed1/history.csv)" in links
-    assert "(logs/shapes-tuned/short_all/seed0/result.json)" in links
+    assert "(logs/shapes-3ep/mid_all)" in links and "(logs/shapes-tuned/short_all)" in links
     sources = [c.source for c in whole.cells if c.cell_type == "markdown"]
     found = [line.lstrip("# ") for s in sources for line in s.splitlines() if line.startswith("#")]
     assert found == list(HEADINGS)

@@ -13,7 +13,7 @@ from labcnn.runs import write_class_names
 from labreport import style
 from labreport.class_images import find_images
 from labreport.classes import count_classes
-from labreport.confidence import confident_mistakes, measure_confidence
+from labreport.confidence import find_confident_mistakes, measure_confidence
 from labreport.display import CaptionedFigure, Prose
 from labreport.facts import Facts
 from labreport.figures.classes import (
@@ -89,9 +89,7 @@ def test_accuracy_confusions_and_confidence_by_hand(tmp_path: Path) -> None:
         1,
     )
     assert len(pairs) == 4
-    mistakes = confident_mistakes(study, "short_all", 0, 3)
-    assert [mistake.row for mistake in mistakes] == [11, 7, 6]
-    assert all(mistake.true != mistake.predicted for mistake in mistakes)
+    assert find_confident_mistakes(study, "short_all", 0, 3).tolist() == [11, 7, 6]
     sure = measure_confidence(study, "short_all")
     assert (sure.mean, sure.accuracy) == pytest.approx((0.575, 0.5))
     # Rows 5 to 11 have a probability above 1/2; of these 5, 8, 9 and 10 are right.
@@ -107,13 +105,13 @@ def test_where_there_is_nothing_to_show_a_sentence_stands_for_each_figure(
     turned = write_study(tmp_path / "turned", TRUE[::-1], PREDICTED[::-1], data.fingerprint)
     cases = [
         (Facts(here, [], None, find_images(here, False)), ""),  # as was wanted: nothing is said
-        (Facts(other_data, [], None, find_images(other_data)), "不同"),
-        (Facts(turned, [], None, find_images(turned)), "不同"),
+        (Facts(other_data, [], None, find_images(other_data)), "没有运行所用"),
+        (Facts(turned, [], None, find_images(turned)), "没有运行所用"),
     ]
     whole = write_study(tmp_path / "whole", TRUE, TRUE, data.fingerprint)
     right = Facts(whole, [], None, find_images(whole))
     monkeypatch.setenv("LABCNN_DATA", "/home/ann/data")
-    cases.append((Facts(here, [], None, find_images(here)), "没有准备好"))
+    cases.append((Facts(here, [], None, find_images(here)), "没有运行所用"))
     for facts, why in cases:
         for shown in (show_samples(facts), show_mistakes(facts)):
             assert isinstance(shown, Prose)
@@ -164,7 +162,7 @@ def test_the_names_of_the_classes_are_kept_with_the_logs(
     study = write_study(tmp_path / "logs", TRUE, PREDICTED, data.fingerprint)
     with_data = tabulate_confusions(Facts(study, [], None, find_images(study)))
     monkeypatch.setenv("LABCNN_DATA", str(tmp_path / "none"))
-    experiment = study.table["folder"].iloc[0].path.parents[1]
+    experiment = study.folders["short_all", 0].path.parents[1]
     write_class_names(experiment, data.class_names)
     kept = tabulate_confusions(Facts(study, [], None, find_images(study)))
     assert kept.rows == with_data.rows

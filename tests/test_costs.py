@@ -8,12 +8,12 @@ from fake_runs import Fake, write_runs
 
 from labcnn.errors import ReportError
 from labcnn.runs import HISTORY, RESULT
-from labreport import reproduction, tables
+from labreport import tables
 from labreport.claims import Part
 from labreport.costs import Point, find_front, find_points, training_flops
 from labreport.facts import Facts
 from labreport.study import Study, load_study, load_tuned
-from labreport.verdicts import compare, judge_claims
+from labreport.verdicts import estimate_part, judge_claims
 
 TUNED = {"protocol": "tuned"}
 
@@ -46,11 +46,11 @@ def test_an_epoch_in_which_the_computer_slept_is_no_cost(tmp_path: Path) -> None
     text = result.model_copy(update={"timing": paused}).model_dump_json()
     (run.path / RESULT).write_text(text, encoding="utf-8")
     facts = Facts(load_study(tmp_path), [])
-    assert facts.study.mean("short_norm", "train_seconds") == 5 * 371
-    assert facts.study.mean("short_norm", "seconds_per_epoch") == 371
-    assert 1850 < facts.provenance.train_seconds < 1880
+    timing = facts.study.results["short_norm", 0].timing
+    assert (timing.train_seconds, timing.seconds_per_epoch) == (5 * 371, 371)
+    assert 1850 < facts.circumstances.train_seconds < 1880
     part = Part("seconds_to_reach", "short_norm", "short_baseline")
-    estimate = compare(facts.study, part).estimate
+    estimate = estimate_part(facts.study, part).estimate
     assert estimate is not None and math.exp(estimate.effect) < 5 * 371 / 2
     assert "中位数" in facts.text("a-statistics").text
 
@@ -65,7 +65,7 @@ def test_the_tuned_run_is_a_box_of_its_own_with_its_whole_recipe(tmp_path: Path)
     write_runs(tmp_path, [Fake("short_all", accuracies=(1.0, 0.9, 0.9))], parameters=TUNED)
     study, tuned = _studies(tmp_path)
     assert tuned is not None
-    facts = Facts(study, judge_claims(study), tuned)
+    facts = Facts(study, judge_claims(study), Facts(tuned, []))
     assert len(tables.tabulate_results(study).rows) == 13
     text = facts.text("3.6-tuned").text
     recipe = tuned.recipe
@@ -76,7 +76,7 @@ def test_the_tuned_run_is_a_box_of_its_own_with_its_whole_recipe(tmp_path: Path)
     ):  # fmt: skip
         assert said in text
     assert f"{training_flops(tuned, 'short_all') / 1e12:.0f} TFLOP" in text
-    assert reproduction.list_logs(study, "logs", tuned).rows[-1][0] == "short+全部（tuned）"
+    assert tables.tabulate_logs(facts, "logs").rows[-1][0] == "short+全部（tuned）"
     assert Facts(study, []).text("3.6-tuned").text == ""
 
 

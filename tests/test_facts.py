@@ -118,7 +118,7 @@ def test_leading_switches_are_told_only_where_the_data_tell_them_apart(facts: Fa
 def test_runs_under_way_together_are_counted(facts: Facts) -> None:
     spans = [_result(v, s)["provenance"] for v, s in product(facts.study.present, SEEDS)]
     most = max(sum(a["started"] <= b["started"] < a["finished"] for a in spans) for b in spans)
-    assert facts.provenance.at_once == most
+    assert facts.circumstances.at_once == most
     seconds = [_result("long_baseline", s)["timing"]["seconds_per_epoch"] for s in SEEDS]
     assert facts.uneven_seconds >= max(seconds) / min(seconds)
 

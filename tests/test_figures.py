@@ -96,12 +96,12 @@ def test_what_is_drawn_are_the_runs_numbers(whole: Study) -> None:
     figure = ranking.plot_ranking(whole)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names == [short_name(v) for v in whole.ranked]  # the best above
-    shown = {f"{whole.mean(v, 'test_accuracy') * 100:.2f}" for v in REPORT_VARIANTS}
+    shown = {f"{whole.accuracy(v) * 100:.2f}" for v in REPORT_VARIANTS}
     assert shown <= set(_texts(figure))
     value, low, high = accuracy_interval(whole, "short_all")
     assert low < value < high
     (points,) = costs.plot_costs(whole).axes[0].collections
-    expected = [(p.cost / 1e12, whole.mean(p.variant, "test_accuracy")) for p in find_points(whole)]
+    expected = [(p.cost / 1e12, whole.accuracy(p.variant)) for p in find_points(whole)]
     assert np.asarray(points.get_offsets()).tolist() == [list(place) for place in expected]
 
 
@@ -191,18 +191,17 @@ def test_a_figure_is_shown_where_there_is_something_to_compare(whole: Study, bro
     for frame in (
         frames.histories(broken, []),
         frames.gradients(broken, []),
-        frames.falls(broken, []),
     ):
         assert frame.empty and {"depth", "switch"} <= set(frame.columns)
 
 
 def test_frames_hold_the_runs_files(whole: Study) -> None:
-    histories = frames.histories(whole, ["short_norm"]).query("seed == 1 and split == '验证集'")
+    histories = frames.histories(whole, ["short_norm"]).query("seed == 1 and split == 'val'")
     expected = whole.history("short_norm", 1)
     assert histories["accuracy"].tolist() == expected["val_accuracy"].tolist()
-    falls = frames.falls(whole, ["short_lrdecay"])
+    decayed = frames.histories(whole, ["short_lrdecay"]).query("seed == 0 and split == 'val'")
     rates = whole.history("short_lrdecay", 0).set_index("epoch")["learning_rate"]
-    assert falls.query("seed == 0")["epoch"].tolist() == rates.index[rates.diff() < 0].tolist()
+    assert decayed.query("fell")["epoch"].tolist() == rates.index[rates.diff() < 0].tolist()
 
 
 def test_gradients_of_a_double_convolution_by_hand() -> None:

@@ -23,7 +23,7 @@ from labcnn.training.optimizers import make_optimizer
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 from labreport import reproduction, tables
 from labreport.commands import report
-from labreport.display import FrontMatter, Links, Prose, Strong, Table
+from labreport.display import FrontMatter, Prose, Table, bold, link
 from labreport.export import DOCUMENT
 from labreport.facts import Facts
 from labreport.formats import short_name
@@ -67,7 +67,7 @@ def test_results_have_a_row_per_variant_with_the_original_beside(tmp_path: Path)
         "正常", "42.49", "28.70", "29.01",
     ]  # fmt: skip
     rows = [(row[0], enumerate(row)) for row in table.rows]
-    marked = [(name, k) for name, row in rows for k, cell in row if isinstance(cell, Strong)]
+    marked = [(name, k) for name, row in rows for k, cell in row if cell.startswith("**")]
     assert marked == [("short+全部", 2), ("short+全部", 3)]
 
 
@@ -80,7 +80,7 @@ def test_spread_and_what_is_missing_or_failed_are_shown(tmp_path: Path) -> None:
     assert _row(table, "short+残差")[4] == "发散"
     write_runs(tmp_path, [Fake("short_all", 1, (0.9, 0.8, 0.6))])
     row = _row(tables.tabulate_results(load_study(tmp_path)), "short+全部")
-    assert row[3] == "55.00 ± 7.07"
+    assert row[3] == "**55.00 ± 7.07**"
 
 
 def test_parameters_are_the_recipes(tmp_path: Path) -> None:
@@ -152,20 +152,16 @@ def test_how_to_repeat_the_experiment_and_what_it_was_made_with(tmp_path: Path) 
 def test_logs_are_linked_where_they_lie_beside_the_report(tmp_path: Path) -> None:
     write_runs(tmp_path, ["short_all"], seeds=(0, 3))
     study = load_study(tmp_path)
-    (row,) = reproduction.list_logs(study, "logs").rows
-    links = row[1]
-    assert isinstance(links, Links)
-    assert [target for _, target in links.entries] == [
-        f"logs/shapes/short_all/seed{seed}/result.json" for seed in (0, 3)
-    ]
-    for _, target in links.entries:
-        assert (tmp_path / target.removeprefix("logs/")).is_file()
-    assert list(reproduction.list_logs(study).rows[0][1:]) == ["shapes/short_all", "seed0、seed3"]
+    (row,) = tables.tabulate_logs(Facts(study, []), "logs").rows
+    assert row[1:] == ("[shapes/short\\_all](logs/shapes/short_all)", "seed0、seed3")
+    assert (tmp_path / "shapes" / "short_all" / "seed3").is_dir()
+    (row,) = tables.tabulate_logs(Facts(study, [])).rows
+    assert row[1:] == ("shapes/short_all", "seed0、seed3")
 
 
 def test_text_from_outside_is_no_markup() -> None:
-    odd = Links([("a]b", "x) <y>/é 1")])
-    table = Table(("x",), [(HOSTILE,), (Strong(HOSTILE),), (odd,)], "l")
+    odd = link("a]b", "x) <y>/é 1")
+    table = Table(("x",), [(HOSTILE,), (bold(HOSTILE),), (odd,)], "l")
     made = pypandoc.convert_text(table._repr_markdown_(), "html", "markdown", ["--wrap=none"])
     made = made.replace("“", '"').replace("”", '"')
     plain = " ".join(HOSTILE.split())

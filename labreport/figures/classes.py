@@ -6,7 +6,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from labreport import style, words
-from labreport.confidence import confident_mistakes
+from labreport.class_images import SAMPLES
+from labreport.confidence import find_confident_mistakes
 from labreport.display import CaptionedFigure, Prose
 from labreport.estimates import ALPHA
 from labreport.facts import Facts
@@ -65,19 +66,23 @@ def show_mistakes(facts: Facts) -> CaptionedFigure | Prose:
     if images.data is None:
         return Prose(phrase("no_images", images, "mistakes"))
     columns, rows = MISTAKES
-    found = confident_mistakes(study, variant, study.seeds(variant)[0], columns * rows)
-    if not found:
+    run = variant, study.seeds(variant)[0]
+    found = find_confident_mistakes(study, *run, columns * rows)
+    if not len(found):
         return Prose(phrase("no_mistakes"))
+    true, predicted = study.test_labels(*run)[found], study.test_predicted(*run)[found]
     texts = [
         words.MISTAKE.format(
-            true=shorten_name(images.name(mistake.true), 14, 1),
-            predicted=shorten_name(images.name(mistake.predicted), 14, 1),
-            probability=mistake.probability,
+            true=shorten_name(images.name(one), 14, 1),
+            predicted=shorten_name(images.name(other), 14, 1),
+            probability=probability,
         )
-        for mistake in found
+        for one, other, probability in zip(
+            true, predicted, study.test_probability(*run)[found], strict=True
+        )
     ]
-    figure = show_grid([images.test[mistake.row] for mistake in found], texts, columns, 3)
-    return CaptionedFigure(figure, "fig-mistakes", phrase("mistakes_caption", variant))
+    figure = show_grid([images.data.test.images[k] for k in found], texts, columns, 3)
+    return facts.figure("mistakes", figure)
 
 
 def show_samples(facts: Facts) -> CaptionedFigure | Prose:
@@ -85,7 +90,9 @@ def show_samples(facts: Facts) -> CaptionedFigure | Prose:
     images = facts.images
     if images.data is None:
         return Prose(phrase("no_images", images, "samples"))
-    first = [images.training(label, 1)[0] for label in images.samples]
-    names = [shorten_name(images.name(label)) for label in images.samples]
-    figure = show_grid(first, names, SAMPLE_COLUMNS, 2)
-    return CaptionedFigure(figure, "fig-samples", phrase("samples_caption"))
+    train = images.data.train
+    labels, first = np.unique(train.labels[train.indices], return_index=True)
+    spread = np.linspace(0, len(labels) - 1, min(SAMPLES, len(labels))).round().astype(int)
+    names = [shorten_name(images.name(label)) for label in labels[spread]]
+    shown = [train.images[row] for row in train.indices[first[spread]]]
+    return facts.figure("samples", show_grid(shown, names, SAMPLE_COLUMNS, 2))

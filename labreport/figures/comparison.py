@@ -23,7 +23,7 @@ def plot_comparison(study: Study, variants: Sequence[str]) -> Figure:
     height = max(2.3, 1 + 0.2 * len(variants))
     figure, [[left, right]] = style.new_figure(1, 2, height=height, width_ratios=[1.15, 1])
     colours = dict(zip(map(short_name, variants), cycle(style.PALETTE), strict=False))
-    curves = frames.histories(study, variants).query("split == @words.SPLITS['val']")
+    curves = frames.histories(study, variants).query("split == 'val'")
     sns.lineplot(
         curves, x="epoch", y="accuracy", hue="model", palette=colours, style="model",
         units="seed", estimator=None, linewidth=1.2, ax=left,

@@ -29,7 +29,7 @@ def plot_costs(study: Study) -> Figure:
             "cost": point.cost / 1e12,
             "accuracy": point.accuracy,
             "depth": VARIANTS[point.variant].depth,
-            "switch": words.SWITCHES[point.variant.partition("_")[2]],
+            "switch": point.variant.partition("_")[2],
         }
         for point in found
     )

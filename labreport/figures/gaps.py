@@ -16,7 +16,7 @@ def plot_gaps(study: Study, variants: Sequence[str]) -> Figure:
         if not study.seeds(variant):
             style.mark_missing(axes, place)
             continue
-        train, test = (study.mean(variant, f"{s}_accuracy") for s in ("train", "test"))
+        train, test = (study.accuracy(variant, s) for s in ("train", "test"))
         colour = style.colour(variant)
         (line,) = axes.plot([test, train], [place, place], color=colour, linewidth=1.2)
         style.set_hover(line, f"{short_name(variant)} {percent(train)}% − {percent(test)}%")
