@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,12 +67,12 @@ def export_report(
     for line in document.warnings:
         logging.getLogger("labreport").warning(line)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for kind in formats:
-        path = folder / f"{stem}.{kind}"
-        write_whole(path, writers[kind](document))
-        written.append(path)
-    return written
+    paths = [folder / f"{stem}.{kind}" for kind in formats]
+    with ThreadPoolExecutor() as threads:  # pandoc and Typst need no lock of Python's
+        contents = threads.map(lambda kind: writers[kind](document), formats)
+        for path, content in zip(paths, contents, strict=True):
+            write_whole(path, content)
+    return paths
 
 
 def write_whole(path: Path, content: bytes) -> None:

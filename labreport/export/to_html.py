@@ -146,7 +146,9 @@ def _subset_font(kind: str, words: str) -> bytes:
     chosen = subset.Options(
         flavor="woff2", hinting=False, layout_features=["kern", "locl", "ccmp", "halt"]
     )
-    with TTFont(fonts()[kind].path, fontNumber=0, lazy=True, recalcTimestamp=False) as font:
+    with TTFont(
+        fonts()[kind].path, fontNumber=0, lazy=True, recalcTimestamp=False, recalcBBoxes=False
+    ) as font:
         cutter = subset.Subsetter(chosen)
         cutter.populate(text=words + "".join(map(chr, range(32, 127))))
         cutter.subset(font)

@@ -105,7 +105,7 @@ def to_pdf(document: Document) -> bytes:
             )
             try:
                 if document.ours and document.columns == 1:
-                    arrange(compiler, folder / "modes.json")
+                    arrange(compiler, folder / "arrangement.json")
                 content = compiler.compile(pdf_standards=["a-2b"], timestamp=timestamp)
                 assert isinstance(content, bytes)
                 return content
@@ -119,20 +119,22 @@ def to_pdf(document: Document) -> bytes:
     raise ExportError(message)
 
 
-def arrange(compiler: Any, modes: Path) -> None:
+def arrange(compiler: Any, file: Path) -> None:
     """Choose how figures, tables and boxes are placed, so that no page is left much emptier than
     :data:`EMPTY`: each stands where the text has it, unless that leaves a page so empty.
 
     Parameters
     ----------
     compiler : Typst's, for the report.
-    modes : the file that the report reads them from.
+    file : that the report reads them from.
     """
     chosen: dict[str, str | float] = {}
+    heights: dict[str, float] = {}
     tried: set[Choice] = set()
     for _ in range(ARRANGEMENTS):
-        modes.write_text(json.dumps(chosen), encoding="utf-8")
+        file.write_text(json.dumps({"modes": chosen, "heights": heights}), encoding="utf-8")
         found = json.loads(compiler.eval(_WHERE))
+        heights = {m["name"]: m["height"] for m in found["marks"] if m["kind"] == "table"}
         choices = _improve(found["marks"], dict(found["landings"]), chosen)
         fresh = (choice for choice in choices if choice not in tried)
         if (choice := next(fresh, None)) is None:
@@ -217,7 +219,7 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     body = _NO_BREAK.sub("\u2060", body)
     style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
     return {
-        "modes.json": "{}",
+        "arrangement.json": '{"modes": {}, "heights": {}}',
         "report.json": json.dumps(given, ensure_ascii=False),
         "report.typ": f"{style}\n{body}",
     }
