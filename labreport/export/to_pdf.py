@@ -32,22 +32,6 @@ REPLACEMENTS = 8
 LISTING_WIDTH = {1: 80, 2: 36}
 #: Letters of a cell that may be taller than a page, and of the longest words for a picture.
 TALL, LONGEST = 1000, 2000
-#: Noncharacters and the calls of Typst that they become: around a box's title and after its
-#: content, around what stays on one line, before a source of the literature and before the first,
-#: before a paragraph that a listing follows and one whose lines are ragged, around a name in a
-#: table's head.
-_CALLS = {
-    (FRAME := "\ufdd2"): "#framed[",
-    (THEN := "\ufdd3"): "][",
-    (END := "\ufdd4"): "]",
-    (TOGETHER_FROM := "\ufdd5"): "#box[",
-    (TOGETHER_TO := "\ufdd6"): "];",
-    (SOURCE := "\ufdd7"): "#source[",
-    (FIRST_SOURCE := "\ufdd9"): "#source(sticky: true)[",
-    (ANNOUNCEMENT := "\ufdd8"): "#announcing[",
-    (RAGGED := "\ufddb"): "#ragged[",
-    (NAME := "\ufdda"): "#continued[",
-}
 #: Where Unicode lets a line end, but no line of Chinese may: between what is in one piece and a
 #: semicolon or colon, and before the number of a source.
 _NO_BREAK = re.compile(r"(?<=\];)(?=[；：])|(?<=[^\s(\[])(?=#link\(<ref-)")
@@ -214,8 +198,6 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
         _name_head(table)
         _group_rows(table)
     body = write_text(tree, "typst").replace(BREAK, "#box();")  # which leaves no trace in the text
-    for mark, call in _CALLS.items():
-        body = body.replace(mark, call)
     body = _NO_BREAK.sub("\u2060", body)
     style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
     return {
@@ -225,17 +207,28 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
     }
 
 
+def _raw(source: str) -> pf.RawInline:
+    inline = pf.RawInline(source)
+    inline.format = "typst"  # which panflute doesn't know
+    return inline
+
+
+def _wrap(call: str, *content: pf.Inline, end: str = "]") -> list[pf.Inline]:
+    """Inlines as what a function of Typst is given: ``#call[…]``."""
+    return [_raw(f"#{call}["), *content, _raw(end)]
+
+
 def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
-    opening = pf.Para(pf.Str(f"{FRAME}{title}{THEN}"))
-    return [opening, *content, pf.Para(pf.Str(END))]
+    opening = pf.Para(*_wrap("framed", pf.Str(title), end="]["))
+    return [opening, *content, pf.Para(_raw("]"))]
 
 
 def _indent_source(source: pf.Para) -> pf.Para:
     number, *rest = source.content
     while rest and isinstance(rest[0], pf.Space | pf.SoftBreak):
         del rest[0]
-    call = FIRST_SOURCE if isinstance(source.prev, pf.Header) else SOURCE
-    return pf.Para(pf.Str(call), number, pf.Str(THEN), *rest, pf.Str(END))
+    call = "source(sticky: true)" if isinstance(source.prev, pf.Header) else "source"
+    return pf.Para(*_wrap(call, number, end="]["), *rest, _raw("]"))
 
 
 def _keep_together(span: pf.Span) -> None:
@@ -245,10 +238,10 @@ def _keep_together(span: pf.Span) -> None:
     stretched by all of its length.
     """
     paragraph = span.parent
-    is_ragged = paragraph.content and plain(paragraph.content[0]).startswith(RAGGED)
-    if isinstance(paragraph, pf.Para) and plain(span).startswith("[") and not is_ragged:
-        paragraph.content = [pf.Str(RAGGED), *paragraph.content, pf.Str(END)]
-    span.content = [pf.Str(TOGETHER_FROM), *span.content, pf.Str(TOGETHER_TO)]
+    if isinstance(paragraph, pf.Para) and plain(span).startswith("["):
+        if not isinstance(paragraph.content[0], pf.RawInline):
+            paragraph.content = _wrap("ragged", *paragraph.content)
+    span.content = _wrap("box", *span.content, end="];")
 
 
 def _keep_listings(tree: pf.Doc) -> None:
@@ -256,16 +249,16 @@ def _keep_listings(tree: pf.Doc) -> None:
     for listing in find(tree, pf.CodeBlock):
         before = listing.prev
         if isinstance(before, pf.Para) and plain(before).endswith(("：", ":")):
-            before.content = [pf.Str(ANNOUNCEMENT), *before.content, pf.Str(END)]
+            before.content = _wrap("announcing", *before.content)
 
 
 def _name_head(table: pf.Table) -> None:
     """Put a table's name into its head, where a page that it goes on to shows it."""
     if table.caption.content and table.head.content:
-        name = plain(table.caption.content[0].content[0])
+        name = table.caption.content[0].content[0]
         first = table.head.content[0].content[0]
         words = [inline for block in first.content for inline in block.content]
-        first.content = [pf.Plain(pf.Str(f"{NAME}{name}{END}"), *words)]
+        first.content = [pf.Plain(*_wrap("continued", pf.Str(plain(name))), *words)]
 
 
 def _group_rows(table: pf.Table) -> None:
