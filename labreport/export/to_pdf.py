@@ -238,9 +238,9 @@ def _keep_together(span: pf.Span) -> None:
     stretched by all of its length.
     """
     paragraph = span.parent
-    if isinstance(paragraph, pf.Para) and plain(span).startswith("["):
-        if not isinstance(paragraph.content[0], pf.RawInline):
-            paragraph.content = _wrap("ragged", *paragraph.content)
+    is_long = isinstance(paragraph, pf.Para) and plain(span).startswith("[")
+    if is_long and not isinstance(paragraph.content[0], pf.RawInline):
+        paragraph.content = _wrap("ragged", *paragraph.content)
     span.content = _wrap("box", *span.content, end="];")
 
 
