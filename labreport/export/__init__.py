@@ -28,7 +28,6 @@ def export_report(
     folder: Path,
     formats: Iterable[str] = ("html", "pdf", "docx"),
     stem: str = "report",
-    columns: int | None = None,
 ) -> list[Path]:
     """Write an executed notebook as ``<stem>.html``, ``<stem>.pdf``, ``<stem>.docx``.
 
@@ -39,7 +38,6 @@ def export_report(
     notebook : the executed notebook.
     folder : where the files go; made if missing.
     formats : ``html``, ``pdf`` and ``docx``.
-    columns : of the text on paper, 1 or 2; None: as the notebook says, else 1.
 
     Returns
     -------
@@ -63,7 +61,7 @@ def export_report(
         raise ExportError(f"notebook {notebook.name!r} is not there")
     with notebook.open(encoding="utf-8") as stream:
         given = read_notebook(stream)
-    document = read_document(given, notebook.stem, notebook.parent, columns)
+    document = read_document(given, notebook.stem, notebook.parent)
     for line in document.warnings:
         logging.getLogger("labreport").warning(line)
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
 
 import panflute as pf
-from nbformat import NotebookNode
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from labreport.export import DOCUMENT
 from labreport.export.pandoc import (
@@ -179,7 +178,8 @@ def _code(cell: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
         code.append(pf.CodeBlock(printable("\n".join(lines))))
     if "remove-output" in tags:
         return code
-    outputs = _join_streams(cell.outputs)
+    CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+    outputs = cell.outputs
     middle = len(outputs) - OUTPUTS
     shown = []
     for k, output in enumerate(outputs):
@@ -188,18 +188,6 @@ def _code(cell: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
         elif k == OUTPUTS // 2:
             shown.append(pf.CodeBlock(left_out(middle, "项输出")))
     return code + _caption(shown, options, passages)
-
-
-def _join_streams(outputs: list[Any]) -> list[Any]:
-    """Successive texts of one stream as one output: a line may be cut between them."""
-    joined: list[Any] = []
-    for name, group in groupby(outputs, lambda o: o.output_type == "stream" and o.name):
-        if name:
-            text = "".join(output.text for output in group)
-            joined.append(NotebookNode(output_type="stream", name=name, text=text))
-        else:
-            joined += group
-    return joined
 
 
 def _caption(shown: list[pf.Block], options: dict[str, str], passages: Passages) -> list[pf.Block]:
@@ -239,8 +227,7 @@ def _output(output: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
         note = cells.notices.block("it failed", "运行出错", line)
         return [note, _verbatim("\n".join(lines) or line, cells.room)]
     if output.output_type == "stream":
-        lines = output.text.rstrip("\n").split("\n")
-        seen = "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip(" ") for line in lines)
+        seen = re.sub(r"[ \r]+$", "", output.text.rstrip("\n"), flags=re.M)
         return [] if cells.ours else [_verbatim(seen, cells.room)]
     data = output.data
     if DOCUMENT in data:

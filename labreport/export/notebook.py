@@ -10,8 +10,6 @@ from labreport.export import ExportError
 
 #: What a notebook's metadata is kept of, if it has these words; what a preprocessor may need.
 _REQUIRED = {"kernelspec": ("name", "display_name"), "language_info": ("name",)}
-#: A cell's metadata of which nbformat checks the type; nothing here needs them.
-_CHECKED = ("collapsed", "scrolled", "name", "jupyter", "execution")
 
 
 def read_notebook(stream: TextIO) -> NotebookNode:
@@ -51,10 +49,9 @@ def _cell(given: Any) -> dict[str, Any]:
     cell = given if isinstance(given, dict) else {"source": given}
     kind = cell.get("cell_type")
     given_metadata = _mapping(cell.get("metadata"))
-    tags = [_text(tag) for tag in _list(given_metadata.pop("tags", []))]
-    formats = {key: _text(given_metadata.pop(key, "")) for key in ("format", "raw_mimetype")}
-    metadata = {key: value for key, value in given_metadata.items() if key not in _CHECKED}
-    metadata |= {"tags": sorted(set(tags)), **{k: word for k, word in formats.items() if word}}
+    formats = {key: _text(given_metadata.get(key)) for key in ("format", "raw_mimetype")}
+    metadata = {key: word for key, word in formats.items() if word}
+    metadata["tags"] = sorted({_text(tag) for tag in _list(given_metadata.get("tags"))})
     made = {
         "cell_type": kind if kind in ("markdown", "code", "raw") else "raw",
         "source": _text(cell.get("source")),
