@@ -66,7 +66,7 @@ def export_report(
         logging.getLogger("labreport").warning(line)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{stem}.{kind}" for kind in formats]
-    with ThreadPoolExecutor() as threads:  # pandoc and Typst need no lock of Python's
+    with ThreadPoolExecutor(2) as threads:  # pandoc and Typst leave Python to the other format
         contents = threads.map(lambda kind: writers[kind](document), formats)
         for path, content in zip(paths, contents, strict=True):
             write_whole(path, content)
