@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import filterfalse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -293,10 +294,10 @@ def _empty_cell(rows: int) -> pf.TableCell:
 
 
 def _find_missing(error: Exception) -> list[str]:
-    """What no font has, longest first."""
+    """What no font has, longest first; Typst names the letter before an emoji's colour, too."""
     found = set(_NO_GLYPH.findall(getattr(error, "diagnostic", str(error))))
     found = {_ESCAPED.sub(lambda match: chr(int(match[1], 16)), words) for words in found}
-    return sorted(found, key=lambda words: (-len(words), words))
+    return sorted(filterfalse(str.isascii, found), key=lambda words: (-len(words), words))
 
 
 def _explain(error: Exception) -> str:
