@@ -147,23 +147,25 @@ def _insert_fields(tree: pf.Doc) -> None:
             return None
         bookmark, name = captions[element.url]
         if plain(element) == name:
-            linked = pf.Span(*element.content, attributes={"custom-style": "Hyperlink"})
-            return _field(f"REF {bookmark} \\h", linked)
+            return _field(f"REF {bookmark} \\h", *element.content, style="Hyperlink")
         element.url = f"#{bookmark}"
         return None
 
     tree.walk(refer)
 
 
-def _field(instruction: str, shown: pf.Inline, dirty: int = 0) -> pf.Span:
+def _field(instruction: str, *shown: pf.Inline, style: str = "", dirty: int = 0) -> pf.Span:
     """A field as it is shown until a program updates it, which is at once where it is dirty."""
+    look = f'<w:rPr><w:rStyle w:val="{style}"/></w:rPr>' if style else ""
     start = (
-        f'<w:r><w:fldChar w:fldCharType="begin" w:dirty="{dirty}"/></w:r>'
-        f"<w:r><w:instrText> {instruction} </w:instrText></w:r>"
-        '<w:r><w:fldChar w:fldCharType="separate"/></w:r>'
+        f'<w:r>{look}<w:fldChar w:fldCharType="begin" w:dirty="{dirty}"/></w:r>'
+        f"<w:r>{look}<w:instrText> {instruction} </w:instrText></w:r>"
+        f'<w:r>{look}<w:fldChar w:fldCharType="separate"/></w:r>'
     )
-    end = '<w:r><w:fldChar w:fldCharType="end"/></w:r>'
-    return pf.Span(pf.RawInline(start, "openxml"), shown, pf.RawInline(end, "openxml"))
+    end = f'<w:r>{look}<w:fldChar w:fldCharType="end"/></w:r>'
+    attributes = {"custom-style": style} if style else {}
+    inside = pf.Span(*shown, attributes=attributes)
+    return pf.Span(pf.RawInline(start, "openxml"), inside, pf.RawInline(end, "openxml"))
 
 
 def _mark_headings(tree: pf.Doc) -> None:
@@ -257,7 +259,7 @@ def _list_contents(headings: list[Heading]) -> list[pf.Div]:
     for heading in (heading for heading in headings if heading.level <= CONTENTS_DEPTH):
         link = pf.RawInline(f'<w:hyperlink w:anchor="{heading.identifier}">', "openxml")
         words = pf.Str(heading.words), pf.RawInline("<w:r><w:tab/></w:r>", "openxml")
-        page = _field(f"PAGEREF {heading.identifier} \\h", pf.Str(""), dirty=1)
+        page = _field(f"PAGEREF {heading.identifier} \\h", dirty=1)
         end = pf.RawInline("</w:hyperlink>", "openxml")
         lines.append(_paragraph(f"toc {heading.level}", link, *words, page, end))
     return lines
