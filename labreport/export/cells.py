@@ -70,7 +70,7 @@ class Cells:
         ``fig`` or ``tbl`` holds what a captioned cell shows.
     pictures : that images in ``blocks`` name.
     meta : what the notebook says of itself: title, author, date, number of columns and so on.
-    lines : of the title block, each a word and a value; None: not given, they are in ``meta``.
+    lines : of the title block, each a word and a value.
     ours : whether it says so; then its text outputs are remarks for its author.
     notices : what of it isn't shown as it was meant.
     room : printed lines that each output may fill.
@@ -79,7 +79,7 @@ class Cells:
     blocks: list[pf.Block] = field(default_factory=list)
     pictures: Pictures = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
-    lines: list[tuple[str, str]] | None = None
+    lines: list[tuple[str, str]] = field(default_factory=list)
     ours: bool = False
     notices: Notices = field(default_factory=Notices)
     room: int = 0
@@ -90,13 +90,11 @@ def read_cells(notebook: Any, folder: Path) -> Cells:
     cells = Cells()
     passages = Passages(cells.pictures, folder, cells.notices)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    given = [notebook.metadata.get("labcnn")]
+    given = [notebook.metadata.get("labcnn", {})]
     given += [o.data[DOCUMENT] for o in outputs if DOCUMENT in o.get("data", {})]
-    for meta in (meta for meta in given if isinstance(meta, dict)):  # the last one wins
+    for meta in given:  # the last one wins
         cells.ours = cells.ours or bool(meta)
-        if isinstance(lines := meta.get("lines"), list):
-            pairs = [line for line in lines if isinstance(line, list) and len(line) == 2]
-            cells.lines = [(_clean(word), _clean(value)) for word, value in pairs]
+        cells.lines = [(_clean(word), _clean(value)) for word, value in meta.get("lines", [])]
         cells.meta |= {key: _clean(value) for key, value in meta.items() if key != "lines"}
     _warn_if_never_run(notebook, cells)
     cells.room = share_rows([count_rows(text) for o in outputs for text in _texts(o)])

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import panflute as pf
+import typst
 
 from labreport.export import ExportError
 from labreport.export.document import Document
@@ -73,8 +74,6 @@ def to_pdf(document: Document) -> bytes:
         A character that no font has: PDF/A forbids the empty boxes that would stand for it. In a
         notebook that isn't ours, its number takes its place.
     """
-    import typst
-
     timestamp = max(0, int(document.day.timestamp())) if document.day else 0
     with TemporaryDirectory() as name:
         folder = Path(name)
