@@ -116,14 +116,9 @@ def _data_uri(forms: dict[str, bytes]) -> str:
 
 def _are_counted(headings: list[pf.Header]) -> bool:
     """Whether the numbers typed in front of headings are those that Word would count."""
+    typed = [plain(*list(heading.content)[:2]) for heading in headings]
     counted = count_sections(heading.level for heading in headings)
-    expected = [".".join(map(str, number)) for number in counted]
-    return bool(headings) and [_typed_number(heading) for heading in headings] == expected
-
-
-def _typed_number(heading: pf.Header) -> str:
-    first, after = [*heading.content, None, None][:2]
-    return first.text if isinstance(first, pf.Str) and isinstance(after, pf.Space) else ""
+    return bool(headings) and typed == [".".join(map(str, number)) + " " for number in counted]
 
 
 def _insert_fields(tree: pf.Doc) -> None:
