@@ -75,7 +75,7 @@ def build_report(
         stamp.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / f"{STEM}.ipynb"
-    execute(notebook, executed, given)
+    execute(notebook, executed, given, save_each_cell=False)
     try:
         export_report(executed, folder, formats, STEM)
     except ExportError as error:

@@ -38,8 +38,10 @@ class KernelDied(RunError):
     """The notebook's kernel ended in the middle: killed, or out of memory."""
 
 
-def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> None:
-    """Execute ``notebook`` in its folder; ``executed`` is written after every cell.
+def execute(
+    notebook: Path, executed: Path, parameters: Mapping[str, Any], *, save_each_cell: bool = True
+) -> None:
+    """Execute ``notebook`` in its folder; ``executed`` is written after every cell, or at the end.
 
     Raises
     ------
@@ -78,6 +80,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, Any]) -> No
                 _literal(executed),
                 dict(parameters),
                 progress_bar=False,
+                request_save_on_cell_execute=save_each_cell,
                 cwd=notebook.parent,
                 config=config,
             )

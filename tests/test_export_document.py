@@ -71,13 +71,6 @@ def test_a_new_line_of_the_table_is_in_every_format() -> None:
     ]
 
 
-def test_a_notebook_may_have_its_lines_in_its_metadata() -> None:
-    given = {"title": "题目", "date": "2026-01-31", "author": "张三", "course": ""}
-    shown = page(markdown("文字"), labcnn=given)
-    terms = [(text(d.find("dt")), text(d.find("dd"))) for d in shown.findall(".//header/dl/div")]
-    assert terms == [("姓名", "张三"), ("日期", "2026-01-31")]
-
-
 def test_figures_and_tables_are_numbered_and_referred_to() -> None:
     more = "见@tbl-a，*即* @fig-curve：\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n: 参数 {#tbl-a}\n"
     shown = parse_html(export("html", notebook(markdown(more))))

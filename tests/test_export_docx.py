@@ -35,6 +35,10 @@ def texts(document: Word, style: str) -> list[str]:
     return [words(p) for p in document.element.body.iter(qn("w:p")) if p.style == style]
 
 
+def fields_of(document: Word) -> list[list[str]]:
+    return [field.text.split() for field in document.element.body.iter(qn("w:instrText"))]
+
+
 @pytest.fixture(scope="module")
 def content() -> bytes:
     return export("docx", notebook(*CHAPTERS))
@@ -70,8 +74,8 @@ def test_headings_are_numbered_by_their_styles_and_listed_in_the_contents(docume
     assert default.get(qn("w:eastAsia")) == "宋体"
     assert texts(document, "TOC1")[:2] == ["1 实验要求", "2 实验分析"]
     assert texts(document, "TOC2") == ["2.1 曲线"]
-    fields = [field.text.split() for field in document.element.body.iter(qn("w:instrText"))]
-    assert [field[0] for field in fields] == ["PAGEREF"] * 9
+    fields = [field for field in fields_of(document) if field[0] == "PAGEREF"]
+    assert len(fields) == 9
     marks = {
         mark.get(qn("w:name"))
         for heading in document.element.body.iter(qn("w:p"))
@@ -92,7 +96,7 @@ def test_captions_count_and_references_lead_to_them(document: Word) -> None:
     assert texts(document, "ImageCaption") == ["图 1\u3000学习曲线 "]
     assert texts(document, "TableCaption") == ["表 1\u3000结果: 准确率"]
     body = document.element.body
-    fields = [f.get(qn("w:instr")).split() for f in body.iter(qn("w:fldSimple"))]
+    fields = fields_of(document)
     assert ["SEQ", "图", "\\*", "ARABIC"] in fields
     assert ["SEQ", "表", "\\*", "ARABIC"] in fields
     marks = list(body.iter(qn("w:bookmarkStart")))

@@ -99,8 +99,12 @@ def test_it_is_pdf_a_2b_with_the_reports_own_date_and_words_for_pictures(content
 
 def test_a_character_without_glyph_is_an_error_that_names_it() -> None:
     """In a report; in any other notebook its number is shown."""
-    for character, named in (("\U0001f9ea", "\U0001f9ea"), ("\u0378", "378")):
-        cells = [code("", {"text/markdown": f"这里 {character} 没有字形"})]
+    for character, named in (
+        ("\U0001f9ea", "\U0001f9ea"),
+        ("\u0378", "378"),
+        ("\U0001f3fb", "\U0001f3fb"),
+    ):
+        cells = [code("", {"text/markdown": f"这里a{character} 没有字形"})]
         ours = v4.new_notebook(cells=cells, metadata={"labcnn": {"title": "x"}})
         with pytest.raises(ExportError, match=named):
             export("pdf", ours)

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,6 @@ def export_report(
     folder: Path,
     formats: Iterable[str] = ("html", "pdf", "docx"),
     stem: str = "report",
-    columns: int | None = None,
 ) -> list[Path]:
     """Write an executed notebook as ``<stem>.html``, ``<stem>.pdf``, ``<stem>.docx``.
 
@@ -38,7 +38,6 @@ def export_report(
     notebook : the executed notebook.
     folder : where the files go; made if missing.
     formats : ``html``, ``pdf`` and ``docx``.
-    columns : of the text on paper, 1 or 2; None: as the notebook says, else 1.
 
     Returns
     -------
@@ -62,16 +61,16 @@ def export_report(
         raise ExportError(f"notebook {notebook.name!r} is not there")
     with notebook.open(encoding="utf-8") as stream:
         given = read_notebook(stream)
-    document = read_document(given, notebook.stem, notebook.parent, columns)
+    document = read_document(given, notebook.stem, notebook.parent)
     for line in document.warnings:
         logging.getLogger("labreport").warning(line)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for kind in formats:
-        path = folder / f"{stem}.{kind}"
-        write_whole(path, writers[kind](document))
-        written.append(path)
-    return written
+    paths = [folder / f"{stem}.{kind}" for kind in formats]
+    with ThreadPoolExecutor(2) as threads:  # pandoc and Typst leave Python to the other format
+        contents = threads.map(lambda kind: writers[kind](document), formats)
+        for path, content in zip(paths, contents, strict=True):
+            write_whole(path, content)
+    return paths
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
 
 import panflute as pf
-from nbformat import NotebookNode
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from labreport.export import DOCUMENT
 from labreport.export.pandoc import (
@@ -71,7 +70,7 @@ class Cells:
         ``fig`` or ``tbl`` holds what a captioned cell shows.
     pictures : that images in ``blocks`` name.
     meta : what the notebook says of itself: title, author, date, number of columns and so on.
-    lines : of the title block, each a word and a value; None: not given, they are in ``meta``.
+    lines : of the title block, each a word and a value.
     ours : whether it says so; then its text outputs are remarks for its author.
     notices : what of it isn't shown as it was meant.
     room : printed lines that each output may fill.
@@ -80,7 +79,7 @@ class Cells:
     blocks: list[pf.Block] = field(default_factory=list)
     pictures: Pictures = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
-    lines: list[tuple[str, str]] | None = None
+    lines: list[tuple[str, str]] = field(default_factory=list)
     ours: bool = False
     notices: Notices = field(default_factory=Notices)
     room: int = 0
@@ -91,13 +90,11 @@ def read_cells(notebook: Any, folder: Path) -> Cells:
     cells = Cells()
     passages = Passages(cells.pictures, folder, cells.notices)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    given = [notebook.metadata.get("labcnn")]
+    given = [notebook.metadata.get("labcnn", {})]
     given += [o.data[DOCUMENT] for o in outputs if DOCUMENT in o.get("data", {})]
-    for meta in (meta for meta in given if isinstance(meta, dict)):  # the last one wins
+    for meta in given:  # the last one wins
         cells.ours = cells.ours or bool(meta)
-        if isinstance(lines := meta.get("lines"), list):
-            pairs = [line for line in lines if isinstance(line, list) and len(line) == 2]
-            cells.lines = [(_clean(word), _clean(value)) for word, value in pairs]
+        cells.lines = [(_clean(word), _clean(value)) for word, value in meta.get("lines", [])]
         cells.meta |= {key: _clean(value) for key, value in meta.items() if key != "lines"}
     _warn_if_never_run(notebook, cells)
     cells.room = share_rows([count_rows(text) for o in outputs for text in _texts(o)])
@@ -179,7 +176,8 @@ def _code(cell: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
         code.append(pf.CodeBlock(printable("\n".join(lines))))
     if "remove-output" in tags:
         return code
-    outputs = _join_streams(cell.outputs)
+    CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+    outputs = cell.outputs
     middle = len(outputs) - OUTPUTS
     shown = []
     for k, output in enumerate(outputs):
@@ -188,18 +186,6 @@ def _code(cell: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
         elif k == OUTPUTS // 2:
             shown.append(pf.CodeBlock(left_out(middle, "项输出")))
     return code + _caption(shown, options, passages)
-
-
-def _join_streams(outputs: list[Any]) -> list[Any]:
-    """Successive texts of one stream as one output: a line may be cut between them."""
-    joined: list[Any] = []
-    for name, group in groupby(outputs, lambda o: o.output_type == "stream" and o.name):
-        if name:
-            text = "".join(output.text for output in group)
-            joined.append(NotebookNode(output_type="stream", name=name, text=text))
-        else:
-            joined += group
-    return joined
 
 
 def _caption(shown: list[pf.Block], options: dict[str, str], passages: Passages) -> list[pf.Block]:
@@ -239,8 +225,7 @@ def _output(output: Any, cells: Cells, passages: Passages) -> list[pf.Block]:
         note = cells.notices.block("it failed", "运行出错", line)
         return [note, _verbatim("\n".join(lines) or line, cells.room)]
     if output.output_type == "stream":
-        lines = output.text.rstrip("\n").split("\n")
-        seen = "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip(" ") for line in lines)
+        seen = re.sub(r"[ \r]+$", "", output.text.rstrip("\n"), flags=re.M)
         return [] if cells.ours else [_verbatim(seen, cells.room)]
     data = output.data
     if DOCUMENT in data:

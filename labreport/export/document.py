@@ -17,8 +17,6 @@ from labreport.export.pandoc import BOX, Pictures, find, join_numbers, plain, pr
 
 #: What a notebook says of itself; ``author`` and ``date`` are the file's.
 META = ("title", "subtitle", "author", "date", "notice")
-#: The words for a title block that stands in a notebook's metadata, by its keys there.
-METADATA_WORDS = {"course": "课程", "author": "姓名", "student_number": "学号", "date": "日期"}
 #: Letters of the longest heading; Word takes no longer title.
 LONGEST_HEADING = 250
 _REFERENCE = re.compile(r"@((?:fig|tbl|sec|ref)-[A-Za-z0-9_-]*[A-Za-z0-9])")
@@ -100,10 +98,7 @@ def read_document(
     if columns_given not in {"1", "2"}:
         raise ExportError(f"columns={columns_given!r}: 1 or 2")
     meta = {key: cells.meta.get(key, "") for key in META}
-    lines = cells.lines
-    if lines is None:
-        lines = [(word, cells.meta.get(key, "")) for key, word in METADATA_WORDS.items()]
-    lines = [(word, value) for word, value in lines if value]
+    lines = [(word, value) for word, value in cells.lines if value]
     tree = pf.Doc(*cells.blocks).walk(_unwrap).walk(_demote_long_headings)
     heading = _pop_title(tree)
     meta["title"] = (meta["title"] or heading or printable(name))[:LONGEST_HEADING]

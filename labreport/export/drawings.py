@@ -3,12 +3,13 @@
 A drawing enters the page only if all that is in it is known to be harmless; matplotlib's are.
 """
 
+import colorsys
 import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 from itertools import count
+from math import hypot
 
 #: An element's id in a drawing begins so where words follow that the pointer shows.
 _HOVER = "hover:"
@@ -55,15 +56,19 @@ def draw_inline(content: bytes, alternative: str, prefix: str) -> str | None:
     try:
         root = ET.fromstring(content)
         _remove_page(root)
-        names = _names(root, prefix)
-        inside = "".join(_write(child, names) for child in root)
-        attributes = _attributes(root, names)
-    except (ET.ParseError, ValueError):
+        names, said = _names(root, prefix), list(_find_words(root))
+        for element in root.iter():
+            element.tag = element.tag.removeprefix(_SVG)
+            if element.tag not in _ELEMENTS:
+                return None
+            element.attrib = dict(_known_attributes(element, names))
+            element.text = element.tail = None
+    except (ET.ParseError, ValueError, TypeError):
         return None
-    return (
-        f'<svg class="drawing" role="img" aria-label="{escape(alternative)}"{attributes}>'
-        f"{inside}</svg>"
-    )
+    for mark, words in said:
+        _add_title(mark, words)
+    root.attrib |= {"class": "drawing", "role": "img", "aria-label": alternative}
+    return ET.tostring(root, encoding="unicode")
 
 
 def colours_in_the_dark(page: str) -> str:
@@ -80,8 +85,6 @@ def _remove_page(root: ET.Element) -> None:
             is_ground = parent.get("id") == "figure_1" and child.get("id") == "patch_1"
             if is_style or is_ground or child.tag == f"{_SVG}metadata":
                 parent.remove(child)
-        if parent.tag == f"{_SVG}defs" and not len(parent):
-            parent.text = None
 
 
 def _names(root: ET.Element, prefix: str) -> dict[str, str]:
@@ -93,40 +96,27 @@ def _names(root: ET.Element, prefix: str) -> dict[str, str]:
     return {i: f"{prefix}-{next(number)}" for e in root.iter() if (i := e.get("id")) in used and i}
 
 
-def _write(element: ET.Element, names: dict[str, str], title: str = "") -> str:
-    tag = element.tag.removeprefix(_SVG)
-    if tag not in _ELEMENTS:
-        raise ValueError(f"<{tag}>")
-    titles: dict[ET.Element, str] = {}
-    identifier = element.get("id", "")
-    if identifier.startswith(_HOVER):
-        words = json.loads(identifier.removeprefix(_HOVER))
-        if isinstance(words, str):
-            title = words
-        else:
-            titles = dict(zip(_marks(element, len(words)), map(str, words), strict=False))
-    return _write_tag(element, tag, names, title, titles)
+def _find_words(root: ET.Element) -> Iterator[tuple[ET.Element, str]]:
+    """The marks that the pointer is told of, each with its words."""
+    for group in root.iter():
+        identifier = group.get("id", "")
+        if identifier.startswith(_HOVER):
+            words = json.loads(identifier.removeprefix(_HOVER))
+            if isinstance(words, str):
+                yield group, words
+            else:
+                yield from zip(_marks(group, len(words)), map(str, words), strict=False)
 
 
-def _write_tag(
-    element: ET.Element,
-    tag: str,
-    names: dict[str, str],
-    title: str,
-    titles: dict[ET.Element, str],
-) -> str:
-    inside = f"<title>{escape(title)}</title>" if title else ""
-    for child in element:
-        below = child.tag.removeprefix(_SVG)
-        if titles and below in _ELEMENTS:
-            inside += _write_tag(child, below, names, titles.get(child, ""), titles)
-        else:
-            inside += _write(child, names)
-        if title and below == "path" and "fill: none" in child.get("style", ""):
-            inside += f'<path class="near" d="{_round(child.get("d", ""))}"/>'
-    known = ' class="says"' if title else ""
-    attributes = known + _attributes(element, names)
-    return f"<{tag}{attributes}>{inside}</{tag}>" if inside else f"<{tag}{attributes}/>"
+def _add_title(mark: ET.Element, words: str) -> None:
+    """Add the words, and to each curve a wide line without colour, which the pointer finds."""
+    for k, child in reversed(list(enumerate(mark))):
+        if child.tag == "path" and "fill: none" in child.get("style", ""):
+            near = {"class": "near", "d": child.get("d", "")}
+            mark.insert(k + 1, ET.Element("path", near))
+    mark.set("class", "says")
+    mark.insert(0, ET.Element("title"))
+    mark[0].text = words
 
 
 def _marks(group: ET.Element, number: int) -> list[ET.Element]:
@@ -139,74 +129,39 @@ def _marks(group: ET.Element, number: int) -> list[ET.Element]:
     return []
 
 
-def _attributes(element: ET.Element, names: dict[str, str]) -> str:
-    kept = []
+def _known_attributes(element: ET.Element, names: dict[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in element.attrib.items():
-        if name == "id":
-            if value in names:
-                kept.append(f'id="{names[value]}"')
+        if name == "id" and value in names:
+            yield name, names[value]
         elif name in {"href", _LINK}:
             if not _TARGET.fullmatch(value):
                 raise ValueError(value)
-            kept.append(f'href="{"#" + names[value[1:]] if value[0] == "#" else value}"')
+            yield "href", f"#{names.get(value[1:], '')}" if value[0] == "#" else value
         elif name in _ATTRIBUTES:
             if not _VALUE.fullmatch(value):
                 raise ValueError(value)
             value = _REFERENCE.sub(lambda match: f"url(#{names.get(match[1], '')})", value)
             if name in {"d", "x", "y"}:
-                value = _round(value)
+                value = " ".join(_DECIMALS.sub(r"\1", value).split())
             elif name == "style":
                 value = _COLOUR.sub(lambda m: f"var(--c{m[1].lower()},#{m[1].lower()})", value)
-            kept.append(f'{name}="{escape(value)}"')
-    return "".join(f" {attribute}" for attribute in kept)
-
-
-def _round(numbers: str) -> str:
-    return " ".join(_DECIMALS.sub(r"\1", numbers).split())
+            yield name, value
 
 
 def _darken(colour: str) -> str:
     """A colour for a dark page: greys between its ink and its paper, nearer to the ink, pale
-    colours deep, deep ones bright; the others, and greys with a tinge, as they are.
+    colours deep, deep ones bright; the others as they are.
     """
-    rgb = [int(colour[k : k + 2], 16) for k in (0, 2, 4)]
-    ink, paper = (0xE3, 0xE6, 0xEA), (0x15, 0x18, 0x1C)
+    rgb = [int(colour[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    luma, *chroma = colorsys.rgb_to_yiq(*rgb)
+    made: Sequence[float]
     if len(set(rgb)) == 1:
-        part = (rgb[0] / 255) ** 1.4
-        return "#" + "".join(
-            f"{round(a + part * (b - a)):02x}" for a, b in zip(ink, paper, strict=True)
-        )
-    lightness, a, b = _to_oklab([value / 255 for value in rgb])
-    chroma = (a * a + b * b) ** 0.5
-    if chroma < 0.02 and lightness < 0.5:
-        return f"#{colour}"
-    if chroma < 0.08 and lightness > 0.85:
-        lightness = 1.18 - lightness
-    return _to_hex(max(lightness, 0.62) if chroma >= 0.08 else lightness, a, b)
-
-
-def _to_oklab(rgb: list[float]) -> tuple[float, float, float]:
-    """Ottosson, "A perceptual color space for image processing" (2020)."""
-    r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgb)
-    long = (0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b) ** (1 / 3)
-    medium = (0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b) ** (1 / 3)
-    short = (0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b) ** (1 / 3)
-    return (
-        0.2104542553 * long + 0.7936177850 * medium - 0.0040720468 * short,
-        1.9779984951 * long - 2.4285922050 * medium + 0.4505937099 * short,
-        0.0259040371 * long + 0.7827717662 * medium - 0.8086757660 * short,
-    )
-
-
-def _to_hex(lightness: float, a: float, b: float) -> str:
-    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    linear = (
-        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
-        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
-        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
-    )
-    made = (min(1.0, max(0.0, v)) for v in linear)
-    values = (12.92 * v if v <= 0.0031308 else 1.055 * v ** (1 / 2.4) - 0.055 for v in made)
-    return "#" + "".join(f"{round(255 * v):02x}" for v in values)
+        ink, paper = (0.89, 0.902, 0.918), (0.082, 0.094, 0.11)
+        made = [a + luma**1.4 * (b - a) for a, b in zip(ink, paper, strict=True)]
+    else:
+        if hypot(*chroma) > 0.15:
+            luma = max(luma, 0.5)
+        elif luma > 0.85:
+            luma = 1.03 - luma
+        made = colorsys.yiq_to_rgb(luma, *chroma)
+    return "#" + "".join(f"{round(255 * value):02x}" for value in made)

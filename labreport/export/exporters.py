@@ -16,7 +16,7 @@ from traitlets import Enum, default
 
 from labreport.export import ExportError, format_writers, write_whole
 from labreport.export.document import read_document
-from labreport.export.notebook import mend, read_notebook
+from labreport.export.notebook import check, read_notebook
 
 
 @contextmanager
@@ -70,7 +70,7 @@ class ReportExporter(Exporter):
         self, nb: Any, resources: Any = None, **keywords: Any
     ) -> tuple[str | bytes, Any]:
         with _one_line():
-            nb, resources = super().from_notebook_node(mend(nb), resources, **keywords)
+            nb, resources = super().from_notebook_node(check(nb), resources, **keywords)
             given = resources.get("metadata", {})
             name, folder = given.get("name") or "report", Path(given.get("path") or ".")
             document = read_document(nb, name, folder, self.columns)

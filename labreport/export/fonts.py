@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from labreport.export import ExportError
-
-_INSTALLED = {
-    "sans": ("Noto Sans SC", "Noto Sans CJK SC", "Source Han Sans SC", "Source Han Sans CN"),
-    "serif": ("Noto Serif SC", "Noto Serif CJK SC", "Source Han Serif SC", "Source Han Serif CN"),
-}
+import pylopdf_fonts_zh_cn
 
 
 @dataclass(frozen=True)
@@ -25,25 +20,14 @@ class Font:
 def fonts() -> dict[str, Font]:
     """The report's fonts, ``sans`` (黑体), ``serif`` (宋体) and ``bold`` (黑体 again).
 
-    Returns
-    -------
     Noto Sans SC and Noto Serif SC of the package ``pylopdf-fonts-zh-cn`` (SIL Open Font License
-    1.1), else the same design under the names by which operating systems install it; with them
-    the bold weight of Noto Sans SC, whose common letters come along in ``bold/``.
-
-    Raises
-    ------
-    ExportError
-        When neither is there.
+    1.1), and the bold weight of Noto Sans SC, whose common letters come along in ``bold/``.
     """
-    bold = {"bold": Font("Noto Sans SC", Path(__file__).parent / "bold" / "NotoSansSC-Bold.otf")}
-    try:
-        import pylopdf_fonts_zh_cn as package
-    except ImportError:
-        return {kind: _find_installed(names) for kind, names in _INSTALLED.items()} | bold
-    return bold | {
-        "sans": Font("Noto Sans SC", package.sans_path()),
-        "serif": Font("Noto Serif SC", package.serif_path()),
+    bold = Path(__file__).parent / "bold" / "NotoSansSC-Bold.otf"
+    return {
+        "sans": Font("Noto Sans SC", pylopdf_fonts_zh_cn.sans_path()),
+        "serif": Font("Noto Serif SC", pylopdf_fonts_zh_cn.serif_path()),
+        "bold": Font("Noto Sans SC", bold),
     }
 
 
@@ -55,16 +39,3 @@ def font_folders() -> list[Path]:
 def text_width(text: str) -> int:
     """How wide ``text`` is, in digits: a Chinese character is two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def _find_installed(names: tuple[str, ...]) -> Font:
-    from matplotlib.font_manager import fontManager
-
-    for name in names:
-        for entry in fontManager.ttflist:
-            if entry.name == name and str(entry.weight) in {"400", "normal", "regular"}:
-                return Font(name, Path(entry.fname))
-    raise ExportError(
-        "no font for Chinese was found: pip install pylopdf-fonts-zh-cn, "
-        f"or install one of {', '.join(names)}"
-    )

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import panflute as pf
+import typst
 from nbconvert.filters import strip_ansi
 
 from labreport.export import ExportError
@@ -80,6 +81,9 @@ _NUMBERS = re.compile(
     rf"|(?<![\w.]){_NUMBER} ± {_NUMBER}{_UNIT}"
     rf"|(?<![\w.]){_NUMBER} (?:个?百分点|[\u4e00-\u9fff]|[A-Za-zµ]{{1,3}}\b|[A-Z]{{5}}\b))"
 )
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 
 #: Each form of a picture by its media type, for each picture by its name in the tree.
 Pictures = dict[str, dict[str, bytes]]
@@ -157,9 +161,8 @@ class Passages:
 
     def read(self) -> None:
         """Fill the blocks that :meth:`add` has returned."""
-        for place, (_, text), parsed in zip(
-            self._places, self._given, _parse(self._given), strict=True
-        ):
+        made = _each(self._given, _parse)
+        for place, (_, text), parsed in zip(self._places, self._given, made, strict=True):
             self.notices.cell = place.cell
             if parsed is None:
                 note = self.notices.block(
@@ -179,7 +182,7 @@ class Passages:
             return
         made = write_text(pf.Doc(*alone), "html5", "--mathml")
         apart = [block for each in alone for block in (each, pf.Para(pf.Str(BREAK)))]
-        set_by_typst = _check(write_text(pf.Doc(*apart), "typst").split(BREAK)[:-1])
+        set_by_typst = _each(write_text(pf.Doc(*apart), "typst").split(BREAK)[:-1], _set)
         for (self.notices.cell, math), html, is_set in zip(
             formulas, made.split("</div>"), set_by_typst, strict=False
         ):
@@ -416,38 +419,34 @@ def without_paths(text: str) -> str:
     return text
 
 
-def _parse(texts: list[tuple[str, str]]) -> list[pf.Div | None]:
-    """Each text's blocks; None for one that pandoc can't read within seconds, or is too deep."""
+def _each(items: list[_Item], make: Callable[[list[_Item]], list[_Made]]) -> list[_Made | None]:
+    """What ``make`` makes of all items together; of one that it can't take alone, None."""
+    try:
+        return [*make(items)]
+    except (ExportError, RecursionError, typst.TypstError):
+        half = len(items) // 2
+        return [*_each(items[:half], make), *_each(items[half:], make)] if half else [None]
+
+
+def _parse(texts: list[tuple[str, str]]) -> list[pf.Div]:
+    """Each text's blocks, if pandoc can read all within seconds and none is too deep."""
     seconds = 4 + sum(len(text) for _, text in texts) / 50_000
     reader = str(TEMPLATES / "reader.lua")
-    try:
-        made = _run(json.dumps(texts), "-f", reader, "-t", "json", seconds=seconds).decode()
-        if _depth(json.loads(made)) > _DEEPEST:
-            raise RecursionError
-        return list(pf.load(io.StringIO(made)).content)
-    except (ExportError, RecursionError):
-        half = len(texts) // 2
-        return [*_parse(texts[:half]), *_parse(texts[half:])] if half else [None]
+    made = _run(json.dumps(texts), "-f", reader, "-t", "json", seconds=seconds).decode()
+    if _depth(json.loads(made)) > _DEEPEST:
+        raise RecursionError
+    return list(pf.load(io.StringIO(made)).content)
 
 
-def _check(sources: list[str]) -> list[bool]:
-    """Whether Typst can set each source with the fonts that there are."""
-    import typst
-
+def _set(sources: list[str]) -> list[bool]:
+    """Let Typst set all sources with the fonts that there are."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "formulas.typ"
         path.write_text("\n\n".join(sources), encoding="utf-8")
-        try:
-            typst.compile(
-                path,
-                font_paths=font_folders(),
-                ignore_system_fonts=True,
-                pdf_standards=["a-2b"],
-            )
-            return [True] * len(sources)
-        except typst.TypstError:
-            half = len(sources) // 2
-    return [*_check(sources[:half]), *_check(sources[half:])] if half else [False]
+        typst.compile(
+            path, font_paths=font_folders(), ignore_system_fonts=True, pdf_standards=["a-2b"]
+        )
+    return [True] * len(sources)
 
 
 def _depth(node: Any) -> int:

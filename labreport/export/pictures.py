@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import typst
+
 from labreport.export.fonts import font_folders
 
 #: What an output may be shown as, best first; PNG is kept beside SVG for formats without SVG.
@@ -45,7 +47,6 @@ def keep_drawable(content: bytes) -> dict[str, bytes]:
 
 def find_kind(content: bytes) -> str | None:
     """The media type of a picture, whatever it is called; None if it can't be drawn."""
-    import typst
     from PIL import Image, UnidentifiedImageError
 
     kind, pixels = "image/svg+xml", 0
@@ -68,8 +69,6 @@ def find_kind(content: bytes) -> str | None:
 
 def draw(content: bytes, target: Literal["png", "svg"] = "png", resolution: float = 200) -> bytes:
     """A picture as PNG, ``resolution`` pixels to the inch, or as SVG without its fonts."""
-    import typst
-
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "picture").write_bytes(content)

@@ -8,7 +8,7 @@ import base64
 import io
 import re
 import zipfile
-from itertools import islice, pairwise, takewhile, zip_longest
+from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,8 +57,6 @@ SHORT = 8
 LONG, TALL = 30, 1000
 _PIECE = re.compile(r"[^\s+\u2e80-\uffff]+\+?|\S")
 _PLUS = re.compile(r"(?<=[a-z])\+(?=[a-z])")
-_BOOKMARK = re.compile(r"(fig|tbl)_\d+")
-_NUMBER = re.compile(r"[图表] \d+")
 _KINDS = {"图": "fig", "表": "tbl"}
 #: Styles of the paragraphs that are as wide as the page beside two columns, as tables are.
 _WIDE = {"Title", "Subtitle", "Author", "CaptionedFigure", "ImageCaption", "TableCaption"}
@@ -77,7 +75,8 @@ def to_docx(document: Document) -> bytes:
     if numbered:
         for heading in chapters:
             heading.content = list(heading.content)[2:]
-    _bookmark_captions(tree)
+    _insert_fields(tree)
+    _mark_headings(tree)
     for table in find(tree, pf.Table):
         _set_widths(table)
     if document.columns > 1:
@@ -88,22 +87,16 @@ def to_docx(document: Document) -> bytes:
     bolden_chinese(tree)
     _tighten_lists(tree)
     frame_boxes(tree, _frame)
-    style = {"custom-style": "Bibliography"}
-    change_sources(tree, lambda source: pf.Div(source, attributes=style))
-    front = _title_block(document)
-    tree.content = [*front, *tree.content]
+    change_sources(tree, lambda source: _paragraph("Bibliography", *source.content))
+    contents = _list_contents(document.headings) if len(document.headings) > 6 else []
+    tree.content = [*_title_block(document), *contents, *tree.content]
 
     word = _write(tree)
     _set_styles(word, numbered=numbered, ragged=document.columns > 1)
-    _insert_fields(word)
-    _mark_headings(word)
     _finish_tables(word)
     _finish_listings(word)
     _finish_runs(word)
-    _keep_literature(word)
-    if len(document.headings) > 6:
-        _insert_contents(word, document.headings, at=len(front))
-    _set_mode(word)
+    _finish_lists(word)
     _set_page(word)
     if document.columns > 1:
         _split_sections(word, document.columns)
@@ -123,30 +116,60 @@ def _data_uri(forms: dict[str, bytes]) -> str:
 
 def _are_counted(headings: list[pf.Header]) -> bool:
     """Whether the numbers typed in front of headings are those that Word would count."""
+    typed = [plain(*list(heading.content)[:2]) for heading in headings]
     counted = count_sections(heading.level for heading in headings)
-    expected = [".".join(map(str, number)) for number in counted]
-    return bool(headings) and [_typed_number(heading) for heading in headings] == expected
+    return bool(headings) and typed == [".".join(map(str, number)) + " " for number in counted]
 
 
-def _typed_number(heading: pf.Header) -> str:
-    first, after = [*heading.content, None, None][:2]
-    return first.text if isinstance(first, pf.Str) and isinstance(after, pf.Space) else ""
-
-
-def _bookmark_captions(tree: pf.Doc) -> None:
-    """Give numbers of captions Word's bookmarks, which take no hyphens, and link to those."""
-    bookmarks = {}
+def _insert_fields(tree: pf.Doc) -> None:
+    """Let captions count by SEQ fields, and let references repeat them by REF fields, by way of
+    bookmarks, whose names take no hyphens.
+    """
+    captions: dict[str, tuple[str, str]] = {}
     for element in find(tree, pf.Figure | pf.Table):
         if element.caption.content:
             name, *words = element.caption.content[0].content
             kind, count = plain(name).split(" ")
             bookmark = f"{_KINDS[kind]}_{count}"
-            bookmarks[f"#{element.identifier}"] = f"#{bookmark}"
-            marked = pf.Span(*name.content, identifier=bookmark)
+            captions[f"#{element.identifier}"] = bookmark, plain(name)
+            number = _field(f"SEQ {kind} \\* ARABIC", pf.Str(count))
+            marked = pf.Span(pf.Str(f"{kind} "), number, identifier=bookmark)
             element.caption = pf.Caption(pf.Plain(marked, *words))
         element.identifier = ""
-    for link in find(tree, pf.Link):
-        link.url = bookmarks.get(link.url, link.url)
+
+    def refer(element: Any, _: Any) -> Any:
+        if not isinstance(element, pf.Link) or element.url not in captions:
+            return None
+        bookmark, name = captions[element.url]
+        if plain(element) == name:
+            return _field(f"REF {bookmark} \\h", *element.content, style="Hyperlink")
+        element.url = f"#{bookmark}"
+        return None
+
+    tree.walk(refer)
+
+
+def _field(instruction: str, *shown: pf.Inline, style: str = "", dirty: int = 0) -> pf.Span:
+    """A field as it is shown until a program updates it, which is at once where it is dirty."""
+    look = f'<w:rPr><w:rStyle w:val="{style}"/></w:rPr>' if style else ""
+    start = (
+        f'<w:r>{look}<w:fldChar w:fldCharType="begin" w:dirty="{dirty}"/></w:r>'
+        f"<w:r>{look}<w:instrText> {instruction} </w:instrText></w:r>"
+        f'<w:r>{look}<w:fldChar w:fldCharType="separate"/></w:r>'
+    )
+    end = f'<w:r>{look}<w:fldChar w:fldCharType="end"/></w:r>'
+    attributes = {"custom-style": style} if style else {}
+    inside = pf.Span(*shown, attributes=attributes)
+    return pf.Span(pf.RawInline(start, "openxml"), inside, pf.RawInline(end, "openxml"))
+
+
+def _mark_headings(tree: pf.Doc) -> None:
+    """Put each heading's bookmark around its words: pandoc's reach from it to the next heading,
+    and LibreOffice loses one that begins behind a table.
+    """
+    for heading in find(tree, pf.Header):
+        heading.content = [pf.Span(*heading.content, identifier=heading.identifier)]
+        heading.identifier = ""
 
 
 def _tighten_lists(tree: pf.Doc) -> None:
@@ -203,8 +226,8 @@ def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
 
     Its style comes from the templates.
     """
-    above = [pf.Div(pf.Para(pf.Str(title)), attributes={"custom-style": "Box Title"})]
-    cell = pf.TableCell(*(above if title else []), *content)
+    above = [_paragraph("Box Title", pf.Str(title))] if title else []
+    cell = pf.TableCell(*above, *content)
     return [
         pf.Table(
             pf.TableBody(pf.TableRow(cell)),
@@ -216,14 +239,29 @@ def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
 
 def _title_block(document: Document) -> list[pf.Div]:
     paragraphs = {"Title": document.meta["title"], "Subtitle": document.meta["subtitle"]}
-    paragraphs = {style: text for style, text in paragraphs.items() if text}
     lines = [f"{word}\u2002{value}" for word, value in document.lines]
-    if lines:
-        paragraphs["Author"] = "\u3000\u3000".join(lines)  # its style has a rule below
-    return [
-        pf.Div(pf.Para(pf.Str(text)), attributes={"custom-style": style})
-        for style, text in paragraphs.items()
-    ]
+    paragraphs["Author"] = "\u3000\u3000".join(lines)  # its style has a rule below
+    return [_paragraph(style, pf.Str(text)) for style, text in paragraphs.items() if text]
+
+
+def _list_contents(headings: list[Heading]) -> list[pf.Div]:
+    """目录: links, each with a field for its page.
+
+    A field for the whole list would be Word's own way, but other programs show that one as it was
+    saved, and no page is known here.
+    """
+    lines = [_paragraph("TOC Heading", pf.Str("目录"))]
+    for heading in (heading for heading in headings if heading.level <= CONTENTS_DEPTH):
+        link = pf.RawInline(f'<w:hyperlink w:anchor="{heading.identifier}">', "openxml")
+        words = pf.Str(heading.words), pf.RawInline("<w:r><w:tab/></w:r>", "openxml")
+        page = _field(f"PAGEREF {heading.identifier} \\h", dirty=1)
+        end = pf.RawInline("</w:hyperlink>", "openxml")
+        lines.append(_paragraph(f"toc {heading.level}", link, *words, page, end))
+    return lines
+
+
+def _paragraph(style: str, *content: pf.Inline) -> pf.Div:
+    return pf.Div(pf.Para(*content), attributes={"custom-style": style})
 
 
 def _write(tree: pf.Doc) -> Word:
@@ -256,39 +294,6 @@ def _set_styles(word: Word, *, numbered: bool, ragged: bool) -> None:
         for level in (1, 2, 3):
             properties = word.styles[f"Heading {level}"].element.pPr
             properties.remove(properties.numPr)
-
-
-def _insert_fields(word: Word) -> None:
-    """Let captions count by SEQ fields, and let references repeat them by REF fields."""
-    body = word.element.body
-    for start in body.iter(qn("w:bookmarkStart")):
-        if _BOOKMARK.fullmatch(start.get(qn("w:name"))):
-            inside = takewhile(lambda e: e.tag != qn("w:bookmarkEnd"), start.itersiblings())
-            first, *others = inside
-            kind, count = "".join(run.text for run in [first, *others]).split(" ")
-            Run(first, word).text = f"{kind} "
-            number = _element("w:fldSimple", _run(count), instr=f" SEQ {kind} \\* ARABIC ")
-            for run in others:
-                run.getparent().remove(run)
-            first.addnext(number)
-    for link in list(body.iter(qn("w:hyperlink"))):
-        target = link.get(qn("w:anchor"), "")
-        if _BOOKMARK.fullmatch(target) and _NUMBER.fullmatch(link.text):
-            reference = _element("w:fldSimple", *link, instr=f" REF {target} \\h ")
-            link.getparent().replace(link, reference)
-
-
-def _mark_headings(word: Word) -> None:
-    """Put each heading's bookmark around its words: pandoc's reach from it to the next heading,
-    and LibreOffice loses one that begins behind a table.
-    """
-    body = word.element.body
-    ends = {end.get(qn("w:id")): end for end in body.iter(qn("w:bookmarkEnd"))}
-    for start in list(body.iterchildren(qn("w:bookmarkStart"))):
-        heading = start.getnext()
-        if heading.tag == qn("w:p") and (heading.style or "").startswith("Heading"):
-            heading.insert(1, start)  # the first are its properties
-            heading.append(ends[start.get(qn("w:id"))])
 
 
 def _run(text: str) -> Any:
@@ -330,11 +335,14 @@ def _finish_listings(word: Word) -> None:
             layout.left_indent, layout.first_line_indent = Pt(18), Pt(-18)
 
 
-def _keep_literature(word: Word) -> None:
-    """Keep the first source on the second's page, as its heading is on the first one's."""
-    sources = (p for p in word.paragraphs if p._p.style == "Bibliography")
-    for first in islice(sources, 1):
-        first.paragraph_format.keep_with_next = True
+def _finish_lists(word: Word) -> None:
+    """Keep the first source on the second's page, as its heading is on the first one's; leave room
+    below the contents.
+    """
+    for source in islice((p for p in word.paragraphs if p._p.style == "Bibliography"), 1):
+        source.paragraph_format.keep_with_next = True
+    for line in [p for p in word.paragraphs if (p._p.style or "").startswith("TOC")][-1:]:
+        line.paragraph_format.space_after = Pt(12)
 
 
 def _finish_box(box: Any) -> None:
@@ -355,46 +363,6 @@ def _finish_runs(word: Word) -> None:
             run.rPr.get_or_add_rFonts().set(qn("w:eastAsia"), "微软雅黑")
     for picture in word.element.body.iter(qn("pic:cNvPr")):
         picture.set("descr", "")
-
-
-def _insert_contents(word: Word, headings: list[Heading], at: int) -> None:
-    """Insert 目录: links, each with a field for its page.
-
-    A field for the whole list would be Word's own way, but other programs show that one as it was
-    saved, and no page is known here.
-    """
-    lines = [word.add_paragraph("目录", "TOC Heading")]
-    for heading in (heading for heading in headings if heading.level <= CONTENTS_DEPTH):
-        line = word.add_paragraph(style=f"toc {heading.level}")
-        page = [
-            _element("w:fldChar", fldCharType="begin", dirty="1"),
-            _element("w:instrText", text=f" PAGEREF {heading.identifier} \\h "),
-            _element("w:fldChar", fldCharType="separate"),
-            _element("w:fldChar", fldCharType="end"),
-        ]
-        parts = [_element("w:r", part) for part in [_element("w:tab"), *page]]
-        link = _element("w:hyperlink", _run(heading.words), *parts, anchor=heading.identifier)
-        line._p.append(link)
-        lines.append(line)
-    lines[-1].paragraph_format.space_after = Pt(12)
-    for line in reversed(lines):
-        word.element.body.insert(at, line._p)
-
-
-def _set_mode(word: Word) -> None:
-    """Say that the file is of Word 2013 or later, or Word opens it in its mode for old files; that
-    its words are Chinese, and that punctuation is set closer, as there.
-    """
-    mode = {
-        "name": "compatibilityMode",
-        "uri": "http://schemas.microsoft.com/office/word",
-        "val": "15",
-    }
-    compat = _element("w:compat", _element("w:compatSetting", **mode))
-    settings = word.settings.element
-    settings.find(qn("w:rsids")).addprevious(compat)
-    settings.find(qn("w:themeFontLang")).set(qn("w:eastAsia"), "zh-CN")
-    settings.find(qn("w:characterSpacingControl")).set(qn("w:val"), "compressPunctuation")
 
 
 def _set_page(word: Word) -> None:

@@ -65,12 +65,9 @@ def to_html(document: Document) -> bytes:
 
 
 def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
-    if not title:
-        return [pf.Div(*content, classes=["box"])]
-    above = pf.Div(pf.Plain(pf.Str(title)), classes=["box-title"])
-    return [
-        pf.Div(above, *content, classes=["box"], attributes={"role": "group", "aria-label": title})
-    ]
+    above = [pf.Div(pf.Plain(pf.Str(title)), classes=["box-title"])] if title else []
+    named = {"role": "group", "aria-label": title} if title else {}
+    return [pf.Div(*above, *content, classes=["box"], attributes=named)]
 
 
 def _write(tree: pf.Doc) -> str:
@@ -107,16 +104,13 @@ def _adapt(element: Any, _: Any) -> Any:
     if isinstance(element, pf.Table):
         _align_by_class(element)
         break_words(element)
-        if element.cols > 2 and max(map(_width, find(element, pf.TableCell))) <= SHORT:
+        widths = [text_width(plain(cell)) for cell in find(element, pf.TableCell)]
+        if element.cols > 2 and max(widths) <= SHORT:
             element.classes = ["even"]
         name = plain(element.caption) or "表格"
         keys = {"tabindex": "0", "role": "group", "aria-label": name}
         return pf.Div(element, classes=["table"], attributes=keys)
     return None
-
-
-def _width(cell: pf.TableCell) -> int:
-    return text_width(plain(cell))
 
 
 def _align_by_class(table: pf.Table) -> None:
@@ -146,7 +140,9 @@ def _subset_font(kind: str, words: str) -> bytes:
     chosen = subset.Options(
         flavor="woff2", hinting=False, layout_features=["kern", "locl", "ccmp", "halt"]
     )
-    with TTFont(fonts()[kind].path, fontNumber=0, lazy=True, recalcTimestamp=False) as font:
+    with TTFont(
+        fonts()[kind].path, fontNumber=0, lazy=True, recalcTimestamp=False, recalcBBoxes=False
+    ) as font:
         cutter = subset.Subsetter(chosen)
         cutter.populate(text=words + "".join(map(chr, range(32, 127))))
         cutter.subset(font)

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import filterfalse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import panflute as pf
+import typst
 
 from labreport.export import ExportError
 from labreport.export.document import Document
@@ -32,22 +34,6 @@ REPLACEMENTS = 8
 LISTING_WIDTH = {1: 80, 2: 36}
 #: Letters of a cell that may be taller than a page, and of the longest words for a picture.
 TALL, LONGEST = 1000, 2000
-#: Noncharacters and the calls of Typst that they become: around a box's title and after its
-#: content, around what stays on one line, before a source of the literature and before the first,
-#: before a paragraph that a listing follows and one whose lines are ragged, around a name in a
-#: table's head.
-_CALLS = {
-    (FRAME := "\ufdd2"): "#framed[",
-    (THEN := "\ufdd3"): "][",
-    (END := "\ufdd4"): "]",
-    (TOGETHER_FROM := "\ufdd5"): "#box[",
-    (TOGETHER_TO := "\ufdd6"): "];",
-    (SOURCE := "\ufdd7"): "#source[",
-    (FIRST_SOURCE := "\ufdd9"): "#source(sticky: true)[",
-    (ANNOUNCEMENT := "\ufdd8"): "#announcing[",
-    (RAGGED := "\ufddb"): "#ragged[",
-    (NAME := "\ufdda"): "#continued[",
-}
 #: Where Unicode lets a line end, but no line of Chinese may: between what is in one piece and a
 #: semicolon or colon, and before the number of a source.
 _NO_BREAK = re.compile(r"(?<=\];)(?=[；：])|(?<=[^\s(\[])(?=#link\(<ref-)")
@@ -88,8 +74,6 @@ def to_pdf(document: Document) -> bytes:
         A character that no font has: PDF/A forbids the empty boxes that would stand for it. In a
         notebook that isn't ours, its number takes its place.
     """
-    import typst
-
     timestamp = max(0, int(document.day.timestamp())) if document.day else 0
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -105,7 +89,7 @@ def to_pdf(document: Document) -> bytes:
             )
             try:
                 if document.ours and document.columns == 1:
-                    arrange(compiler, folder / "modes.json")
+                    arrange(compiler, folder / "arrangement.json")
                 content = compiler.compile(pdf_standards=["a-2b"], timestamp=timestamp)
                 assert isinstance(content, bytes)
                 return content
@@ -119,20 +103,22 @@ def to_pdf(document: Document) -> bytes:
     raise ExportError(message)
 
 
-def arrange(compiler: Any, modes: Path) -> None:
+def arrange(compiler: Any, file: Path) -> None:
     """Choose how figures, tables and boxes are placed, so that no page is left much emptier than
     :data:`EMPTY`: each stands where the text has it, unless that leaves a page so empty.
 
     Parameters
     ----------
     compiler : Typst's, for the report.
-    modes : the file that the report reads them from.
+    file : that the report reads them from.
     """
     chosen: dict[str, str | float] = {}
+    heights: dict[str, float] = {}
     tried: set[Choice] = set()
     for _ in range(ARRANGEMENTS):
-        modes.write_text(json.dumps(chosen), encoding="utf-8")
+        file.write_text(json.dumps({"modes": chosen, "heights": heights}), encoding="utf-8")
         found = json.loads(compiler.eval(_WHERE))
+        heights = {m["name"]: m["height"] for m in found["marks"] if m["kind"] == "table"}
         choices = _improve(found["marks"], dict(found["landings"]), chosen)
         fresh = (choice for choice in choices if choice not in tried)
         if (choice := next(fresh, None)) is None:
@@ -212,28 +198,37 @@ def _write_sources(document: Document, folder: Path) -> dict[str, str]:
         _name_head(table)
         _group_rows(table)
     body = write_text(tree, "typst").replace(BREAK, "#box();")  # which leaves no trace in the text
-    for mark, call in _CALLS.items():
-        body = body.replace(mark, call)
     body = _NO_BREAK.sub("\u2060", body)
     style = (TEMPLATES / "report.typ").read_text(encoding="utf-8")
     return {
-        "modes.json": "{}",
+        "arrangement.json": '{"modes": {}, "heights": {}}',
         "report.json": json.dumps(given, ensure_ascii=False),
         "report.typ": f"{style}\n{body}",
     }
 
 
+def _raw(source: str) -> pf.RawInline:
+    inline = pf.RawInline(source)
+    inline.format = "typst"  # which panflute doesn't know
+    return inline
+
+
+def _wrap(call: str, *content: pf.Inline, end: str = "]") -> list[pf.Inline]:
+    """Inlines as what a function of Typst is given: ``#call[…]``."""
+    return [_raw(f"#{call}["), *content, _raw(end)]
+
+
 def _frame(title: str, content: list[pf.Block]) -> list[pf.Block]:
-    opening = pf.Para(pf.Str(f"{FRAME}{title}{THEN}"))
-    return [opening, *content, pf.Para(pf.Str(END))]
+    opening = pf.Para(*_wrap("framed", pf.Str(title), end="]["))
+    return [opening, *content, pf.Para(_raw("]"))]
 
 
 def _indent_source(source: pf.Para) -> pf.Para:
     number, *rest = source.content
     while rest and isinstance(rest[0], pf.Space | pf.SoftBreak):
         del rest[0]
-    call = FIRST_SOURCE if isinstance(source.prev, pf.Header) else SOURCE
-    return pf.Para(pf.Str(call), number, pf.Str(THEN), *rest, pf.Str(END))
+    call = "source(sticky: true)" if isinstance(source.prev, pf.Header) else "source"
+    return pf.Para(*_wrap(call, number, end="]["), *rest, _raw("]"))
 
 
 def _keep_together(span: pf.Span) -> None:
@@ -243,10 +238,10 @@ def _keep_together(span: pf.Span) -> None:
     stretched by all of its length.
     """
     paragraph = span.parent
-    is_ragged = paragraph.content and plain(paragraph.content[0]).startswith(RAGGED)
-    if isinstance(paragraph, pf.Para) and plain(span).startswith("[") and not is_ragged:
-        paragraph.content = [pf.Str(RAGGED), *paragraph.content, pf.Str(END)]
-    span.content = [pf.Str(TOGETHER_FROM), *span.content, pf.Str(TOGETHER_TO)]
+    is_long = isinstance(paragraph, pf.Para) and plain(span).startswith("[")
+    if is_long and not isinstance(paragraph.content[0], pf.RawInline):
+        paragraph.content = _wrap("ragged", *paragraph.content)
+    span.content = _wrap("box", *span.content, end="];")
 
 
 def _keep_listings(tree: pf.Doc) -> None:
@@ -254,16 +249,16 @@ def _keep_listings(tree: pf.Doc) -> None:
     for listing in find(tree, pf.CodeBlock):
         before = listing.prev
         if isinstance(before, pf.Para) and plain(before).endswith(("：", ":")):
-            before.content = [pf.Str(ANNOUNCEMENT), *before.content, pf.Str(END)]
+            before.content = _wrap("announcing", *before.content)
 
 
 def _name_head(table: pf.Table) -> None:
     """Put a table's name into its head, where a page that it goes on to shows it."""
     if table.caption.content and table.head.content:
-        name = plain(table.caption.content[0].content[0])
+        name = table.caption.content[0].content[0]
         first = table.head.content[0].content[0]
         words = [inline for block in first.content for inline in block.content]
-        first.content = [pf.Plain(pf.Str(f"{NAME}{name}{END}"), *words)]
+        first.content = [pf.Plain(*_wrap("continued", pf.Str(plain(name))), *words)]
 
 
 def _group_rows(table: pf.Table) -> None:
@@ -298,10 +293,10 @@ def _empty_cell(rows: int) -> pf.TableCell:
 
 
 def _find_missing(error: Exception) -> list[str]:
-    """What no font has, longest first."""
+    """What no font has, longest first; Typst names the letter before an emoji's colour, too."""
     found = set(_NO_GLYPH.findall(getattr(error, "diagnostic", str(error))))
     found = {_ESCAPED.sub(lambda match: chr(int(match[1], 16)), words) for words in found}
-    return sorted(found, key=lambda words: (-len(words), words))
+    return sorted(filterfalse(str.isascii, found), key=lambda words: (-len(words), words))
 
 
 def _explain(error: Exception) -> str:
