@@ -13,6 +13,7 @@ import torch
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from labcnn.errors import ParameterError
@@ -47,8 +48,9 @@ class Execution:
         """A frame of the notebook; the cells up to the one that makes it are executed first."""
         sources = [cell.source for cell in self.notebook.cells]
         self.run(1 + next(k for k, s in enumerate(sources) if re.search(f"^{name} = ", s, re.M)))
-        asked = new_code_cell(f"print({name}.to_json(orient='split'))")
-        (printed,) = self.client.execute_cell(asked, self.done).outputs
+        self.notebook.cells.append(new_code_cell(f"print({name}.to_json(orient='split'))"))
+        self.client.execute_cell(self.notebook.cells[-1], len(sources))
+        (printed,) = self.notebook.cells.pop().outputs
         return pd.DataFrame(**json.loads(printed.text))
 
     def run(self, count: int) -> None:
@@ -61,7 +63,7 @@ class Execution:
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Execution]:
     home = str(tmp_path_factory.mktemp("explore"))
-    notebook = parameterize_notebook(nbformat.read(NOTEBOOK, 4), SMOKE)
+    notebook = parameterize_notebook(load_notebook_node(str(NOTEBOOK)), SMOKE)
     client = NotebookClient(notebook, resources={"metadata": {"path": home}})
     with client.setup_kernel():
         yield Execution(notebook, client)
