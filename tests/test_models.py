@@ -24,7 +24,7 @@ def test_forward_and_backward(subtests):
     x = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for name in VARIANTS:
         with subtests.test(name):
-            model = net(name, width=32, classes=200)
+            model = net(name, width=16, classes=200)
             logits = model(x)
             assert logits.shape == (16, 200)
             loss = F.cross_entropy(logits, torch.arange(16))
