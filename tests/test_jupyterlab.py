@@ -52,7 +52,7 @@ LONG = {**SMALL, "epochs": 5, "width": 16}
 SHORT = {**SMALL, "epochs": 1, "width": 4, "fraction": 0.04, "first_size": 16, "last_size": 16}
 #: The notebooks that train no run; by their names, values that make them small.
 OTHERS = sorted({p.name for p in NOTEBOOKS.glob("*.ipynb")} - {"train.ipynb"})
-VALUES = {"explore.ipynb": {"fraction": 0.1, "epochs": 1, "width": 4, "batch_size": 64}}
+VALUES = {"explore.ipynb": {"fraction": 0.04, "epochs": 1, "width": 4, "batch_size": 64}}
 #: Opens a notebook by its file's name.
 Show = Callable[[str], "Notebook"]
 READ, TRAIN = "request = read_request()", "result = train(request, data, watch(request))"
