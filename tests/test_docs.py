@@ -88,9 +88,9 @@ def runnable(name: str) -> list[str]:
     return [line for script in scripts for line in script.splitlines()]
 
 
-#: Page after page; those of the tutorial come first.
-COMMANDS = [command for name in PAGES for command in runnable(name)]
-TUTORIAL = len(runnable(PAGES[0]))
+#: Page after page, each once; those of the tutorial come first.
+COMMANDS = [*dict.fromkeys(command for name in PAGES for command in runnable(name))]
+TUTORIAL = len({*runnable(PAGES[0])})
 SWEEP = next(k for k, command in enumerate(COMMANDS) if command.startswith("labcnn sweep"))
 #: Networks of the tutorial's sweep that it needn't train: one process trains both, in the time
 #: that a notebook's kernel takes to start.
