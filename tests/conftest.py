@@ -3,13 +3,26 @@
 import gc
 import os
 import shutil
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here and in children
 
 import pytest
 from small_data import small_data
 
+from labcnn.data import shapes
 from labcnn.data.splits import ImageData
+
+with pytest.MonkeyPatch.context() as patched:
+    # With it, jsonschema compiles a grammar of web addresses (1.3 s), and notebooks have none.
+    patched.setitem(sys.modules, "rfc3987_syntax", None)
+    import jsonschema  # type: ignore[import-untyped]  # noqa: F401
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Draw the demo set, once a checkout: no test is to take that long."""
+    if not hasattr(session.config, "workerinput"):
+        shapes.load()
 
 
 def pytest_collection_finish() -> None:

@@ -1,6 +1,7 @@
 """What docs/ says is so: its commands run, at smoke size, and its messages are the code's."""
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from docx import Document
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 from PIL import Image
@@ -30,7 +32,7 @@ from labcnn.request import RunRequest
 ROOT = project_root()
 PAGES = ["tutorial", "reading", "troubleshooting", "how-to"]
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "data" / "README.md"]
-SMALL = {"epochs": 1, "width": 4, "fraction": 0.1}
+SMALL = {"epochs": 1, "width": 4, "fraction": 0.04, "first_size": 16, "last_size": 16}
 EXPERIMENT = Recipe.from_parameters({"variant": "short_norm", **SMALL}).experiment
 
 #: The blocks that can't run here, by their first line, and why. They are fenced as ``sh``, those
@@ -80,9 +82,25 @@ def blocks(text: str) -> list[tuple[str, str]]:
     return [(kind, re.sub(f"^{indent}", "", inner, flags=re.M)) for indent, kind, inner in found]
 
 
-#: The blocks of commands, page after page; those of the tutorial come first.
-BLOCKS = [block for name in PAGES for kind, block in blocks(page(name)) if kind == "bash"]
-TUTORIAL = len([kind for kind, _ in blocks(page(PAGES[0])) if kind == "bash"])
+def runnable(name: str) -> list[str]:
+    """The commands of a page that run here, one after the other."""
+    scripts = [block.replace("\\\n", " ") for kind, block in blocks(page(name)) if kind == "bash"]
+    return [line for script in scripts for line in script.splitlines()]
+
+
+#: Page after page, each once; those of the tutorial come first.
+COMMANDS = [*dict.fromkeys(command for name in PAGES for command in runnable(name))]
+TUTORIAL = len({*runnable(PAGES[0])})
+SWEEP = next(k for k, command in enumerate(COMMANDS) if command.startswith("labcnn sweep"))
+#: Networks of the tutorial's sweep that it needn't train: one process trains both, in the time
+#: that a notebook's kernel takes to start.
+BEFORE = ("short_baseline", "short_gelu")
+FIT = """
+from labcnn.request import RunRequest
+from labcnn.training.trainer import fit
+for variant in {variants}:
+    fit(RunRequest.from_parameters(dict({parameters}, variant=variant)))
+"""
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -107,14 +125,14 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def shrink(script: str) -> str:
     """The same commands at smoke size."""
-    script = script.replace("\\\n", " ").replace("--seeds 0-2", "--seeds 0-0")
+    script = script.replace("--seeds 0-2", "--seeds 0-0")
     script = script.replace("logs/shapes/", f"logs/{EXPERIMENT}/")
     script = script.replace('["LABCNN_LOGS"] = "logs"', '["LABCNN_LOGS"] = "report/logs"')
     given = " ".join(f"{name}={value}" for name, value in SMALL.items())
     papermill = " ".join(f"-p {name} {value}" for name, value in SMALL.items())
     script = re.sub(r"^labcnn (sweep|plan)\b.*", rf"\g<0> {given}", script, flags=re.M)
     script = re.sub(r"^papermill .*train.*", rf"\g<0> {papermill}", script, flags=re.M)
-    return re.sub(r"^labcnn report\b.*", r"\g<0> --formats html", script, flags=re.M)
+    return re.sub(r"^labcnn report\b.*", r"\g<0> --formats docx", script, flags=re.M)
 
 
 @pytest.fixture(scope="module")
@@ -150,42 +168,72 @@ class Reader:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.logs = home / "report" / "logs" / EXPERIMENT
         self.printed: list[str] = []
 
-    def read(self, block: int) -> str:
-        """What a block's commands print; those before it are run first, unless they have been."""
-        for each in BLOCKS[len(self.printed) : block + 1]:
+    def read(self, command: int) -> str:
+        """What a command prints; those before it are run first, unless they have been."""
+        for each in COMMANDS[len(self.printed) : command + 1]:
             self.printed.append(run(self.home, "bash", "-e", "-c", shrink(each)))
-        return self.printed[block]
+        return self.printed[command]
+
+    def trained(self) -> set[str]:
+        """The variants that have a result."""
+        return {path.parent.parent.name for path in self.logs.glob("*/seed0/result.json")}
 
 
 @pytest.fixture(scope="module")
 def reader(home: Path) -> Reader:
-    """They have read the tutorial: its networks are trained, its report is made."""
+    """They have saved the tutorial's files."""
     for name, block in re.findall(
         r"^```python\n# (\w+\.py)\n(.*?)^```$", page("tutorial"), re.M | re.S
     ):
         (home / name).write_text(block, encoding="utf-8")
-    reader = Reader(home)
-    reader.read(TUTORIAL - 1)
-    return reader
+    return Reader(home)
 
 
 @pytest.mark.system
-@pytest.mark.timeout(900)
-def test_the_tutorial_ends_in_a_report_of_its_own_networks(reader: Reader) -> None:
-    logs, said = reader.home / "report" / "logs" / EXPERIMENT, "".join(reader.printed[:TUTORIAL])
-    trained = {path.parent.parent.name for path in logs.glob("*/seed0/result.json")}
+@pytest.mark.parametrize("command", range(SWEEP))
+def test_every_command_of_the_tutorial_before_its_sweep_runs(reader: Reader, command: int) -> None:
+    reader.read(command)
+    assert (reader.home / "first.ipynb").exists()
+    assert reader.trained() == {"short_norm"}
+
+
+@pytest.mark.system
+def test_the_tutorials_file_of_own_networks_is_read_outside_a_notebook_too(reader: Reader) -> None:
+    given = {"dataset": "shapes", "threads": 1, "variants_file": "mine.py", **SMALL}
+    run(reader.home, sys.executable, "-c", FIT.format(variants=BEFORE, parameters=given))
+    assert reader.trained() >= {*BEFORE}
+
+
+@pytest.mark.system
+def test_the_tutorials_sweep_may_begin_with_its_own_depth(reader: Reader) -> None:
+    command = re.sub('(?<=--variants )"[^"]*"', "deep_norm", COMMANDS[SWEEP])
+    run(reader.home, "bash", "-e", "-c", shrink(command))
+    assert "deep_norm" in reader.trained()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("command", range(SWEEP, TUTORIAL))
+def test_every_command_of_the_tutorial_from_its_sweep_on_runs(reader: Reader, command: int) -> None:
+    printed = reader.read(command)
     own = {"short_norm+residual", "short_gelu", "deep_norm"}
-    assert trained == {"short_baseline", "short_norm", *own}
-    assert (reader.home / "first.ipynb").exists() and (reader.home / "compared.png").exists()
-    assert re.search(r"^short_gelu +1 .*\[.*\].*\[.*\]$", said, re.M)  # of `labcnn compare`
-    report = (reader.home / "report" / EXPERIMENT / "report.html").read_text(encoding="utf-8")
-    for words in ("自定义模型", *own, "李明", "机器学习"):
-        assert words in report
+    assert reader.trained() == {"short_baseline", "short_norm", *own}
+    match " ".join(COMMANDS[command].split()[:2]):
+        case "labcnn compare":
+            assert re.search(r"^short_gelu +1 .*\[.*\].*\[.*\]$", printed, re.M)
+            assert (reader.home / "compared.png").exists()
+        case "labcnn report":
+            made = Document(str(reader.home / "report" / EXPERIMENT / "report.docx"))
+            report = "".join(made.element.itertext())
+            for words in ("自定义模型", *own, "李明", "机器学习"):
+                assert words in report
+        case "labcnn predict":
+            assert printed.count("%") == 5
 
 
-#: What the commands of these blocks, by their first line, leave in the checkout.
+#: What the commands of the other pages, by their first words, leave in the checkout.
 MADE = {
     "labcnn onnx": "net.onnx",
     "labcnn export": "tables/runs.csv tables/histories.csv",
@@ -193,47 +241,57 @@ MADE = {
 
 
 @pytest.mark.system
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("block", range(TUTORIAL, len(BLOCKS)))
-def test_every_command_of_the_other_pages_runs(reader: Reader, block: int) -> None:
-    printed, command = reader.read(block), " ".join(BLOCKS[block].split()[:2])
-    for made in MADE.get(command, "").split():
+@pytest.mark.parametrize("command", range(TUTORIAL, len(COMMANDS)))
+def test_every_command_of_the_other_pages_runs(reader: Reader, command: int) -> None:
+    printed, name = reader.read(command), " ".join(COMMANDS[command].split()[:2])
+    for made in MADE.get(name, "").split():
         assert (reader.home / made).exists()
-    if command == "labcnn predict":
+    if name == "labcnn predict":
         assert printed.count("%") == 3
-    if command == "labcnn delete":
-        assert not (reader.home / BLOCKS[block].split()[-1]).exists()
+    if name == "labcnn delete":
+        assert not (reader.home / shrink(COMMANDS[command]).split()[-1]).exists()
 
 
-@pytest.fixture(scope="module")
-def executed(reader: Reader) -> NotebookNode:
-    """The cells of the pages, in one notebook with those of train.ipynb, as executed."""
-    inner = [each for name in PAGES for each in blocks(page(name))]
-    cells = [
+def cells() -> list[NotebookNode]:
+    """The cells of the pages, in their order: the first one registers a network."""
+    return [
         new_code_cell(shrink(block))
-        for kind, block in inner
+        for name in PAGES
+        for kind, block in blocks(page(name))
         if kind == "python" and not re.match(r"# \w+\.py\n", block)
     ]
-    register, *others = cells
-    assert "register(" in register.source and others
-    home = reader.home
-    notebook = nbformat.read(home / "notebooks" / "train.ipynb", as_version=4)
-    notebook.cells = [register, *notebook.cells, *others]
+
+
+def execute(home: Path, notebook: NotebookNode, **parameters: object) -> None:
+    """Execute a notebook as a sweep does; an error in a cell fails the test."""
     nbformat.write(notebook, home / "cells.ipynb")
-    parameters = {"variant": "short_gelu", "dataset": "shapes", "seed": 1, "threads": 1, **SMALL}
-    text = str(parameters).replace("'", '"')
+    text = json.dumps(parameters)
     run(home, sys.executable, "-m", "labsweep.execute", "cells.ipynb", "done.ipynb", text)
-    return nbformat.read(home / "done.ipynb", as_version=4)
+    done = nbformat.read(home / "done.ipynb", as_version=4)
+    run_cells = [cell for cell in done.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in run_cells)
+    assert [o for cell in run_cells for o in cell.outputs if o.output_type == "error"] == []
 
 
 @pytest.mark.system
-@pytest.mark.timeout(900)
-def test_every_cell_of_the_pages_runs(executed: NotebookNode, reader: Reader) -> None:
-    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in cells)
-    assert [o for cell in cells for o in cell.outputs if o.output_type == "error"] == []
-    logs = reader.home / "report" / "logs" / EXPERIMENT
-    assert (logs / "short_gelu" / "seed1" / "result.json").exists()
+def test_the_cell_that_registers_a_network_goes_above_those_of_a_training(reader: Reader) -> None:
+    notebook = nbformat.read(reader.home / "notebooks" / "train.ipynb", as_version=4)
+    register = cells()[0]
+    assert "register(" in register.source
+    notebook.cells.insert(0, register)
+    given = {"variant": "short_gelu", "dataset": "shapes", "seed": 1, "threads": 1, **SMALL}
+    execute(reader.home, notebook, **given)
+    assert (reader.logs / "short_gelu" / "seed1" / "result.json").exists()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("use_a_model", [True, False])
+def test_every_other_cell_of_the_pages_runs(reader: Reader, use_a_model: bool) -> None:
+    reader.read(TUTORIAL - 1)
+    notebook = nbformat.read(reader.home / "notebooks" / "train.ipynb", as_version=4)
+    notebook.cells = [c for c in cells()[1:] if ("load_model" in c.source) == use_a_model]
+    assert len(notebook.cells) > 1
+    execute(reader.home, notebook)
 
 
 def test_both_languages_have_the_same_blocks(subtests: pytest.Subtests) -> None:

@@ -3,16 +3,18 @@
 import json
 import math
 import re
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import nbformat
 import pandas as pd
 import pytest
 import torch
+from nbclient import NotebookClient
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 from labcnn.errors import ParameterError
 from labcnn.explore import (
@@ -30,45 +32,47 @@ from labreport.dropout_study import read_dropout_study
 NOTEBOOK = project_root() / "notebooks" / "explore.ipynb"
 #: As many steps as at the defaults, on fewer images: with fewer steps, not every seed shows it all.
 SMOKE = {"fraction": 0.75, "epochs": 4}
-FRAMES = (
-    "activations", "gradients", "short_losses", "short_gradients", "modes", "rate_losses",
-    "decay_losses", "decay_modes", "compared", "own_modes",
-)  # fmt: skip
-KEEP = f"for name in {FRAMES}:\n    globals()[name].to_json(name + '.json', orient='split')"
 PLAIN, NORM, RESIDUAL, BOTH = "基线", "归一化", "残差", "归一化 + 残差"
 CHANCE = math.log(20)
 
 
-@pytest.fixture(scope="module", name="home")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the notebook as papermill executed it, and its frames."""
-    home = tmp_path_factory.mktemp("explore")
-    notebook = nbformat.read(NOTEBOOK, 4)
-    notebook.cells.append(new_code_cell(KEEP))
-    nbformat.write(notebook, home / "in.ipynb")
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "in.ipynb", "out.ipynb"]
-    for name, value in SMOKE.items():
-        command += ["-p", name, str(value)]
-    done = subprocess.run(command, cwd=home, capture_output=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
-    return home
+class Execution:
+    """The notebook in one kernel, executed as far as the tests have asked for."""
+
+    def __init__(self, notebook: NotebookNode, client: NotebookClient) -> None:
+        self.notebook, self.client = notebook, client
+        self.done = 0
+
+    def frame(self, name: str) -> Any:
+        """A frame of the notebook; the cells up to the one that makes it are executed first."""
+        sources = [cell.source for cell in self.notebook.cells]
+        self.run(1 + next(k for k, s in enumerate(sources) if re.search(f"^{name} = ", s, re.M)))
+        self.notebook.cells.append(new_code_cell(f"print({name}.to_json(orient='split'))"))
+        self.client.execute_cell(self.notebook.cells[-1], len(sources))
+        (printed,) = self.notebook.cells.pop().outputs
+        return pd.DataFrame(**json.loads(printed.text))
+
+    def run(self, count: int) -> None:
+        """Execute the first ``count`` cells, without those that have been."""
+        for index in range(self.done, count):
+            self.client.execute_cell(self.notebook.cells[index], index)
+        self.done = max(self.done, count)
 
 
-def frame(home: Path, name: str) -> Any:
-    return pd.DataFrame(**json.loads((home / f"{name}.json").read_text(encoding="utf-8")))
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Execution]:
+    home = str(tmp_path_factory.mktemp("explore"))
+    notebook = parameterize_notebook(load_notebook_node(str(NOTEBOOK)), SMOKE)
+    client = NotebookClient(notebook, resources={"metadata": {"path": home}})
+    with client.setup_kernel():
+        yield Execution(notebook, client)
 
 
 @pytest.mark.system
-def test_it_draws_seven_figures_and_warns_of_nothing(home: Path) -> None:
-    outputs = [o for c in nbformat.read(home / "out.ipynb", 4).cells for o in c.get("outputs", [])]
-    assert [o.text for o in outputs if o.output_type == "stream"] == []
-    assert sum("image/svg+xml" in o.get("data", {}) for o in outputs) == 7
-    assert (home / "out.ipynb").stat().st_size < 1_000_000
-
-
-@pytest.mark.system
-def test_activations_of_the_plain_net_fade_and_normalisation_holds_them(home: Path) -> None:
-    scales = frame(home, "activations").pivot(index="block", columns="网络", values="scale")
+def test_activations_of_the_plain_net_fade_and_normalisation_holds_them(
+    executed: Execution,
+) -> None:
+    scales = executed.frame("activations").pivot(index="block", columns="网络", values="scale")
     first, last = scales.iloc[0], scales.iloc[-1]
     assert last[PLAIN] < 0.1 * first[PLAIN]
     assert scales[NORM].max() < 2 * scales[NORM].min()
@@ -79,18 +83,20 @@ def test_activations_of_the_plain_net_fade_and_normalisation_holds_them(home: Pa
 
 
 @pytest.mark.system
-def test_gradients_of_the_plain_net_are_small_and_normalisation_amplifies_them(home: Path) -> None:
-    found = frame(home, "gradients").query("stage < 5")
+def test_gradients_of_the_plain_net_are_small_and_normalisation_amplifies_them(
+    executed: Execution,
+) -> None:
+    found = executed.frame("gradients").query("stage < 5")
     norms = found.groupby(["stage", "网络"])["gradient_norm"].mean().unstack()
     assert (10 * norms[PLAIN] < norms.drop(columns=PLAIN).min(axis=1)).all()
     assert norms.loc[1:, NORM].is_monotonic_decreasing
     amplified = norms.loc[0] / norms.loc[4]
     assert amplified[NORM] > 1.5 * amplified[BOTH] > 1.5
 
-    losses = frame(home, "short_losses").groupby("网络")["mean_loss"].last()
+    losses = executed.frame("short_losses").groupby("网络")["mean_loss"].last()
     assert abs(losses[PLAIN] - CHANCE) < 0.02
     assert (losses[[NORM, BOTH]] < losses[PLAIN] - 0.02).all()
-    short = frame(home, "short_gradients").query("stage < 5")
+    short = executed.frame("short_gradients").query("stage < 5")
     by_time = short.groupby(["时刻", "stage", "网络"])["gradient_norm"].mean().unstack()
     after, before = by_time.loc["一轮之后"], by_time.loc["训练之前"]
     assert (after[PLAIN] < after.drop(columns=PLAIN).min(axis=1)).all()
@@ -100,8 +106,8 @@ def test_gradients_of_the_plain_net_are_small_and_normalisation_amplifies_them(h
 
 
 @pytest.mark.system
-def test_dropout_in_the_stages_spoils_the_statistics_not_the_weights(home: Path) -> None:
-    modes = frame(home, "modes").pivot(index="mode", columns="dropout", values="loss")
+def test_dropout_in_the_stages_spoils_the_statistics_not_the_weights(executed: Execution) -> None:
+    modes = executed.frame("modes").pivot(index="mode", columns="dropout", values="loss")
     stages, head = modes["各阶段之后"], modes["仅线性层之前"]
     anew, with_dropout = "statistics anew, dropout off", "statistics anew, dropout on"
     assert stages[anew] < stages["in training"] < stages["as trained"] - 0.03
@@ -109,13 +115,13 @@ def test_dropout_in_the_stages_spoils_the_statistics_not_the_weights(home: Path)
     assert head[anew] == pytest.approx(head[with_dropout], abs=1e-6)
     assert abs(head[anew] - head["as trained"]) < 0.05
     assert head["as trained"] < head["in training"]
-    accuracy = frame(home, "modes").pivot(index="mode", columns="dropout", values="accuracy")
+    accuracy = executed.frame("modes").pivot(index="mode", columns="dropout", values="accuracy")
     assert accuracy["各阶段之后"][anew] > accuracy["各阶段之后"]["as trained"] + 0.02
 
 
 @pytest.mark.system
-def test_one_rate_is_slow_one_good_one_too_large_and_one_diverges(home: Path) -> None:
-    last = frame(home, "rate_losses").groupby("学习率").last()
+def test_one_rate_is_slow_one_good_one_too_large_and_one_diverges(executed: Execution) -> None:
+    last = executed.frame("rate_losses").groupby("学习率").last()
     last.index = last.index.astype(float)
     assert last["mean_loss"][0.01] < last["mean_loss"][0.001] - 0.2
     assert last["mean_loss"][0.001] < CHANCE - 0.02
@@ -124,32 +130,45 @@ def test_one_rate_is_slow_one_good_one_too_large_and_one_diverges(home: Path) ->
 
 
 @pytest.mark.system
-def test_a_rate_that_falls_leaves_the_common_path_for_a_lower_loss(home: Path) -> None:
-    losses = frame(home, "decay_losses").pivot(index="step", columns="学习率", values="mean_loss")
-    rates = frame(home, "decay_losses").pivot(
+def test_a_rate_that_falls_leaves_the_common_path_for_a_lower_loss(executed: Execution) -> None:
+    losses = executed.frame("decay_losses").pivot(
+        index="step", columns="学习率", values="mean_loss"
+    )
+    rates = executed.frame("decay_losses").pivot(
         index="step", columns="学习率", values="learning_rate"
     )
     common = rates["固定"] == rates["下降"]
     assert common.mean() == pytest.approx(2 / 3, abs=0.01)
     assert (losses["固定"] == losses["下降"])[common].all()
     assert losses["下降"].iloc[-1] < losses["固定"].iloc[-1] - 0.03
-    modes = frame(home, "decay_modes").pivot(index="mode", columns="学习率", values="loss")
+    modes = executed.frame("decay_modes").pivot(index="mode", columns="学习率", values="loss")
     fixed, falling = modes["固定"], modes["下降"]
     anew = "statistics anew, dropout off"
     assert falling["as trained"] < fixed["as trained"] - 0.03 and falling[anew] < fixed[anew]
     assert fixed[anew] < fixed["as trained"]
-    accuracy = frame(home, "decay_modes").pivot(index="mode", columns="学习率", values="accuracy")
+    accuracy = executed.frame("decay_modes").pivot(
+        index="mode", columns="学习率", values="accuracy"
+    )
     assert accuracy["下降"]["as trained"] > accuracy["固定"]["as trained"]
 
 
 @pytest.mark.system
-def test_an_own_variant_is_compared_fairly_in_evaluation_mode(home: Path) -> None:
-    own = frame(home, "own_modes").set_index("mode")["loss"]
-    other = frame(home, "modes").query("dropout == '仅线性层之前'").set_index("mode")["loss"]
-    training = frame(home, "compared").groupby("网络")["mean_loss"].last()
+def test_an_own_variant_is_compared_fairly_in_evaluation_mode(executed: Execution) -> None:
+    own = executed.frame("own_modes").set_index("mode")["loss"]
+    other = executed.frame("modes").query("dropout == '仅线性层之前'").set_index("mode")["loss"]
+    training = executed.frame("compared").groupby("网络")["mean_loss"].last()
     gaps = other - own
     assert training["加 dropout"] - training["自己的变体"] > 0.2
     assert gaps["as trained"] < gaps["in training"] - 0.05
+
+
+@pytest.mark.system
+def test_it_draws_seven_figures_and_warns_of_nothing(executed: Execution) -> None:
+    executed.run(len(executed.notebook.cells))
+    outputs = [output for c in executed.notebook.cells for output in c.get("outputs", [])]
+    assert [o.text for o in outputs if o.output_type == "stream"] == []
+    assert sum("image/svg+xml" in o.get("data", {}) for o in outputs) == 7
+    assert len(nbformat.writes(executed.notebook)) < 1_000_000
 
 
 def test_scales_are_those_of_the_blocks_and_measuring_moves_nothing() -> None:

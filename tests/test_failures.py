@@ -49,7 +49,8 @@ def printed(text, *before, cwd):
 
 def long_request(experiment, **given):
     """A run of enough epochs to be met in the middle; they take a few seconds."""
-    return request(experiment=experiment, epochs=8, patience=100, **given)
+    whole = {"first_size": 64, "last_size": 64}
+    return request(experiment=experiment, epochs=8, patience=100, **whole, **given)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_a_folder_that_cannot_be_made_is_named(small_data, tmp_path):
 MEMORY = """
     data = small_data(noise=50)
     fit(request(epochs=1, experiment="small"), data)  # what is loaded once, is loaded now
-    wanted = request(epochs=1, batch_size=120, width=64)
+    wanted = request(epochs=1, batch_size=120, width=64, first_size=64, last_size=64)
     size = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = size * resource.getpagesize() + 200 * 2**20  # an activation of a batch takes 126 MB
     signal.alarm(120)
@@ -233,8 +234,8 @@ def test_a_second_process_is_refused_until_the_first_is_killed(small_data, whole
     """The operating system frees a killed one's lock; the second goes on to the same result."""
     logs = tmp_path / "logs"
     text = f"""
-        fit(request(experiment="cut", epochs=8, patience=100, logs={str(logs)!r}),
-            small_data(noise=20))
+        fit(request(experiment="cut", epochs=8, patience=100, first_size=64, last_size=64,
+                    logs={str(logs)!r}), small_data(noise=20))
     """
     cut = long_request("cut")
     with subprocess.Popen(script(text)) as other:

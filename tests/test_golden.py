@@ -48,12 +48,12 @@ SMALL |= {
     "seed": 0,
 }
 MUON = {"optimizer": "muon", "learning_rate": 0.02, "momentum": 0.6, "nesterov": True}
-#: By name, what each run changes. A constant that decides results is felt by one of them.
+#: By name, what each run changes. A constant that decides results is felt by one of them. In two
+#: epochs no rate falls: one-cycle and plateau are the runs of lrdecay. An own row needs none.
 RUNS: dict[str, dict[str, Any]] = {
-    **{name: {"variant": name} for name in VARIANTS},  # an own row needs no trajectory
+    **{name: {"variant": name} for name in REPORT_VARIANTS if not name.endswith("_lrdecay")},
     "seed": {"variant": "short_dropout", "seed": 7},
-    "adamw": {"variant": "short_norm", "optimizer": "adamw", "learning_rate": 0.01},
-    "adamw-decays-weights": {
+    "adamw": {
         "variant": "short_all", "optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1,
     },
     "sgd-nesterov": {
@@ -209,7 +209,7 @@ def test_images_are_chosen_and_the_demo_set_is_drawn_as_always() -> None:
 
 def test_the_file_is_of_this_number() -> None:
     assert golden()["numerics"] == NUMERICS
-    assert golden()["runs"].keys() >= {*REPORT_VARIANTS, *RUNS.keys() - VARIANTS.keys()}
+    assert golden()["runs"].keys() == RUNS.keys()
 
 
 def test_a_thousandth_of_a_millionth_shows() -> None:

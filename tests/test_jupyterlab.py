@@ -11,6 +11,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,7 +23,6 @@ import pytest
 from fake_runs import write_runs
 from playwright.sync_api import (
     Browser,
-    BrowserContext,
     Download,
     Locator,
     Page,
@@ -49,10 +49,12 @@ SECONDS = 120
 SMALL = {"variant": "short_norm", "dataset": "shapes", "threads": 1}
 #: Epochs of a second or more, and of a few steps.
 LONG = {**SMALL, "epochs": 5, "width": 16}
-SHORT = {**SMALL, "epochs": 1, "width": 4, "fraction": 0.04}
+SHORT = {**SMALL, "epochs": 1, "width": 4, "fraction": 0.04, "first_size": 16, "last_size": 16}
 #: The notebooks that train no run; by their names, values that make them small.
 OTHERS = sorted({p.name for p in NOTEBOOKS.glob("*.ipynb")} - {"train.ipynb"})
-VALUES = {"explore.ipynb": {"fraction": 0.1, "epochs": 1}}
+VALUES = {"explore.ipynb": {"fraction": 0.04, "epochs": 1, "width": 4, "batch_size": 64}}
+#: Opens a notebook by its file's name.
+Show = Callable[[str], "Notebook"]
 READ, TRAIN = "request = read_request()", "result = train(request, data, watch(request))"
 OWN = """from labcnn import Variant, register
 register("short_gelu", Variant("short", norm=True, activation="gelu"))"""
@@ -85,13 +87,27 @@ def browser(program: Callable[[str], str]) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A window so high that no cell is out of sight: JupyterLab keeps only those it shows."""
+@pytest.fixture(scope="module")
+def show(lab: str, browser: Browser, folder: Path) -> Iterator[Callable[[str], "Notebook"]]:
+    """A function that opens a notebook of the folder, once; it stays open for all tests.
+
+    In a window so high that no cell is out of sight: JupyterLab keeps only those it shows.
+    """
     context = browser.new_context(viewport={"width": 1400, "height": 8000})
     context.set_default_timeout(1000 * SECONDS)
     expect.set_options(timeout=1000 * SECONDS)
-    yield context
+    downloads: list[Download] = []
+
+    def watch(page: Page) -> None:
+        page.on("download", lambda download: downloads.append(download))
+
+    context.on("page", watch)
+
+    @cache
+    def show(name: str) -> Notebook:
+        return Notebook(lab, context.new_page(), folder / name, downloads)
+
+    yield show
     context.close()
 
 
@@ -126,11 +142,11 @@ def answers(address: str) -> bool:
 class Notebook:
     """A notebook that is open in JupyterLab."""
 
-    def __init__(self, lab: str, context: BrowserContext, file: Path) -> None:
-        self.downloads: list[Download] = []
-        context.on("page", self._watch)
-        self.file, self.page = file, context.new_page()
-        self.page.goto(f"{lab}/lab/tree/{file.name}?token=secret&reset")
+    def __init__(self, lab: str, page: Page, file: Path, downloads: list[Download]) -> None:
+        self.file, self.page, self.downloads = file, page, downloads
+        # In a workspace of its own, or JupyterLab shows what the page before it has open.
+        workspace = f"{lab}/lab/workspaces/{len(page.context.pages)}"
+        self.page.goto(f"{workspace}/tree/{file.name}?token=secret&reset")
         self.wait_until_idle()
 
     def wait_until_idle(self) -> None:
@@ -202,9 +218,6 @@ class Notebook:
         assert download.suggested_filename == f"{self.file.stem}.{kind}"
         return Path(download.path()).read_bytes()
 
-    def _watch(self, opened: Page) -> None:
-        opened.on("download", lambda download: self.downloads.append(download))
-
     def _has_download(self) -> bool:
         self.page.wait_for_timeout(100)  # it tells of one while it waits
         return bool(self.downloads)
@@ -238,50 +251,115 @@ def watched_steps(board: str) -> list[int]:
         return [step for _, step, _ in json.load(answer)]
 
 
-def test_a_run_is_watched_stopped_and_resumed(
-    lab: str, context: BrowserContext, folder: Path
-) -> None:
+@pytest.fixture(scope="module")
+def failing(show: Show, folder: Path) -> Notebook:
+    cells = [v4.new_code_cell("1 / 0")]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(v4.new_notebook(cells=cells, metadata=metadata), folder / "failing.ipynb")
+    return show("failing.ipynb")
+
+
+def test_a_notebook_that_was_never_run_says_so_in_its_export(failing: Notebook) -> None:
+    assert "尚未运行" in failing.export("html").decode()
+
+
+def test_a_failed_notebook_says_so_in_its_export(failing: Notebook) -> None:
+    assert "ZeroDivisionError" in failing.run("1 / 0")
+    assert "运行出错：ZeroDivisionError: division by zero" in failing.export("html").decode()
+
+
+@pytest.fixture(scope="module")
+def report(show: Show, folder: Path) -> Notebook:
+    made = notebook()
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(made, folder / "报告 1.ipynb")
+    return show("报告 1.ipynb")
+
+
+def read_html(content: bytes) -> str:
+    return content.decode()
+
+
+def read_pdf(content: bytes) -> str:
+    with pypdfium2.PdfDocument(content) as pdf:
+        return str(pdf[0].get_textpage().get_text_range())
+
+
+def read_docx(content: bytes) -> str:
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        return package.read("word/document.xml").decode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "read"), [("docx", read_docx), ("pdf", read_pdf), ("html", read_html)]
+)
+def test_save_and_export_as(report: Notebook, kind: str, read: Callable[[bytes], str]) -> None:
+    """The menu has the report's formats once each, under names that its server answers to."""
+    assert META["title"] in read(report.export(kind))
+
+
+@pytest.fixture(scope="module")
+def train(show: Show, folder: Path) -> Notebook:
+    """A training that takes some seconds; the tests follow it from its beginning to its end."""
+    return show(write_notebook("train.ipynb", folder / "train.ipynb", **LONG).name)
+
+
+@pytest.fixture(scope="module")
+def board(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "tensorboard.main", "--logdir=logs", "--reload_interval=1"]
-    with serve(command, "/data/plugin/scalars/tags", folder) as board:
-        train = Notebook(
-            lab, context, write_notebook("train.ipynb", folder / "train.ipynb", **LONG)
-        )
-        outputs = train.cell(TRAIN).locator(".jp-OutputArea-output")
-        picture = train.cell(TRAIN).locator("img")
-        train.choose("Run", "Run All Cells")
+    with serve(command, "/data/plugin/scalars/tags", folder) as address:
+        yield address
 
-        def wait_for_bar(epochs: str) -> None:
-            bar = re.compile(rf"第 {epochs}/5 轮.*: +[1-9]\d?%\|[^|]+\| \d+/\d+ \[.*步/s\]")
-            expect(outputs.filter(has_text=bar)).to_have_count(1)
 
-        wait_for_bar("1")
-        expect(picture).to_have_count(0)
-        wait_for_bar("[23]")
-        expect(picture).to_have_count(1)
-        first = picture.get_attribute("src")
-        expect(picture).not_to_have_attribute("src", str(first))
-        wait_for_bar("[2-5]")
-        train.page.get_by_role("button", name="Interrupt the kernel").click()
-        *lines, last = train.result(TRAIN).splitlines()
-        stopped = re.fullmatch(
-            r"Interrupted: stopped in epoch ([3-5]) of 5; run this again to go on from the last "
-            "checkpoint",
-            last,
-        )
-        assert stopped and "Traceback" not in "".join(lines) and "步/s" not in "".join(lines)
-        assert picture.count() == 1
-        before = list(range(1, int(stopped[1])))
-        wait_for("it shows the epochs", lambda: watched_steps(board) == before, SECONDS)
+def test_a_run_is_watched_and_stopped(train: Notebook, folder: Path) -> None:
+    outputs = train.cell(TRAIN).locator(".jp-OutputArea-output")
+    picture = train.cell(TRAIN).locator("img")
+    train.choose("Run", "Run All Cells")
 
-        train.select(TRAIN)
-        number = train.cell(TRAIN).locator(".jp-InputPrompt").inner_text()
-        train.choose("Run", "Run Selected Cell and All Below")
-        lines = train.result(TRAIN, before=number).splitlines()
-        head = next(k for k, line in enumerate(lines) if line.startswith("轮\t训练损失/准确率"))
-        assert lines[head - 1].startswith("从检查点继续：已完成")
-        assert [line.split()[0] for line in lines[head + 1 :]] == ["1", "2", "3", "4", "5"]
-        assert picture.count() == 1
-        wait_for("all epochs once", lambda: watched_steps(board) == [1, 2, 3, 4, 5], SECONDS)
+    def wait_for_bar(epochs: str) -> None:
+        bar = re.compile(rf"第 {epochs}/5 轮.*: +[1-9]\d?%\|[^|]+\| \d+/\d+ \[.*步/s\]")
+        expect(outputs.filter(has_text=bar)).to_have_count(1)
+
+    wait_for_bar("1")
+    expect(picture).to_have_count(0)
+    wait_for_bar("[23]")
+    expect(picture).to_have_count(1)
+    first = picture.get_attribute("src")
+    expect(picture).not_to_have_attribute("src", str(first))
+    wait_for_bar("[2-5]")
+    train.page.get_by_role("button", name="Interrupt the kernel").click()
+    *lines, last = train.result(TRAIN).splitlines()
+    stopped = re.fullmatch(
+        r"Interrupted: stopped in epoch ([3-5]) of 5; run this again to go on from the last "
+        "checkpoint",
+        last,
+    )
+    assert stopped and "Traceback" not in "".join(lines) and "步/s" not in "".join(lines)
+    assert picture.count() == 1
+    (history,) = folder.glob("logs/*/short_norm/seed0/history.csv")
+    assert len(history.read_text(encoding="utf-8").splitlines()) == int(stopped[1])
+
+
+def test_tensorboard_shows_the_epochs_of_a_stopped_run(board: str, folder: Path) -> None:
+    (history,) = folder.glob("logs/*/short_norm/seed0/history.csv")
+    before = list(range(1, len(history.read_text(encoding="utf-8").splitlines())))
+    assert before
+    wait_for("it shows the epochs", lambda: watched_steps(board) == before, SECONDS)
+
+
+def test_a_stopped_run_goes_on(train: Notebook, board: str) -> None:
+    train.select(TRAIN)
+    number = train.cell(TRAIN).locator(".jp-InputPrompt").inner_text()
+    train.choose("Run", "Run Selected Cell and All Below")
+    lines = train.result(TRAIN, before=number).splitlines()
+    head = next(k for k, line in enumerate(lines) if line.startswith("轮\t训练损失/准确率"))
+    assert lines[head - 1].startswith("从检查点继续：已完成")
+    assert [line.split()[0] for line in lines[head + 1 :]] == ["1", "2", "3", "4", "5"]
+    assert train.cell(TRAIN).locator("img").count() == 1
+    wait_for("all epochs once", lambda: watched_steps(board) == [1, 2, 3, 4, 5], SECONDS)
+
+
+def test_a_run_that_went_on_ends_as_any_other(train: Notebook, folder: Path) -> None:
     assert "正常：共 5 轮" in train.result("tabulate_result(request)")
     train.result("model.classify")
     saved = train.save()
@@ -292,10 +370,13 @@ def test_a_run_is_watched_stopped_and_resumed(
     assert (row.variant, row.epochs_run) == ("short_norm", 5)
 
 
-def test_cells_out_of_order_and_an_own_variant(
-    lab: str, context: BrowserContext, folder: Path
-) -> None:
-    own = Notebook(lab, context, write_notebook("train.ipynb", folder / "own.ipynb", **SHORT))
+@pytest.fixture(scope="module")
+def own(show: Show, folder: Path) -> Notebook:
+    """A notebook whose reader doesn't run its cells from the first to the last."""
+    return show(write_notebook("train.ipynb", folder / "own.ipynb", **SHORT).name)
+
+
+def test_a_cell_whose_turn_has_not_come_says_so(own: Notebook) -> None:
     assert own.run(TRAIN) == (
         f"RunError: request isn't there yet: first run the cell with `{READ}`, and those above it "
         "(Run > Run All Above Selected Cell)"
@@ -303,6 +384,9 @@ def test_cells_out_of_order_and_an_own_variant(
     own.choose("Run", "Run All Cells")
     assert "short_norm" in own.result(TRAIN, "[1]:")
     own.result("model.classify")
+
+
+def test_a_variant_changed_after_its_request_was_read_is_told(own: Notebook) -> None:
     parameters = own.cell("# parameters").locator(".cm-content").inner_text()
     own.write("# parameters", parameters.replace("'short_norm'", "'short_gelu'"))
     own.add("# parameters", OWN)
@@ -312,6 +396,9 @@ def test_cells_out_of_order_and_an_own_variant(
         "RunError: variant is 'short_gelu' by now, this request has 'short_norm': run the cell "
         f"with `{READ}` again, and those below it"
     )
+
+
+def test_an_own_variant_is_trained_and_compared(own: Notebook) -> None:
     own.add("model.classify", COMPARE)
     own.choose("Run", "Run All Cells")
     shown = own.result("compare(")
@@ -323,39 +410,14 @@ def test_cells_out_of_order_and_an_own_variant(
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_run_all(name: str, lab: str, context: BrowserContext, folder: Path) -> None:
-    few = ["short_baseline", "short_norm", "long_baseline", "long_norm"]
+def test_run_all(name: str, show: Show, folder: Path) -> None:
+    few = ["short_baseline", "short_norm"]
     write_runs(folder / "fakes", few, images=300, parameters={"epochs": 3})
     values = VALUES.get(name, {"logs": str(folder / "fakes")})
-    opened = Notebook(lab, context, write_notebook(name, folder / name, **values))
+    opened = show(write_notebook(name, folder / name, **values).name)
     last = [c for c in nbformat.read(opened.file, 4).cells if c.cell_type == "code"][-1]
     opened.choose("Run", "Run All Cells")
     opened.result(last.source.splitlines()[-1])
     saved = opened.save()
     require_clean(saved)
     assert sum("image/svg+xml" in str(output.get("data", {})) for output in saved) > 3
-
-
-def test_save_and_export_as(lab: str, context: BrowserContext, folder: Path) -> None:
-    """The menu has the report's formats once each, under names that its server answers to."""
-    made = notebook()
-    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(made, folder / "报告 1.ipynb")
-    report = Notebook(lab, context, folder / "报告 1.ipynb")
-    assert META["title"] in report.export("html").decode()
-    with pypdfium2.PdfDocument(report.export("pdf")) as pdf:
-        assert META["title"] in pdf[0].get_textpage().get_text_range()
-    with zipfile.ZipFile(io.BytesIO(report.export("docx"))) as package:
-        assert META["title"] in package.read("word/document.xml").decode()
-
-
-def test_exports_of_notebooks_never_run_and_failed_say_so(
-    lab: str, context: BrowserContext, folder: Path
-) -> None:
-    cells = [v4.new_code_cell("1 / 0")]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    nbformat.write(v4.new_notebook(cells=cells, metadata=metadata), folder / "failed.ipynb")
-    failed = Notebook(lab, context, folder / "failed.ipynb")
-    assert "尚未运行" in failed.export("html").decode()
-    assert "ZeroDivisionError" in failed.run("1 / 0")
-    assert "运行出错：ZeroDivisionError: division by zero" in failed.export("html").decode()

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.system
 
 #: Processes that come with torch imported.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["labcnn.training.trainer"])
+PROCESSES.set_forkserver_preload(["labcnn.training.trainer", "torch._dynamo"])
 #: An epoch of so many steps takes a second.
-SLOW = {"experiment": "mine", "batch_size": 4, "epochs": 2}
+SLOW = {"experiment": "mine", "batch_size": 4, "epochs": 2, "first_size": 64, "last_size": 64}
 FIRST = SLOW | {"variant": "short_all", "learning_rate": 0.02}
 SECOND = SLOW | {"learning_rate": 0.05}
 

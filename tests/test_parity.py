@@ -157,4 +157,5 @@ def test_sizes_grow_from_the_first_to_the_last():
     assert request(first_size=32, last_size=50, epochs=1).recipe.image_size(1) == 50
     still = request(first_size=20, last_size=20, epochs=3).recipe
     assert [still.image_size(epoch) for epoch in (1, 2, 3)] == [20, 20, 20]
-    assert {request(epochs=9).recipe.image_size(epoch) for epoch in range(1, 10)} == {64}
+    whole = request(first_size=64, last_size=64, epochs=9).recipe
+    assert {whole.image_size(epoch) for epoch in range(1, 10)} == {64}

@@ -82,7 +82,7 @@ def test_a_full_disk_is_named_by_a_sweep(
     disk = tmp_path / "disk"
     disk.mkdir()
     options = f"--logs {disk} --variants short_norm --retries 0"
-    given = "fraction=0.04 epochs=1 width=16"
+    given = "fraction=0.04 epochs=1 width=16 first_size=16 last_size=16"
     sweep = f"{sys.executable} -X utf8 -m labcnn.cli sweep {given} {options}"
     mounted = f"mount -t tmpfs -o size={size} none {disk} && {sweep}"
     command = [program("unshare"), "--mount", "--map-root-user", "sh", "-c", mounted]
@@ -122,6 +122,7 @@ def test_a_notebook_by_hand_names_too_little_memory(tmp_path: Path) -> None:
 
 def test_a_limit_that_may_be_raised_is_raised(tmp_path: Path) -> None:
     limited = ["sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh"]
-    given = ["fraction=0.04", "epochs=1", "width=4", "--variants", "short_norm"]
+    given = ["fraction=0.04", "epochs=1", "width=4", "first_size=16", "last_size=16"]
+    given += ["--variants", "short_norm"]
     done = labcnn("sweep", *given, "--logs", tmp_path / "logs", before=limited)
     assert done.returncode == 0, done.stderr

@@ -61,6 +61,25 @@ def _force(verdict: Verdict, outcome: Outcome) -> Verdict:
     return replace(verdict, outcome=outcome, findings=tuple(findings))
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    """Of all variants, trained once."""
+    return _facts(tmp_path_factory.mktemp("once"), *REPORT_VARIANTS)
+
+
+@pytest.fixture(scope="module")
+def thrice_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    logs = tmp_path_factory.mktemp("thrice") / "logs"
+    write_runs(logs, seeds=range(3), images=2000)
+    return logs
+
+
+@pytest.fixture(scope="module")
+def thrice(thrice_logs: Path) -> Facts:
+    """Of all variants, trained on three seeds each."""
+    return _read(thrice_logs)
+
+
 def test_every_sentence_is_in_a_template_and_every_template_in_the_report() -> None:
     chinese = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
     for path in PACKAGE.rglob("*.py"):
@@ -96,11 +115,10 @@ def test_a_name_that_a_template_was_not_told_is_an_error() -> None:
         render("completeness")
 
 
-def test_every_section_has_words_for_every_verdict(tmp_path: Path) -> None:
+def test_every_section_has_words_for_every_verdict(tmp_path: Path, once: Facts) -> None:
     """Whatever each claim ends in, on real parts: whole sentences, the answer first."""
-    facts = {"few": _facts(tmp_path / "few", *FEW), "whole": _facts(tmp_path, *REPORT_VARIANTS)}
     leads: dict[str, set[str]] = {name: set() for name in PROSE}
-    for of in facts.values():
+    for of in (_facts(tmp_path, *FEW), once):
         for outcome in Outcome:
             forced = [_force(verdict, outcome) for verdict in of.verdicts]
             for name in PROSE:
@@ -115,10 +133,8 @@ def test_every_section_has_words_for_every_verdict(tmp_path: Path) -> None:
         assert len({lead.split("**")[1] for lead in leads[name]}) >= len(Outcome)
 
 
-def test_no_phrase_is_repeated_through_the_report(tmp_path: Path) -> None:
-    for place, seeds in enumerate(((0,), (0, 1, 2))):
-        write_runs(tmp_path / str(place), seeds=seeds, images=2000)
-        facts = _read(tmp_path / str(place))
+def test_no_phrase_is_repeated_through_the_report(once: Facts, thrice: Facts) -> None:
+    for facts in (once, thrice):
         said = "\n".join(facts.text(name).text for name in PROSE)
         runs = re.findall(r"[\u4e00-\u9fff，、“”]{12,}", said.replace(words.MEASURES["gap"][0], ""))
         pieces = Counter(run[k : k + 12] for run in runs for k in range(len(run) - 11))
@@ -147,19 +163,18 @@ def test_a_part_has_its_own_verdict_and_a_strong_one_is_not_buried(tmp_path: Pat
     assert "@fig-residual" in text
 
 
-def test_a_decision_on_one_seed_says_so(tmp_path: Path) -> None:
-    once, often = tmp_path / "once", tmp_path / "often"
-    write_runs(once, REPORT_VARIANTS, images=2000)
-    write_runs(often, REPORT_VARIANTS, range(3), images=2000)
-    for folder, alone in ((once, True), (often, False)):
-        facts = _read(folder)
+def test_a_decision_on_one_seed_says_so(
+    once: Facts, thrice: Facts, thrice_logs: Path, tmp_path: Path
+) -> None:
+    for facts, alone in ((once, True), (thrice, False)):
         outcomes = [row[-1] for row in tabulate_claims(facts.verdicts).rows if row[-1]]
         assert any("单种子" in outcome for outcome in outcomes) is alone
         assert ("只有一个种子**。" in facts.text("7-limits").text) is alone
         assert ("这两个网络而言" in facts.text("3-analysis").text) is alone
+    shutil.copytree(thrice_logs, tmp_path, dirs_exist_ok=True)
     for seed in (1, 2):
-        shutil.rmtree(often / "shapes" / "long_all" / f"seed{seed}")
-    assert "即 long+全部（1 个）" in _read(often).text("completeness").text
+        shutil.rmtree(tmp_path / "shapes" / "long_all" / f"seed{seed}")
+    assert "即 long+全部（1 个）" in _read(tmp_path).text("completeness").text
 
 
 def test_a_missing_network_is_named_once_and_a_failed_one_explained(tmp_path: Path) -> None:

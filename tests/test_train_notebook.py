@@ -15,6 +15,7 @@ from labcnn.runs import load_runs
 
 NOTEBOOK = project_root() / "notebooks" / "train.ipynb"
 SMOKE = {"dataset": "shapes", "fraction": 0.04, "epochs": 1, "width": 4, "threads": 1}
+SMOKE |= {"first_size": 16, "last_size": 16}
 
 
 def papermill(cwd, **given):

@@ -70,7 +70,8 @@ def test_evaluation_averages_over_images_with_a_short_last_batch():
 
 def test_training_averages_over_images_with_a_short_last_batch(small_data):
     """With a rate of (almost) zero the net stands still, so the mean can be computed afterwards."""
-    wanted = request(variant="short_baseline", batch_size=50, learning_rate=1e-30, precision="fp32")
+    still = {"variant": "short_baseline", "learning_rate": 1e-30, "precision": "fp32"}
+    wanted = request(**still, batch_size=50, first_size=64, last_size=64)
     trainer = trainer_of(wanted, small_data)
     row = trainer.train_epoch()
     ((x, y),) = trainer.batches["train"].in_order(120)

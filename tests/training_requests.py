@@ -15,8 +15,8 @@ def request(**parameters):
         "width": 4,
         "epochs": 2,
         "batch_size": 16,
-        "first_size": 64,
-        "last_size": 64,
+        "first_size": 32,
+        "last_size": 32,
     }
     return RunRequest.from_parameters(small | {"threads": 1} | parameters)
 
