@@ -13,6 +13,7 @@ from labcnn.runs import load_runs
 from labcnn.variants import get_variant
 from labreport import style, words
 from labreport.claims import Part
+from labreport.display import Table
 from labreport.figures.comparison import plot_comparison
 from labreport.measures import accuracy_interval
 from labreport.study import Study, load_study, newest_experiment
@@ -58,10 +59,21 @@ class Comparison:
         style.use()
         return plot_comparison(self.study, self.variants)
 
+    def tabulate(self) -> Table:
+        """:attr:`table` as a notebook shows it."""
+        rows = []
+        for variant, row in self.table.iterrows():
+            apart = f"{row.difference:+.2f} [{row['from']:+.2f}, {row.to:+.2f}]"
+            shown = words.NOTHING if variant == self.variants[0] else apart
+            accuracy = f"{row.test:.2f} [{row.low:.2f}, {row.high:.2f}]"
+            rows.append((str(variant), f"{row.seeds:.0f}", accuracy, shown.replace("-", "−")))
+        columns = [column.format(self.variants[0]) for column in words.COMPARED_COLUMNS]
+        return Table(columns, rows, "lrrr")
+
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        display(self.table.style.format(precision=2, na_rep=words.NOTHING), self.plot())
+        display(self.tabulate(), self.plot())
 
 
 def compare(

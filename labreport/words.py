@@ -102,6 +102,7 @@ ROLES = {
 }
 
 DEPTH_COLUMNS = ("开关", "short", "long", "long − short [95% 区间]", "训练集：long − short")
+COMPARED_COLUMNS = ("模型", "种子数", "测试集准确率（%）", "与 {} 之差（百分点）")
 RESULT_COLUMNS = ("网络模型", *SPLITS.values(), "状态")
 ORIGINAL_COLUMNS = ("原训练", "原验证", "原测试")
 NETWORK_COLUMNS = ("网络", "开关", "参数量 / 百万", "前向 FLOPs / 百万")
