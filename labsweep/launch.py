@@ -18,7 +18,7 @@ from rich.console import Console
 from labcnn.data import load_dataset
 from labcnn.errors import ParameterError, RunError, require_addresses, system_cause
 from labcnn.files import TEMPORARY, project_root
-from labcnn.request import require_equal, shared_by_results
+from labcnn.joining import require_equal, shared_by_results
 from labsweep.gpus import find_gpus, home_cache, is_apple
 from labsweep.monitor import Display, Monitor, RunPhase, counts
 from labsweep.processes import STARTED_BY, require_files

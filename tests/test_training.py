@@ -17,8 +17,8 @@ from training_requests import numbers_of, request, train_epochs, trainer_of
 from labcnn.data.batches import Batches, channel_statistics
 from labcnn.data.splits import Split
 from labcnn.errors import ParameterError, RunError
+from labcnn.joining import start_run
 from labcnn.models import ConvNet
-from labcnn.request import start_run
 from labcnn.runs import (
     EXPERIMENT,
     GRADIENT_COLUMNS,

@@ -17,9 +17,10 @@ from labcnn.data.batches import Batches, channel_statistics
 from labcnn.data.splits import first_of_each_class
 from labcnn.errors import Interrupted, RunError, explain_system_errors
 from labcnn.files import remove_leftovers, write_arrays, write_text
+from labcnn.joining import publish, require_equal, start_run, working_folder
 from labcnn.models import ConvNet, model_size, whiten
 from labcnn.recipe import Recipe
-from labcnn.request import RunRequest, publish, require_equal, start_run, working_folder
+from labcnn.request import RunRequest
 from labcnn.runs import (
     CHECKPOINT,
     NUMERICS,
@@ -39,7 +40,7 @@ from labcnn.training.checkpoint import (
     random_state,
     set_random_state,
 )
-from labcnn.training.evaluate import Evaluation, evaluate, judge, save_model
+from labcnn.training.evaluate import Evaluation, evaluate, judge
 from labcnn.training.hardware import (
     Clock,
     Hardware,
@@ -49,6 +50,7 @@ from labcnn.training.hardware import (
     make_provenance,
 )
 from labcnn.training.optimizers import BestEpoch, Decay, make_optimizer
+from labcnn.training.trained_net import save_model
 from labcnn.variants import BUILT_IN
 
 #: Steps between two looks at whether the loss is still finite: each look waits for the device.
