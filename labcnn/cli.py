@@ -15,6 +15,7 @@ import typer
 
 from labcnn import __version__
 from labcnn.errors import LabError, system_cause
+from labcnn.files import fix_folders
 from labreport.commands import compare, report
 from labsweep.commands import delete, experiments, export, plan, runs, sweep
 
@@ -225,6 +226,7 @@ for command in (plan, sweep, runs, experiments, compare, report, export, delete)
 def main() -> None:
     """Run the command line; an error meant for people is one line, and exit code 2."""
     try:
+        fix_folders()
         app()
     except Exception as error:
         line = str(error) if isinstance(error, LabError) else system_cause(error)

@@ -4,9 +4,10 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:  # the command line needs this file, and not numpy
+    import numpy as np
 
 DATA_VARIABLE = "LABCNN_DATA"
 LOGS_VARIABLE = "LABCNN_LOGS"
@@ -30,6 +31,13 @@ def logs_folder(given: str | Path | None = None) -> Path:
     """Folder of results: ``given``, else ``$LABCNN_LOGS``, else ``report/logs`` of the checkout."""
     chosen = given or os.environ.get(LOGS_VARIABLE)
     return Path(chosen).expanduser().resolve() if chosen else project_root() / "report" / "logs"
+
+
+def fix_folders() -> None:
+    """Make the folders that the environment names absolute: child processes work elsewhere."""
+    for variable in (DATA_VARIABLE, LOGS_VARIABLE):
+        if given := os.environ.get(variable):
+            os.environ[variable] = str(Path(given).expanduser().resolve())
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -63,8 +71,10 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda to: to.write_text(text, encoding="utf-8"))
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray], *, compressed: bool) -> None:
+def write_arrays(path: Path, arrays: "dict[str, np.ndarray]", *, compressed: bool) -> None:
     """Write arrays by name as one ``.npz``, atomically."""
+    import numpy as np
+
     save = np.savez_compressed if compressed else np.savez
 
     def write(to: Path) -> None:

@@ -70,12 +70,11 @@ def report(
 ) -> None:
     """Execute the analysis notebook on the results that are there, and export the report.
 
-    With --variants, the report is about these alone: of the sweep's experiment if it has runs, else
-    of the newest. With that, NAME=VALUE or --seeds, the runs of that sweep that have no result are
-    named, and the exit code is 1: the report is built without them.
+    With --variants, the report is about these alone, of the newest experiment that has them all.
+    With NAME=VALUE or --seeds, it is of that sweep's experiment. Runs of either that have no result
+    are named, and the exit code is 1: the report is built without them.
     """
     from labcnn.files import logs_folder
-    from labcnn.runs import find_runs
     from labreport.build import (
         FORMATS,
         REPORTED,
@@ -94,15 +93,13 @@ def report(
         raise ParameterError(f"columns={columns!r} must be 1 or 2")
     expected: tuple[Run, ...] = ()
     results = logs_folder(logs)
-    if parameters or seeds or (variants and not experiment):
+    if parameters or seeds:
         if experiment:
             raise ParameterError("--experiment and a sweep's parameters: give one of them")
         given = read_options(parameters, variants=variants, seeds=seeds, logs=logs)
         chosen = Sweep.from_options(given)
-        if parameters or seeds or find_runs(results, chosen.experiment):
-            experiment = chosen.experiment
-            expected = chosen.runs
-    experiment = experiment or newest_experiment(results)
+        experiment, expected = chosen.experiment, chosen.runs
+    experiment = experiment or newest_experiment(results, (variants or "").split())
     texts = {
         name: value
         for name, value in {

@@ -1,6 +1,7 @@
 """How far the runs of a sweep are, by the files in their folders, and tables of it."""
 
 import csv
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,9 @@ def show_runs(logs: Path, experiment: str | None, console: Console) -> None:
         raise ParameterError(
             f"experiment={experiment!r} has no run in {logs}; those that have: {known or 'none'}"
         )
-    if not console.is_terminal:
+    if not found:
+        print(f"no run in {logs}", file=sys.stderr)
+    elif not console.is_terminal:
         for run, its in found:
             cells = (run.experiment, run.variant, str(run.seed), its.kind, describe(its))
             print("\t".join(cells), file=console.file)  # rich would turn tabs into spaces

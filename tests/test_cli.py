@@ -87,6 +87,19 @@ def test_variants_prints_all_with_their_sizes() -> None:
     assert parameters["long_lrdecay"] == parameters["long_baseline"] < parameters["long_residual"]
 
 
+def test_relative_folders_of_the_environment_hold_for_child_processes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABCNN_DATA", "data")
+    monkeypatch.setenv("LABCNN_LOGS", "../logs")
+    monkeypatch.setattr(sys, "argv", ["labcnn", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["LABCNN_DATA"] == str(tmp_path / "data")
+    assert os.environ["LABCNN_LOGS"] == str(tmp_path.parent / "logs")
+
+
 def examine() -> dict[str, tuple[str, str]]:
     """What `labcnn doctor` says: a word and a text for each thing."""
     lines = CliRunner().invoke(app, ["doctor"]).output.splitlines()
@@ -175,6 +188,13 @@ def test_a_report_gets_its_options_and_says_what_is_stale_and_missing(tmp_path: 
     assert f"stale results: 1, for example {numerics}" in answer.stderr
     lacks = "short_norm seed 0 (damaged), mid_all seed 0 (failed), long_all seed 0 (not begun)"
     assert f"the report lacks {lacks}" in answer.stderr
+    write_runs(logs, ["short_all", "long_norm"], parameters={"width": 8})
+    variants = "short_all long_norm"  # of the experiment that has both, not of the demo set's
+    answer = labcnn(
+        home, "report", "--variants", variants, "--logs", str(logs), "--formats", "html",
+        "--output", str(home / "chosen"),
+    )  # fmt: skip
+    assert (answer.returncode, answer.stdout.splitlines()[0]) == (0, "experiment shapes-w8")
 
 
 def make(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,9 +1,13 @@
 """pip, conda, the linters and the lock describe one environment."""
 
 import importlib.metadata
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
@@ -82,3 +86,11 @@ def test_one_python_is_the_least_everywhere() -> None:
     assert PROJECT["tool"]["mypy"]["python_version"] == least
     assert PROJECT["tool"]["ruff"]["target-version"] == f"py{least.replace('.', '')}"
     assert f"({least.replace('.', ', ')})" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_a_clones_name_hides_no_package_in_the_folder_above_it(tmp_path: Path) -> None:
+    """Python would take any folder of that name for the package, were it not on the path."""
+    (tmp_path / "labcnn").mkdir()
+    code = "import labsweep, labreport; from labcnn.data import load_dataset"
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=clean, check=True)

@@ -121,6 +121,9 @@ def test_a_picture_of_any_format_and_mode_comes_out_in_its_colours(
         )
         with pytest.raises(DataError, match=r"range|16 bits"):
             read_picture(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.png")  # opened, it would be waited for
+    with pytest.raises(DataError, match=r"pipe\.png: a folder, pipe, socket or device"):
+        read_picture(tmp_path / "pipe.png")
 
 
 def test_one_folder_is_split_once_and_found_again_by_its_name(pets: Path) -> None:
@@ -318,9 +321,10 @@ def test_cifar10_is_fetched_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(CIFAR10, kind, files)
     monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5["batches.meta"]})
     assert fails_to_load("cifar10").startswith("run `labcnn data fetch cifar10`")
-    assert "cut, damaged or no tar" in labcnn_data(
+    said = labcnn_data(
         "fetch", "cifar10", "--from", archive.parent / "cifar-10-batches-py" / "test_batch"
     )
+    assert "cut, damaged or no tar" in said and "\n" not in said
     said = labcnn_data("fetch", "cifar10", "--from", archive)
     assert "10 classes, 100 train and 20 test images" in said
     data = load_dataset(resolve_dataset("cifar10"))

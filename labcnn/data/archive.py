@@ -110,8 +110,10 @@ def _read_members(members: Iterable[Member]) -> dict[str, bytes]:
                     f"data set has over {MOST_FILES:,} files or {MOST_BYTES_TOGETHER:,} bytes"
                 )
             contents[place] = read()
-    except RuntimeError as error:  # zipfile's word for what it can't unpack
-        raise DataError(f"{error}; pack it anew as zip or tar.gz, without a password") from None
+    except NotImplementedError as error:  # zipfile's words for what it can't unpack
+        raise DataError(f"member {place!r}: {error}; pack it anew as zip or tar.gz") from None
+    except RuntimeError as error:
+        raise DataError(f"{error}; pack it anew without a password") from None
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's fault, not the archive's

@@ -28,7 +28,8 @@ def find_images(path: Path, work: Path) -> ImageFiles:
             with tarfile.open(path) as tar:
                 tar.extractall(work, filter="data")
         except UNREADABLE as error:
-            raise DataError(f"cut, damaged or no tar archive ({error})") from None
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"cut, damaged or no tar archive ({reason})") from None
         path = work
     root = path.parent if path.name == FOLDER else path
     try:

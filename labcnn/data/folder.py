@@ -205,6 +205,8 @@ def read_picture(path: Path | str) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise DataError(f"{path}: a folder, pipe, socket or device, no picture")
         with Image.open(path) as file:
             return fit_picture(ImageOps.exif_transpose(file))
     except FileNotFoundError:
