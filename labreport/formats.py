@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 
 from labcnn.variants import get_variant
 from labreport import words
@@ -32,8 +33,14 @@ def join(items: Iterable[object]) -> str:
 
 
 def percent(accuracy: float) -> str:
-    """0.2271 as ``22.71``, in percent; NaN as a dash."""
-    return words.NOTHING if math.isnan(accuracy) else f"{accuracy * 100:.2f}"
+    """0.2271 as ``22.71``, in percent; NaN as a dash.
+
+    A half, which means of four seeds often have, is rounded up, whatever the sum's last bits are.
+    """
+    if math.isnan(accuracy):
+        return words.NOTHING
+    exact = Decimal(str(round(accuracy * 100, 9)))
+    return str(exact.quantize(Decimal("0.01"), ROUND_HALF_UP))
 
 
 def number(value: float, unit: str, *, sign: bool = True) -> str:

@@ -15,6 +15,7 @@ from labcnn.files import project_root
 from labcnn.runs import load_runs
 from labcnn.variants import REPORT_VARIANTS, label
 from labreport.costs import training_flops
+from labreport.formats import percent
 from labreport.study import load_study, original
 from labreport.verdicts import Outcome, judge_claims
 
@@ -50,7 +51,7 @@ def test_the_results_are_those_of_the_runs() -> None:
     for readme, variant in itertools.product(READMES, REPORT_VARIANTS):
         rows = dict(re.findall(r"^\| (\w+baseline\S*) \| (.+) \|$", text(readme), re.MULTILINE))
         assert list(rows) == [label(each) for each in REPORT_VARIANTS]
-        train, val, test = (f"{mean.at[variant, column]:.2f}" for column in columns)
+        train, val, test = (percent(mean.at[variant, column] / 100) for column in columns)
         tested = f"{test} ± {spread.at[variant, 'test_accuracy']:.2f}"
         before = f"{100 * baseline.at[variant, 'test_accuracy']:.2f}"
         assert rows[label(variant)].split(" | ") == [train, val, tested, before]
