@@ -237,6 +237,7 @@ def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
         raise ParameterError(
-            f"{first['loc'][0]}={first['input']!r} isn't valid: {first['msg']}"
+            f"{first['loc'][0]}={first['input']!r} isn't valid: {reason}"
         ) from None

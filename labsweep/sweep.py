@@ -123,6 +123,8 @@ class Sweep(BaseModel):
                 words |= dict.fromkeys(between)
             else:
                 words[word] = None
+        if not words:
+            raise ValueError("it must name one at least")
         return tuple(words)
 
     @classmethod

@@ -67,7 +67,7 @@ def test_a_sweep_is_read_as_it_was_written(tmp_path: Path) -> None:
 #: A wrong value, and what the error names.
 WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"variants": "shrot_all"}, ["shrot_all", "short_all"]),
-    ({"variants": ""}, ["variants=", "at least 1 item"]),
+    ({"variants": ""}, ["variants=", "it must name one at least"]),
     ({"seeds": "0 x"}, ["seeds='x'", "valid integer"]),
     ({"seed": 1}, ["seed=1", "--seeds"]),
     ({"notebook": "nowhere.ipynb"}, ["nowhere.ipynb", "no such file"]),
