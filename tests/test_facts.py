@@ -119,6 +119,9 @@ def test_gradients_before_training_are_those_of_epoch_0(facts: Facts) -> None:
 def test_leading_switches_are_told_only_where_the_data_tell_them_apart(facts: Facts) -> None:
     named = {leader.depth: [f.part.first for f in leader.all] for leader in facts.leaders}
     assert named == {"short": ["short_norm"], "long": ["long_norm", "long_residual"]}
+    gains = [f"{100 * (_tests(v) - _tests('long_baseline')).mean():+.2f}" for v in named["long"]]
+    said = "long 上归一化的增益最大（{}），但与残差（{}）分不出高下".format(*gains)
+    assert all(said in facts.text(name).text for name in ("abstract", "findings", "6-discussion"))
     close = _tests("long_norm") - _tests("long_residual")
     assert abs(close.mean()) < 3.182 * close.std(ddof=1) / 2
     clear = _tests("short_norm") - _tests("short_residual")
