@@ -52,6 +52,8 @@ FORMAT = 1
 #: for, and a change that moves them raises it: 1, dropout after each stage and before the head,
 #: weights drawn in float32; 2, dropout before the head only, weights drawn in float64.
 NUMERICS = 2
+#: A run has learned if so good a test accuracy has at most this probability by chance.
+SIGNIFICANCE = 0.001
 RESULT, HISTORY, GRADIENTS = "result.json", "history.csv", "gradients.csv"
 PREDICTIONS, MODEL, NOTEBOOK = "predictions.npz", "model.safetensors", "train.ipynb"
 CHECKPOINT, TENSORBOARD, EXPERIMENT = "checkpoint.pt", "tensorboard", "experiment.json"

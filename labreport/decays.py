@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,8 @@ class Decay:
     epochs : of the falls, one per run that fell.
     runs : of the variant that learned, with those whose rate never fell.
     val, train : accuracies (0-1) of the epoch before and of the fall's.
-    twin : validation accuracy of the baselines of the same seeds in the epochs of the falls; None
-        unless each was the same training until then.
+    twin : validation and training accuracy of the baselines of the same seeds in the epochs of the
+        falls; None unless each was the same training until then.
     sooner : with such baselines, whether each run was best before its baseline stopped.
     """
 
@@ -44,13 +45,14 @@ class Decay:
     runs: int
     val: tuple[float, float]
     train: tuple[float, float]
-    twin: float | None
+    twin: tuple[float, float] | None
     sooner: bool
 
     @property
     def memorised(self) -> bool:
         """Whether the training images gained far more than those that training doesn't see."""
-        return self.train[1] - self.train[0] > 3 * (self.val[1] - self.val[0])
+        val, train = self.twin or (self.val[0], self.train[0])
+        return 0 < 3 * (self.val[1] - val) < self.train[1] - train
 
 
 def measure_decays(study: Study) -> list[Decay]:
@@ -65,7 +67,8 @@ def measure_decays(study: Study) -> list[Decay]:
         twins = [_find_twin(study, variant, seed, fall) for seed, fall in firsts.items()]
         whole = [twin for twin in twins if twin is not None]
         same = len(whole) == len(twins)
-        twin = float(np.mean([accuracy for accuracy, _ in whole])) if same else None
+        of_twins = [[accuracies[k] for accuracies, _ in whole] for k in (0, 1)]
+        twin = (fmean(of_twins[0]), fmean(of_twins[1])) if same else None
         best = [study.results[variant, seed].best_epoch or 0 for seed in firsts]
         sooner = same and all(b <= last for b, (_, last) in zip(best, whole, strict=True))
         epochs = tuple(firsts.values())
@@ -83,8 +86,10 @@ def _around(study: Study, variant: str, falls: dict[int, int], split: str) -> tu
     return float(before), float(after)
 
 
-def _find_twin(study: Study, variant: str, seed: int, fall: int) -> tuple[float, int] | None:
-    """Of the baseline of the same seed: accuracy in the epoch of the fall, and its last epoch."""
+def _find_twin(
+    study: Study, variant: str, seed: int, fall: int
+) -> tuple[tuple[float, float], int] | None:
+    """Of the baseline of the same seed: accuracies in the epoch of the fall, and its last epoch."""
     baseline = f"{VARIANTS[variant].depth}_baseline"
     if seed not in study.seeds(baseline):
         return None
@@ -92,7 +97,8 @@ def _find_twin(study: Study, variant: str, seed: int, fall: int) -> tuple[float,
     before = [table["val_accuracy"].loc[: fall - 1].tolist() for table in (mine, other)]
     if before[0] != before[1] or fall not in other.index:
         return None
-    return float(other["val_accuracy"][fall]), int(other.index[-1])
+    val, train = (float(other[f"{split}_accuracy"][fall]) for split in ("val", "train_eval"))
+    return (val, train), int(other.index[-1])
 
 
 @dataclass(frozen=True)

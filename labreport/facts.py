@@ -10,11 +10,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.special import chdtrc
 
 from labcnn.data import Origin
 from labcnn.variants import VARIANTS, Variant
 from labreport import words
-from labreport.claims import Part
+from labreport.claims import GAP_TOLERANCE, Part
 from labreport.class_images import ClassImages
 from labreport.classes import ClassAccuracies, count_classes
 from labreport.confidence import Confidence, measure_confidence
@@ -29,7 +30,7 @@ from labreport.decays import (
 )
 from labreport.display import CaptionedFigure, FrontMatter, Prose
 from labreport.dropout_study import summarise_places
-from labreport.estimates import Estimate, over_seeds
+from labreport.estimates import ALPHA, Estimate, over_seeds
 from labreport.measures import accuracy_interval, find_prior, left_plateau
 from labreport.prose import caption, render
 from labreport.reproduction import Circumstances, command, gather_circumstances
@@ -188,8 +189,30 @@ class Facts:
         return sum(verdict.untested_in_part for verdict in self.relevant)
 
     def against(self, measure: str, first: str, second: str) -> Finding:
-        """A comparison that belongs to no claim."""
+        """A comparison by itself: its estimate and no outcome."""
         return estimate_part(self.study, Part(measure, first, second))
+
+    def gap(self, variant: str) -> Finding:
+        """How far a variant's training accuracy is above its test accuracy, against the limit."""
+        part = Part("gap", variant, above=False, threshold=GAP_TOLERANCE)
+        return estimate_part(self.study, part)
+
+    def only_alone(self, found: Finding) -> bool:
+        """Whether all claims that make the same comparison leave undecided what it tells alone."""
+        made, variants = found.part.measure, {*found.part.variants}
+        parts = [f for v in self.verdicts for f in v.findings if f.part.measure == made]
+        same = [f for f in parts if {*f.part.variants} == variants]
+        return bool(same) and all(f.only_alone for f in same)
+
+    def side(self, found: Finding) -> int:
+        """On which side of its threshold an effect is: 1 above, -1 below, 0 where it isn't told.
+
+        By its interval, and where a claim makes the same comparison, by the corrected test, too.
+        """
+        effect = found.estimate
+        if effect is None or self.only_alone(found):
+            return 0
+        return int(effect.low > effect.threshold) - int(effect.high < effect.threshold)
 
     # Abstract, main findings, 6: which network is best, which switch gains most.
 
@@ -200,11 +223,10 @@ class Facts:
 
     @cached_property
     def rivals(self) -> list[str]:
-        """The variants after the best one, up to the first that it is told from by itself."""
+        """The variants after the best ones, up to the first that these are told from."""
         found: list[str] = []
-        for variant in self.study.ranked[1:]:
-            estimate = self.against("test", self.best, variant).estimate
-            if estimate is not None and estimate.low > 0:
+        for variant in self.study.ranked[len(self.study.tied(self.best)) :]:
+            if self.side(self.against("test", self.best, variant)) > 0:
                 break
             found.append(variant)
         return found
@@ -238,7 +260,7 @@ class Facts:
         found = []
         for depth in ("short", "long"):
             effects = [f for f in self.single_effects if VARIANTS[f.part.first].depth == depth]
-            if not effects or not (effects[0].estimate and effects[0].estimate.low > 0):
+            if not effects or self.side(effects[0]) <= 0:
                 continue
             best, *others = effects
             pairs = [(self.against("test", best.part.first, f.part.first), f) for f in others]
@@ -251,6 +273,17 @@ class Facts:
         """The depths of which no switch gains without doubt, though some have been compared."""
         compared = dict.fromkeys(VARIANTS[f.part.first].depth for f in self.single_effects)
         return [d for d in compared if d not in {leader.depth for leader in self.leaders}]
+
+    @property
+    def differently_useful(self) -> list[str]:
+        """The switches whose gains at the two depths have intervals that don't overlap."""
+        gains = {f.part.first: f.estimate for f in self.single_effects}
+        found = []
+        for switch in SINGLE:
+            short, long = (gains.get(f"{depth}_{switch}") for depth in ("short", "long"))
+            if short and long and (short.high < long.low or long.high < short.low):
+                found.append(f"short_{switch}")
+        return found
 
     @property
     def untrained_singles(self) -> list[str]:
@@ -343,6 +376,21 @@ class Facts:
     @cached_property
     def classes(self) -> ClassAccuracies:
         return count_classes(self.study, self.best)
+
+    @property
+    def classes_differ(self) -> bool:
+        """Whether chance doesn't make classes so unequal that are all as hard: chi-squared, 5 %.
+
+        An image counts once, however many seeds judged it.
+        """
+        matrix = self.classes.matrix / len(self.study.seeds(self.best))
+        counts = matrix.sum(axis=1)
+        right, counts = np.diag(matrix)[counts > 0], counts[counts > 0]
+        mean = right.sum() / counts.sum()
+        if not 0 < mean < 1:
+            return False
+        square = ((right - counts * mean) ** 2 / (counts * mean * (1 - mean))).sum()
+        return bool(chdtrc(len(counts) - 1, square) < ALPHA)
 
     @cached_property
     def confidence(self) -> Confidence:

@@ -18,10 +18,12 @@ from matplotlib.ticker import PercentFormatter
 from labcnn.data import ImageData, Origin, origin
 from labcnn.notebook import require_current, require_result
 from labcnn.request import RunRequest
+from labcnn.runs import SIGNIFICANCE
 from labcnn.variants import BUILT_IN, label
 from labreport import style, words
 from labreport.classes import find_confusions
 from labreport.figures.images import shorten_name, show_grid
+from labreport.study import chance_of_all_right
 
 #: Of a confusion matrix: with more classes, their names can't be read.
 MOST_NAMES = 20
@@ -127,11 +129,13 @@ class LiveDisplay:
 
 def tabulate_result(request: RunRequest) -> Markdown:
     """Accuracy and loss on the three splits: the best epoch's weights, or the last if none."""
-    result = require_result(request).result()
-    text = words.ONE_RUN[request.language]
+    run, text = require_result(request), words.ONE_RUN[request.language]
+    result = run.result()
+    few = chance_of_all_right(run.predictions()["test_label"]) > SIGNIFICANCE
+    undecided = few and result.status == "no_learning"
     outcome = text["outcome"].format(
         result=result,
-        status=words.STATUS[result.status],
+        status=words.TOO_FEW if undecided else words.STATUS[result.status],
         stopped=words.STOPPED[result.stopped],
         epochs=result.epochs_run,
         best=result.best_epoch or text["no epoch"],

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from labcnn.data import Origin
 from labcnn.data.splits import IMAGE_SHAPE
-from labcnn.runs import NUMERICS
+from labcnn.runs import NUMERICS, SIGNIFICANCE
 from labcnn.variants import REPORT_VARIANTS, VARIANTS
 from labreport import formats, words
 from labreport.claims import GAP_TOLERANCE
@@ -32,7 +32,7 @@ from labreport.display import escape
 from labreport.estimates import ALPHA
 from labreport.export.pandoc import without_paths
 from labreport.measures import BUSY, Why
-from labreport.verdicts import Outcome
+from labreport.verdicts import LEAST_ACCURACY, Outcome
 
 #: It would be read as a space; not before an item of a list, a table or a block.
 _LINE_IN_A_PARAGRAPH = re.compile(r"(?<=[\u3002\uff1b\uff1a])\n(?=[^\W_])(?!\d+\. )")
@@ -111,6 +111,7 @@ def _environment() -> Environment:
     made.globals |= {"NUMERICS": NUMERICS, "PAIRS": PAIRS, "GAP_TOLERANCE": GAP_TOLERANCE}
     made.globals |= {"words": words, "ALPHA": ALPHA, "BUSY": BUSY, "IMAGE_SIZE": IMAGE_SHAPE[0]}
     made.globals |= {"VARIANTS": VARIANTS, "REPORT_VARIANTS": REPORT_VARIANTS}
+    made.globals |= {"LEAST_ACCURACY": LEAST_ACCURACY, "SIGNIFICANCE": SIGNIFICANCE}
     made.globals["training_flops"] = training_flops
     made.globals["phrases"] = made.get_template("phrases.md.j2").module
     return made

@@ -22,6 +22,7 @@ from labcnn.runs import (
     FAILURE,
     PREDICTIONS,
     RESULT,
+    SIGNIFICANCE,
     Failure,
     Machine,
     RunFolder,
@@ -140,6 +141,16 @@ class Study:
     def chance(self) -> float:
         """Accuracy of guessing."""
         return 1 / self.any_run.classes
+
+    @property
+    def all_right_by_chance(self) -> float:
+        """How likely the best constant answer is right on every test image."""
+        return chance_of_all_right(self.test_labels(*next(iter(self.results))))
+
+    @property
+    def too_few_to_tell(self) -> bool:
+        """Whether the test images are so few that no accuracy could be told from chance."""
+        return self.all_right_by_chance > SIGNIFICANCE
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -301,6 +312,11 @@ def load_study(
     }
     lines = tuple(_strip_folder(problems, folder))
     return Study(experiment, results, folders, lines, failures, wanted)
+
+
+def chance_of_all_right(labels: np.ndarray) -> float:
+    """p-value against chance, as of a run's status, if all test images were right."""
+    return float(np.bincount(labels).max() / len(labels)) ** len(labels)
 
 
 def newest_experiment(logs: Path, variants: Iterable[str] = ()) -> str:

@@ -65,7 +65,9 @@ def describe_status(study: Study, variant: str) -> str:
         if not rising:
             return words.STATUS["ok"]
     else:
-        count, word = sum(run.status == status for run in runs), words.STATUS[status]
+        few = status == "no_learning" and study.too_few_to_tell
+        word = words.TOO_FEW if few else words.STATUS[status]
+        count = sum(run.status == status for run in runs)
     return word if count == len(runs) else words.OF_SEEDS.format(count, len(runs), word)
 
 

@@ -40,6 +40,8 @@ SPLITS = {"train": "训练集", "val": "验证集", "test": "测试集"}
 #: What a legend has for the values of a frame's columns.
 LEGEND = SWITCHES | SPLITS
 STATUS = {"ok": "正常", "diverged": "发散", "no_learning": "未学到", "missing": "未完成"}
+#: Of a run that can't be told from chance where even all test images right couldn't.
+TOO_FEW = "图像太少"
 STOPPED = {"cap": "轮数上限", "early": "早停", "diverged": "发散"}
 #: What kept a run from having a result.
 FAILURES = {"error": "出错", "died": "内核中止", "time limit": "超过时限"}

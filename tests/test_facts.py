@@ -55,8 +55,18 @@ def test_first_falls_of_the_learning_rate_are_averaged_over_seeds(facts: Facts) 
         for k, value in enumerate(found):
             each = [t[name][epoch - 1 + k] for t, epoch in zip(tables, epochs, strict=True)]
             assert value == pytest.approx(np.mean(each))
-    undecayed = [t["val_accuracy"][epoch] for t, epoch in zip(twins, epochs, strict=True)]
-    assert decay.twin == pytest.approx(np.mean(undecayed))
+    undecayed = [
+        t.loc[epoch, ["val_accuracy", "train_eval_accuracy"]].astype(float)
+        for t, epoch in zip(twins, epochs, strict=True)
+    ]
+    assert decay.twin == pytest.approx(np.mean(undecayed, axis=0))
+    # One sentence, one comparison: each number of the epoch of the fall beside the baseline's.
+    for name in ("3.2-decay", "findings"):
+        text = facts.text(name).text
+        assert decay.twin is not None
+        for value in (*decay.twin, decay.val[1], decay.train[1]):
+            assert f"{100 * value:.2f}%" in text
+        assert not [v for v in (decay.val[0], decay.train[0]) if f"{100 * v:.2f}%" in text]
     assert "long_lrdecay" not in facts.fallen and "short_all" in facts.fallen
 
 
@@ -109,6 +119,9 @@ def test_gradients_before_training_are_those_of_epoch_0(facts: Facts) -> None:
 def test_leading_switches_are_told_only_where_the_data_tell_them_apart(facts: Facts) -> None:
     named = {leader.depth: [f.part.first for f in leader.all] for leader in facts.leaders}
     assert named == {"short": ["short_norm"], "long": ["long_norm", "long_residual"]}
+    gains = [f"{100 * (_tests(v) - _tests('long_baseline')).mean():+.2f}" for v in named["long"]]
+    said = "long 上归一化的增益最大（{}），但与残差（{}）分不出高下".format(*gains)
+    assert all(said in facts.text(name).text for name in ("abstract", "findings", "6-discussion"))
     close = _tests("long_norm") - _tests("long_residual")
     assert abs(close.mean()) < 3.182 * close.std(ddof=1) / 2
     clear = _tests("short_norm") - _tests("short_residual")
@@ -130,7 +143,36 @@ def test_the_abstract_says_what_is_computed(facts: Facts) -> None:
     plain = 100 * (_tests("short_baseline") - _tests("long_baseline")).mean()
     assert f"基线加深降低 {plain:.2f} 个百分点" in text
     residual = 100 * (_tests("long_residual") - _tests("short_residual")).mean()
-    assert f"加残差后升高 {residual:.2f}" in text
+    assert f"只加残差的升高 {residual:.2f}（校正后证据不足）" in text
+    every = 100 * (_tests("short_all") - _tests("long_all")).mean()
+    assert f"四项全开的降低 {every:.2f}（其中混有学习率是否下降的影响）" in text
+
+
+def test_no_sentence_is_surer_than_the_corrected_verdict(facts: Facts) -> None:
+    """Residual nets gain with depth and dropout narrows the gap, each by itself only."""
+    for measure, first, second in (
+        ("test", "long_residual", "short_residual"),
+        ("gap", "short_dropout", "short_baseline"),
+    ):
+        found = facts.against(measure, first, second)
+        assert found.estimate is not None
+        assert not found.estimate.low <= 0 <= found.estimate.high
+        assert facts.only_alone(found) and facts.side(found) == 0
+    told = {"abstract": 1, "findings": 1, "3.1-depth": 2}  # there, of another comparison, too
+    for name, times in told.items():
+        text = facts.text(name).text
+        assert text.count("校正后证据不足") == times
+        assert "加深使基线变差，只加残差的网络则没有变差" in text
+        assert "有捷径的变好" not in text and ("四项全开" in text or "long+全部" in text)
+    assert "确实缩小" not in facts.text("3.4-dropout").text
+    assert "所以“浅的整体更好”尚无定论" in facts.text("3.6-summary").text
+    # +2.39 [-2.94, +7.72] says nothing of whether the deep net is trained as well.
+    assert "区间太宽，还不能断定" in facts.text("3.1-depth").text
+    # One ratio before training, one over the epochs.
+    text = facts.text("3.5-residual").text
+    assert re.search(
+        r"训练之前，它的梯度范数是 .* 1\.71 倍 .*对训练前与各轮平均，则是 0\.81 倍", text
+    )
 
 
 def test_the_committed_report_has_the_numbers_of_the_committed_runs(facts: Facts) -> None:

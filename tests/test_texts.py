@@ -26,7 +26,7 @@ from labreport.display import escape
 from labreport.facts import Facts
 from labreport.formats import number, short_name, span
 from labreport.measures import Reason, Why
-from labreport.prose import phrase, render
+from labreport.prose import caption, phrase, render
 from labreport.study import load_study
 from labreport.tables import tabulate_claims, tabulate_results
 from labreport.verdicts import Outcome, Verdict, judge_claims
@@ -293,3 +293,71 @@ def test_all_literature_is_cited_and_all_that_is_cited_is_listed() -> None:
     cited = {name for text in texts.values() for name in re.findall(r"@ref-([a-z]+\d{4})", text)}
     assert cited == set(listed)
     assert len(listed) == len(set(listed))
+
+
+def test_too_few_test_images_are_no_proof_that_nothing_was_learned(tmp_path: Path) -> None:
+    """Four images of four classes: all right is one in 256 by chance, which a status is not given.
+
+    The nets are equal, so that none is the highest, and none the lowest.
+    """
+    perfect = (1.0, 1.0, 1.0)
+    for run in write_runs(tmp_path, [Fake(v, 0, perfect) for v in FEW], images=4):
+        result = run.result().model_copy(update={"status": "no_learning", "chance_p_value": 4**-4})
+        (run.path / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
+    facts = _read(tmp_path)
+    names = ("abstract", "findings", "3-analysis", "3.6-summary")
+    said = "\n".join([*(facts.text(name).text for name in names), caption("ranking", facts)])
+    assert "测试图像只有 4 幅，太少" in said and "（概率 0.39%" in said
+    assert "没有网络学到东西" not in said and "没有学到东西" not in said
+    assert "short+全部、long+全部的测试集准确率都是 100.00%" in said
+    assert "最高" not in said and "最低" not in said
+    assert {row[-1] for row in tabulate_results(facts.study).rows if row[1] != "—"} == {"图像太少"}
+    # Classes that are all recognised aren't of different difficulty.
+    assert "差得很远" not in (errors := facts.text("5-errors").text) and "没有超出偶然" in errors
+
+
+def test_a_gap_is_overfitting_only_where_its_interval_says_so(tmp_path: Path) -> None:
+    for train, said, unsaid in (
+        (0.50, "过拟合明显", "还不能断定"),
+        (0.42, "还不能断定", "过拟合"),
+    ):
+        fakes = [
+            Fake("short_baseline", 0, (train, 0.34, 0.33)),
+            Fake("short_dropout", 0, (0.31, 0.30, 0.30)),
+        ]
+        facts = _facts(tmp_path / str(train), *fakes, images=300)
+        text = facts.text("6-discussion").text
+        assert said in text and unsaid not in text
+        assert ("过拟合已经明显" in facts.text("3.4-dropout").text) is (train == 0.5)
+
+
+def test_a_claim_that_holds_at_one_depth_is_not_summed_up_as_no_difference(once: Facts) -> None:
+    """Equivalent as a whole is also a claim that holds in a part, and is too small in the rest."""
+
+    def mix(verdict: Verdict) -> Verdict:
+        ends = [Outcome.HOLDS, *[Outcome.EQUIVALENT] * len(verdict.findings)]
+        findings = zip(verdict.findings, ends, strict=False)
+        mixed = tuple(replace(finding, outcome=outcome) for finding, outcome in findings)
+        return replace(verdict, findings=mixed, outcome=Outcome.EQUIVALENT)
+
+    facts = replace(once, verdicts=[mix(verdict) for verdict in once.verdicts])
+    names = ("3.1-depth", "3.2-decay", "3.3-norm", "3.4-dropout", "3.6-summary")
+    said = "\n".join([*(facts.text(name).text for name in names), caption("dropout", facts)])
+    for phrase_of_none in ("相差不到", "相差无几", "几乎", "深浅没有实质差别", "殊途同归"):
+        assert phrase_of_none not in said
+    assert "学习率衰减在 short 上有好处" in said
+
+
+def test_pairs_and_test_images_are_told_in_plain_words(once: Facts, tmp_path: Path) -> None:
+    accuracies = {"short": (0.7, 0.6, 0.6), "mid": (0.4, 0.3, 0.3), "long": (0.4, 0.3, 0.3)}
+    better = [Fake(v, 0, accuracies[VARIANTS[v].depth]) for v in REPORT_VARIANTS]
+    facts = _facts(tmp_path, *better)
+    undecided = [
+        replace(v, outcome=Outcome.UNDECIDED) if v.claim.id == "shallow-better" else v
+        for v in facts.verdicts
+    ]
+    text = replace(facts, verdicts=undecided).text("3.6-summary").text
+    assert "7 对都是浅的更好" in text and "7 对中" not in text
+    assert "测试集是测试数据" not in once.text("2.1-design").text
+    # The exception to "no substantial difference" is where that is defined.
+    assert "都不低于 10%" in once.text("a-statistics").text

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from labcnn.data.batches import Batches
 from labcnn.data.splits import IMAGE_SHAPE
-from labcnn.runs import SplitMetrics, Status
+from labcnn.runs import SIGNIFICANCE, SplitMetrics, Status
 from labcnn.training.hardware import Hardware
 
 BATCH_SIZE = 500
-#: A run has learned if so good a test accuracy has at most this probability by chance.
-SIGNIFICANCE = 0.001
 
 
 class Evaluation(NamedTuple):
