@@ -9,7 +9,7 @@ from small_data import small_data as make_data
 from training_requests import request
 
 from labcnn.errors import RunError
-from labcnn.runs import EXPERIMENT, HISTORY
+from labcnn.runs import EXPERIMENT, HISTORY, RunFolder
 from labcnn.training.trainer import fit
 
 pytestmark = pytest.mark.system
@@ -103,6 +103,8 @@ def test_a_run_that_died_before_its_first_epoch_holds_nothing_up(small_data, log
         first.process.kill()
         first.process.join()
     assert not (folder / HISTORY).exists()
+    # git, which it had just forked to ask for the commit, may hold its lock for a moment more
+    wait_for(lambda: not RunFolder(folder).is_locked())
     assert fit(request(**SECOND), small_data).recipe.learning_rate == rate_on_record() == 0.05
     with Training(logs) as again:  # nor does it mix what others have
         again.begin(FIRST)

@@ -479,8 +479,7 @@ def test_code_that_is_edited_meanwhile_stops_no_run_and_is_named_by_new_ones(
     """The result of what ran counts: here of newer code than the sweep's."""
     home = tmp_path / "checkout"
     for name in ("labcnn", "labsweep", "labreport", "notebooks", "workflow"):
-        skip = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(project_root() / name, home / name, ignore=skip)
+        shutil.copytree(project_root() / name, home / name)
     made = nbformat.read(notebook, as_version=4)
     made.cells.append(new_code_cell(EDIT.strip()))
     nbformat.write(made, notebook)

@@ -26,7 +26,7 @@ def plot_classes(facts: Facts) -> Figure:
     """Accuracy of every class in ascending order (left), the ends by name (right)."""
     matrix, found = facts.classes.matrix, facts.classes.accuracies
     order = np.argsort(found, kind="stable")[: int(np.isfinite(found).sum())]
-    figure, [[left, right]] = style.new_figure(1, 2, height=3.0, width_ratios=[1, 1.1])
+    figure, [[left, right]] = style.new_figure(1, 2, height=2.6, width_ratios=[1, 1.1])
     places = np.arange(1, len(order) + 1)
     mean, counts = float(np.nanmean(found)), matrix.sum(axis=1)[order]
     low, high = (stats.binom.ppf(q, counts, mean) / counts for q in (ALPHA / 2, 1 - ALPHA / 2))

@@ -20,7 +20,7 @@ SIZES = style.by_switch(34, baseline=100, all=55)
 
 def plot_costs(study: Study) -> Figure:
     """A point per variant; the line joins those that no other beats for less, with their names."""
-    figure, [[axes]] = style.new_figure(height=2.9)
+    figure, [[axes]] = style.new_figure(height=2.5)
     found = find_points(study)
     front = [(point.cost / 1e12, point.accuracy) for point in find_front(found)]
     axes.step(*zip(*front, strict=True), where="post", label=words.FRONT, **FRONT)
