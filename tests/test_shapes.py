@@ -39,6 +39,7 @@ def test_images_are_drawn_the_same_again_also_in_place_of_a_damaged_file(tmp_pat
     for content in (
         whole[:1000], b"", whole[:5000] + b"x" + whole[5001:], whole.replace(b"(20, ", b"(9**9,"),
         packed(arrays | {"train": arrays["train"][:3]}), packed({"train": arrays["train"]}),
+        packed(arrays | {"train": arrays["train"].astype(np.float32)}),
     ):  # fmt: skip
         path.write_bytes(content)
         assert np.array_equal(shapes.load().train.images, images[:20])

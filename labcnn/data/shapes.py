@@ -114,7 +114,11 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         if path.is_file():
             with path.open("rb") as file, np.load(file) as saved:
                 images = {name: saved[name] for name in PER_CLASS}
-            if all(images[name].shape == (len(_labels(name)), *IMAGE_SHAPE) for name in images):
+            shapes = {name: (len(_labels(name)), *IMAGE_SHAPE) for name in PER_CLASS}
+            if all(
+                array.shape == shapes[name] and array.dtype == np.uint8
+                for name, array in images.items()
+            ):
                 return images
     return None
 

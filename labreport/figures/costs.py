@@ -22,8 +22,9 @@ def plot_costs(study: Study) -> Figure:
     """A point per variant; the line joins those that no other beats for less, with their names."""
     figure, [[axes]] = style.new_figure(height=2.5)
     found = find_points(study)
-    front = [(point.cost / 1e12, point.accuracy) for point in find_front(found)]
-    axes.step(*zip(*front, strict=True), where="post", label=words.FRONT, **FRONT)
+    front = find_front(found)
+    places = [(point.cost / 1e12, point.accuracy) for point in front]
+    axes.step(*zip(*places, strict=True), where="post", label=words.FRONT, **FRONT)
     points = pd.DataFrame(
         {
             "cost": point.cost / 1e12,
@@ -50,7 +51,7 @@ def plot_costs(study: Study) -> Figure:
     style.plain_log_axis(axes.xaxis)
     style.percent_axis(axes.yaxis)
     style.share_legend(figure)
-    _name_front(figure, find_front(found))
+    _name_front(figure, front)
     return figure
 
 
