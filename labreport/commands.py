@@ -151,6 +151,7 @@ def compare(
 ) -> None:
     """Compare variants: test accuracy, and the difference from the first, with 95 % intervals."""
     from labreport.compare import compare, list_passed_over
+    from labreport.formats import percent
 
     if plot and plot.suffix not in (".png", ".svg", ".pdf"):
         raise ParameterError(f"plot={str(plot)!r} must end in .png, .svg or .pdf")
@@ -163,7 +164,8 @@ def compare(
     for name, row in found.table.iterrows():
         apart = f"{row.difference:+6.2f} [{row['from']:+.2f}, {row.to:+.2f}]"
         print(
-            f"{name:20s} {row.seeds:5.0f}  {row.test:6.2f} [{row.low:.2f}, {row.high:.2f}]"
+            f"{name:20s} {row.seeds:5.0f}  {percent(row.test / 100):>6} "
+            f"[{row.low:.2f}, {row.high:.2f}]"
             + ("" if name == found.variants[0] else f"   {apart}")
         )
     for name in found.variants:

@@ -15,6 +15,7 @@ from labreport import style, words
 from labreport.claims import Part
 from labreport.display import Table
 from labreport.figures.comparison import plot_comparison
+from labreport.formats import percent
 from labreport.measures import accuracy_interval
 from labreport.study import Study, load_study, newest_experiment
 from labreport.verdicts import Finding, estimate_part
@@ -65,7 +66,7 @@ class Comparison:
         for variant, row in self.table.iterrows():
             apart = f"{row.difference:+.2f} [{row['from']:+.2f}, {row.to:+.2f}]"
             shown = words.NOTHING if variant == self.variants[0] else apart
-            accuracy = f"{row.test:.2f} [{row.low:.2f}, {row.high:.2f}]"
+            accuracy = f"{percent(row.test / 100)} [{row.low:.2f}, {row.high:.2f}]"
             rows.append((str(variant), f"{row.seeds:.0f}", accuracy, shown.replace("-", "−")))
         columns = [column.format(self.variants[0]) for column in words.COMPARED_COLUMNS]
         return Table(columns, rows, "lrrr")

@@ -26,7 +26,7 @@ from labreport.commands import report
 from labreport.display import FrontMatter, Prose, Table, bold, link
 from labreport.export import DOCUMENT
 from labreport.facts import Facts
-from labreport.formats import short_name
+from labreport.formats import percent, short_name
 from labreport.study import Study, load_study
 from labreport.title_block import LINES, TitleBlock, variable
 from labreport.verdicts import judge_claims
@@ -196,3 +196,11 @@ def test_the_title_block_is_one_model() -> None:
         "notice": "演示", "columns": "1",
     }  # fmt: skip
     assert bundle["text/plain"] == "报告\n学号 2024001\n演示"
+
+
+def test_halves_are_rounded_up_whatever_the_last_bits_of_a_mean_are() -> None:
+    """In the report, the README and `labcnn compare`; floats of these lie on either side."""
+    for value, shown in ((0.37165, "37.17"), (0.39145, "39.15"), (0.19115, "19.12")):
+        for near in (value - 1e-15, value, value + 1e-15):
+            assert percent(near) == shown
+    assert percent(math.nan) == "—"
